@@ -1,0 +1,2 @@
+//! The onnxide compiler.
+pub mod ir;
