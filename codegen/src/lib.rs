@@ -1,2 +1,2 @@
-//! The onnxide compiler.
+//! The onnxide compiler: bytes -> `Model` -> [`Graph`](ir::Graph) -> `Plan` -> Rust source.
 pub mod ir;

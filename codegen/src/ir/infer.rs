@@ -1,0 +1,632 @@
+//! Types of results.
+
+use super::dim::Dim;
+use super::dtype::DType;
+use super::expr::Scalar;
+use super::graph::{Block, Graph, TensorType, ValueId};
+use super::op::{Cell, Op, PoolKind, Window};
+
+/// The types of the results of an operation on operands of a graph.
+///
+/// # Errors
+///
+/// What is wrong with the operands or attributes, in words that name shapes.
+pub fn infer(graph: &Graph, op: &Op, inputs: &[ValueId], regions: &[Block]) -> Result<Vec<TensorType>, String> {
+    let types: Vec<&TensorType> = inputs.iter().map(|&id| graph.ty(id)).collect();
+    let cx = Context { graph, types: &types };
+    match op {
+        Op::If | Op::Loop { .. } | Op::Scan { .. } => cx.control(op, regions),
+        _ if !regions.is_empty() => Err(format!("{} has no regions", op.name())),
+        _ => cx.tensor_op(op),
+    }
+}
+
+/// The shape of the elementwise combination of operands, by numpy's rule.
+///
+/// Sizes that are neither provably equal nor 1 are returned as pairs that must be equal at run time.
+///
+/// # Errors
+///
+/// If the shapes contradict each other.
+pub fn broadcast(graph: &Graph, shapes: &[&[Dim]]) -> Result<(Vec<Dim>, Vec<(Dim, Dim)>), String> {
+    let rank = shapes.iter().map(|shape| shape.len()).max().unwrap_or(0);
+    let mut result = vec![Dim::from(1i64); rank];
+    let mut equalities = Vec::new();
+    for shape in shapes {
+        for (slot, dim) in result[rank - shape.len()..].iter_mut().zip(shape.iter()) {
+            if dim.is(1) || graph.dims_equal(slot, dim) {
+                continue;
+            }
+            if slot.is(1) {
+                *slot = dim.clone();
+                continue;
+            }
+            let difference = (slot.clone() - dim.clone()).range(&graph.bounds);
+            if difference.low > 0 || difference.high < 0 {
+                return Err(format!(
+                    "shapes {} do not broadcast: {slot} against {dim}",
+                    display_shapes(shapes)
+                ));
+            }
+            equalities.push((slot.clone(), dim.clone()));
+            // The constant is the simpler name of two equal sizes.
+            if dim.as_const().is_some() {
+                *slot = dim.clone();
+            }
+        }
+    }
+    Ok((result, equalities))
+}
+
+/// The size along one axis of sliding a window over `size` elements.
+pub fn window_size(size: &Dim, window: &Window, axis: usize, ceil_mode: bool) -> Dim {
+    let extent = window.dilations[axis] * (window.kernel[axis] - 1) + 1;
+    let before = &window.pads_before[axis];
+    let span = size.clone() + before.clone() + window.pads_after[axis].clone() - Dim::from(extent);
+    let stride = Dim::from(window.strides[axis]);
+    if !ceil_mode {
+        return span.floor_div(&stride) + Dim::from(1i64);
+    }
+    let count = span.ceil_div(window.strides[axis] as i64) + Dim::from(1i64);
+    // A window that starts in the padding after the tensor does not count.
+    match (count.as_const(), size.as_const(), before.as_const()) {
+        (Some(n), Some(size), Some(before)) if (n - 1) * window.strides[axis] as i64 >= size + before => {
+            Dim::from(n - 1)
+        }
+        _ => count,
+    }
+}
+
+fn display_shapes(shapes: &[&[Dim]]) -> String {
+    let parts: Vec<String> = shapes.iter().map(|shape| display_shape(shape)).collect();
+    parts.join(" and ")
+}
+
+/// A shape as people write it.
+pub fn display_shape(shape: &[Dim]) -> String {
+    let parts: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    format!("[{}]", parts.join(", "))
+}
+
+struct Context<'a> {
+    graph: &'a Graph,
+    types: &'a [&'a TensorType],
+}
+
+impl Context<'_> {
+    fn expect_operands(&self, op: &Op, least: usize, most: usize) -> Result<(), String> {
+        let found = self.types.len();
+        if found < least || found > most {
+            return Err(format!("{} takes {least} to {most} operands, not {found}", op.name()));
+        }
+        Ok(())
+    }
+
+    fn same_float(&self, count: usize) -> Result<DType, String> {
+        let dtype = self.types[0].dtype;
+        for ty in &self.types[..count] {
+            if ty.dtype != dtype {
+                return Err(format!("element types {dtype} and {} differ", ty.dtype));
+            }
+        }
+        Ok(dtype)
+    }
+
+    fn axis(&self, axis: usize, rank: usize) -> Result<usize, String> {
+        if axis < rank {
+            Ok(axis)
+        } else {
+            Err(format!("axis {axis} of a tensor of rank {rank}"))
+        }
+    }
+
+    fn rank(&self, operand: usize, rank: usize) -> Result<&[Dim], String> {
+        let shape = &self.types[operand].shape;
+        if shape.len() == rank {
+            Ok(shape)
+        } else {
+            Err(format!(
+                "operand {operand} has shape {}, not rank {rank}",
+                display_shape(shape)
+            ))
+        }
+    }
+
+    fn equal(&self, what: &str, a: &Dim, b: &Dim) -> Result<(), String> {
+        if self.graph.dims_equal(a, b) {
+            Ok(())
+        } else {
+            Err(format!("{what}: {a} is not {b}"))
+        }
+    }
+
+    fn tensor_op(&self, op: &Op) -> Result<Vec<TensorType>, String> {
+        let base = op.epilogue_base().unwrap_or(usize::MAX);
+        match op {
+            Op::Constant(tensor) => {
+                self.expect_operands(op, 0, 0)?;
+                let shape = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
+                return Ok(vec![TensorType::new(tensor.dtype, shape)]);
+            }
+            Op::Elementwise { expr, shape } => {
+                for node in &expr.nodes {
+                    match node.op {
+                        Scalar::Input(index) => match self.types.get(index) {
+                            Some(ty) if ty.dtype == node.dtype => {}
+                            Some(ty) => return Err(format!("operand {index} is {}, not {}", ty.dtype, node.dtype)),
+                            None => return Err(format!("expression refers to operand {index}")),
+                        },
+                        Scalar::Index(axis) if axis >= shape.len() => return Err(format!("index along axis {axis}")),
+                        _ => {}
+                    }
+                }
+                for ty in self.types {
+                    self.broadcasts_to(&ty.shape, shape)?;
+                }
+                return Ok(vec![TensorType::new(expr.dtype(), shape.clone())]);
+            }
+            Op::MatMul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } => {
+                self.expect_operands(op, base, usize::MAX)?;
+            }
+            Op::Concat { .. } => self.expect_operands(op, 1, usize::MAX)?,
+            Op::Gather { .. } | Op::GatherElements { .. } => self.expect_operands(op, 2, 2)?,
+            Op::Pad {
+                mode: super::op::PadMode::Constant,
+                ..
+            } => self.expect_operands(op, 2, 2)?,
+            Op::Normalize { scale, bias, .. } => {
+                let count = 1 + usize::from(*scale) + usize::from(*bias);
+                self.expect_operands(op, count, count)?;
+            }
+            Op::Attention { mask, .. } => {
+                let count = 3 + usize::from(*mask);
+                self.expect_operands(op, count, count)?;
+            }
+            Op::Recurrent { cell, .. } => {
+                let count = 5 + usize::from(*cell == Cell::Lstm);
+                self.expect_operands(op, count, count)?;
+            }
+            _ => self.expect_operands(op, 1, 1)?,
+        }
+        let x = self.types[0];
+        let result = |shape: Vec<Dim>| Ok(vec![TensorType::new(x.dtype, shape)]);
+        match op {
+            Op::Constant(_) | Op::Elementwise { .. } | Op::If | Op::Loop { .. } | Op::Scan { .. } => unreachable!(),
+            Op::Reduce { axes, keep_dims, .. } => {
+                let mut shape = x.shape.clone();
+                for &axis in axes.iter().rev() {
+                    self.axis(axis, x.rank())?;
+                    if *keep_dims {
+                        shape[axis] = Dim::from(1i64);
+                    } else {
+                        shape.remove(axis);
+                    }
+                }
+                result(shape)
+            }
+            Op::ArgReduce { axis, keep_dims, .. } => {
+                let mut shape = x.shape.clone();
+                self.axis(*axis, x.rank())?;
+                if *keep_dims {
+                    shape[*axis] = Dim::from(1i64);
+                } else {
+                    shape.remove(*axis);
+                }
+                Ok(vec![TensorType::new(DType::I64, shape)])
+            }
+            Op::CumSum { axis, .. } | Op::Softmax { axis, .. } => {
+                self.axis(*axis, x.rank())?;
+                result(x.shape.clone())
+            }
+            Op::MatMul { .. } => self.matmul(),
+            Op::Conv {
+                window, groups, bias, ..
+            } => self.conv(window, *groups, *bias),
+            Op::ConvTranspose {
+                window,
+                output_padding,
+                groups,
+                bias,
+                ..
+            } => self.conv_transpose(window, output_padding, *groups, *bias),
+            Op::Pool {
+                kind,
+                window,
+                ceil_mode,
+            } => {
+                if matches!(kind, PoolKind::Lp { p: 0 }) {
+                    return Err("pooling with a 0-norm".into());
+                }
+                if x.rank() != window.kernel.len() + 2 {
+                    return Err(format!(
+                        "a window of rank {} over {}",
+                        window.kernel.len(),
+                        display_shape(&x.shape)
+                    ));
+                }
+                let mut shape = x.shape[..2].to_vec();
+                for axis in 0..window.kernel.len() {
+                    shape.push(self.positive(window_size(&x.shape[axis + 2], window, axis, *ceil_mode))?);
+                }
+                result(shape)
+            }
+            Op::Reshape { shape } => {
+                let (from, to): (Dim, Dim) = (x.elements(), shape.iter().cloned().product());
+                if from != to && !self.graph.dims_equal(&from, &to) {
+                    return Err(format!(
+                        "reshape of {} ({from} elements) to {} ({to} elements)",
+                        display_shape(&x.shape),
+                        display_shape(shape)
+                    ));
+                }
+                result(shape.clone())
+            }
+            Op::Transpose { permutation } => {
+                let mut seen = vec![false; x.rank()];
+                for &axis in permutation {
+                    seen[self.axis(axis, x.rank())?] = true;
+                }
+                if permutation.len() != x.rank() || seen.contains(&false) {
+                    return Err(format!("{permutation:?} is no permutation of {} axes", x.rank()));
+                }
+                result(permutation.iter().map(|&axis| x.shape[axis].clone()).collect())
+            }
+            Op::Slice { starts, steps, shape } => {
+                if starts.len() != x.rank() || steps.len() != x.rank() || shape.len() != x.rank() {
+                    return Err(format!(
+                        "a slice needs start, step and size for each of {} axes",
+                        x.rank()
+                    ));
+                }
+                for axis in 0..x.rank() {
+                    if steps[axis] == 0 {
+                        return Err("a slice with step 0".into());
+                    }
+                    let span = (shape[axis].clone() - Dim::from(1i64)) * Dim::from(steps[axis]);
+                    let last = starts[axis].clone() + span;
+                    let empty = shape[axis].is(0);
+                    let outside = |index: &Dim| {
+                        index.range(&self.graph.bounds).high < 0
+                            || (index.clone() - x.shape[axis].clone()).range(&self.graph.bounds).low >= 0
+                    };
+                    if !empty && (outside(&starts[axis]) || outside(&last)) {
+                        return Err(format!(
+                            "a slice reaches index {last} of axis {axis} of {}",
+                            display_shape(&x.shape)
+                        ));
+                    }
+                }
+                result(shape.clone())
+            }
+            Op::Broadcast { shape } => {
+                self.broadcasts_to(&x.shape, shape)?;
+                result(shape.clone())
+            }
+            Op::Concat { axis } => {
+                self.axis(*axis, x.rank())?;
+                let mut shape = x.shape.clone();
+                for (index, ty) in self.types.iter().enumerate().skip(1) {
+                    if ty.dtype != x.dtype || ty.rank() != x.rank() {
+                        return Err(format!("concat of {x} and {ty}"));
+                    }
+                    for (other, (mine, theirs)) in x.shape.iter().zip(&ty.shape).enumerate() {
+                        if other != *axis {
+                            self.equal(&format!("axis {other} of concat operand {index}"), mine, theirs)?;
+                        }
+                    }
+                    shape[*axis] = shape[*axis].clone() + ty.shape[*axis].clone();
+                }
+                result(shape)
+            }
+            Op::Pad { before, after, .. } => {
+                if before.len() != x.rank() || after.len() != x.rank() {
+                    return Err(format!("padding needs two sizes for each of {} axes", x.rank()));
+                }
+                let sizes = x.shape.iter().zip(before).zip(after);
+                result(
+                    sizes
+                        .map(|((size, before), after)| size.clone() + before.clone() + after.clone())
+                        .collect(),
+                )
+            }
+            Op::Gather { axis } => {
+                self.axis(*axis, x.rank())?;
+                self.index_operand(1)?;
+                let mut shape = x.shape[..*axis].to_vec();
+                shape.extend(self.types[1].shape.iter().cloned());
+                shape.extend(x.shape[axis + 1..].iter().cloned());
+                result(shape)
+            }
+            Op::GatherElements { axis } => {
+                self.axis(*axis, x.rank())?;
+                self.index_operand(1)?;
+                self.rank(1, x.rank())?;
+                result(self.types[1].shape.clone())
+            }
+            Op::Resize { shape, scales, .. } => {
+                if shape.len() != x.rank() || scales.as_ref().is_some_and(|scales| scales.len() != x.rank()) {
+                    return Err(format!(
+                        "resize of {} to {}",
+                        display_shape(&x.shape),
+                        display_shape(shape)
+                    ));
+                }
+                result(shape.clone())
+            }
+            Op::Normalize { axis, scale, bias, .. } => {
+                self.axis(*axis, x.rank())?;
+                for operand in 1..=usize::from(*scale) + usize::from(*bias) {
+                    for (a, b) in self.rank(operand, x.rank() - axis)?.iter().zip(&x.shape[*axis..]) {
+                        self.equal("the size of a normalized axis and of its scale or bias", b, a)?;
+                    }
+                }
+                result(x.shape.clone())
+            }
+            Op::Attention { mask, .. } => self.attention(*mask),
+            Op::Recurrent { cell, .. } => self.recurrent(*cell),
+        }
+    }
+
+    fn index_operand(&self, operand: usize) -> Result<(), String> {
+        match self.types[operand].dtype {
+            DType::I32 | DType::I64 => Ok(()),
+            other => Err(format!("indices of type {other}")),
+        }
+    }
+
+    fn positive(&self, size: Dim) -> Result<Dim, String> {
+        if size.range(&self.graph.bounds).high < 0 {
+            Err(format!("the result has size {size}"))
+        } else {
+            Ok(size)
+        }
+    }
+
+    fn broadcasts_to(&self, from: &[Dim], to: &[Dim]) -> Result<(), String> {
+        let fits = from.len() <= to.len()
+            && from
+                .iter()
+                .zip(&to[to.len() - from.len()..])
+                .all(|(from, to)| from.is(1) || self.graph.dims_equal(from, to));
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
+                "shape {} does not broadcast to {}",
+                display_shape(from),
+                display_shape(to)
+            ))
+        }
+    }
+
+    fn matmul(&self) -> Result<Vec<TensorType>, String> {
+        let (a, b) = (self.types[0], self.types[1]);
+        let dtype = self.same_float(2)?;
+        if a.rank() < 2 || b.rank() < 2 {
+            return Err(format!("matrix product of {a} and {b}"));
+        }
+        let (a_lead, a_matrix) = a.shape.split_at(a.rank() - 2);
+        let (b_lead, b_matrix) = b.shape.split_at(b.rank() - 2);
+        self.equal("the inner sizes of a matrix product", &a_matrix[1], &b_matrix[0])?;
+        let (mut shape, equalities) = broadcast(self.graph, &[a_lead, b_lead])?;
+        if let Some((a, b)) = equalities.first() {
+            return Err(format!("leading sizes {a} and {b} of a matrix product"));
+        }
+        shape.push(a_matrix[0].clone());
+        shape.push(b_matrix[1].clone());
+        Ok(vec![TensorType::new(dtype, shape)])
+    }
+
+    fn conv_operands(&self, window: &Window, bias: bool, out: &Dim) -> Result<(), String> {
+        let spatial = window.kernel.len();
+        self.same_float(2)?;
+        self.rank(0, spatial + 2)?;
+        for (size, dim) in window.kernel.iter().zip(&self.rank(1, spatial + 2)?[2..]) {
+            self.equal("kernel size and weights", &Dim::from(*size), dim)?;
+        }
+        if [
+            window.strides.len(),
+            window.dilations.len(),
+            window.pads_before.len(),
+            window.pads_after.len(),
+        ] != [spatial; 4]
+            || window.strides.contains(&0)
+            || window.dilations.contains(&0)
+            || window.kernel.contains(&0)
+        {
+            return Err("a window with a missing or zero size".into());
+        }
+        if bias {
+            self.equal("bias size and output channels", &self.rank(2, 1)?[0], out)?;
+        }
+        Ok(())
+    }
+
+    fn conv(&self, window: &Window, groups: usize, bias: bool) -> Result<Vec<TensorType>, String> {
+        let (x, w) = (&self.types[0].shape, &self.types[1].shape);
+        self.rank(1, window.kernel.len() + 2)?;
+        self.conv_operands(window, bias, &w[0])?;
+        self.equal("input channels", &x[1], &(w[1].clone() * Dim::from(groups)))?;
+        if w[0]
+            .as_const()
+            .is_none_or(|out| groups == 0 || out % groups as i64 != 0)
+        {
+            return Err(format!("{} output channels in {groups} groups", w[0]));
+        }
+        let mut shape = vec![x[0].clone(), w[0].clone()];
+        for axis in 0..window.kernel.len() {
+            shape.push(self.positive(window_size(&x[axis + 2], window, axis, false))?);
+        }
+        Ok(vec![TensorType::new(self.types[0].dtype, shape)])
+    }
+
+    fn conv_transpose(
+        &self,
+        window: &Window,
+        output_padding: &[usize],
+        groups: usize,
+        bias: bool,
+    ) -> Result<Vec<TensorType>, String> {
+        let (x, w) = (&self.types[0].shape, &self.types[1].shape);
+        self.rank(1, window.kernel.len() + 2)?;
+        let channels = w[1].clone() * Dim::from(groups);
+        self.conv_operands(window, bias, &channels)?;
+        self.equal("input channels", &x[1], &w[0])?;
+        let mut shape = vec![x[0].clone(), channels];
+        for axis in 0..window.kernel.len() {
+            let extent = window.dilations[axis] * (window.kernel[axis] - 1) + 1;
+            let steps = (x[axis + 2].clone() - Dim::from(1i64)) * Dim::from(window.strides[axis]);
+            let pads = window.pads_before[axis].clone() + window.pads_after[axis].clone();
+            shape.push(self.positive(steps + Dim::from(extent + output_padding[axis]) - pads)?);
+        }
+        Ok(vec![TensorType::new(self.types[0].dtype, shape)])
+    }
+
+    fn attention(&self, mask: bool) -> Result<Vec<TensorType>, String> {
+        let dtype = self.same_float(3 + usize::from(mask))?;
+        let (q, k, v) = (&self.types[0].shape, &self.types[1].shape, &self.types[2].shape);
+        let rank = q.len();
+        if rank < 2 {
+            return Err("attention needs matrices".into());
+        }
+        self.rank(1, rank)?;
+        self.rank(2, rank)?;
+        for axis in 0..rank - 2 {
+            self.equal("leading sizes of attention", &q[axis], &k[axis])?;
+            self.equal("leading sizes of attention", &q[axis], &v[axis])?;
+        }
+        self.equal("query and key size", &q[rank - 1], &k[rank - 1])?;
+        self.equal("key and value count", &k[rank - 2], &v[rank - 2])?;
+        let mut scores = q[..rank - 1].to_vec();
+        scores.push(k[rank - 2].clone());
+        if mask {
+            self.broadcasts_to(&self.types[3].shape, &scores)?;
+        }
+        scores[rank - 1] = v[rank - 1].clone();
+        Ok(vec![TensorType::new(dtype, scores)])
+    }
+
+    fn recurrent(&self, cell: Cell) -> Result<Vec<TensorType>, String> {
+        let gates: i64 = match cell {
+            Cell::Lstm => 4,
+            Cell::Gru { .. } => 3,
+            Cell::Rnn => 1,
+        };
+        let dtype = self.same_float(self.types.len())?;
+        let (x, w, r) = (self.rank(0, 3)?, self.rank(1, 2)?, self.rank(2, 2)?);
+        let hidden = &r[1];
+        let rows = hidden.clone() * Dim::from(gates);
+        self.equal("rows of the input weights", &w[0], &rows)?;
+        self.equal("rows of the recurrent weights", &r[0], &rows)?;
+        self.equal("input size", &x[2], &w[1])?;
+        let biases = if matches!(cell, Cell::Gru { .. }) { 2 } else { 1 };
+        self.equal("bias size", &self.rank(3, 1)?[0], &(rows * Dim::from(biases as i64)))?;
+        let state = TensorType::new(dtype, vec![x[1].clone(), hidden.clone()]);
+        for operand in 4..self.types.len() {
+            let shape = self.rank(operand, 2)?;
+            self.equal("batch of the state", &shape[0], &x[1])?;
+            self.equal("size of the state", &shape[1], hidden)?;
+        }
+        let y = TensorType::new(dtype, vec![x[0].clone(), x[1].clone(), hidden.clone()]);
+        let mut results = vec![y, state.clone()];
+        if cell == Cell::Lstm {
+            results.push(state);
+        }
+        Ok(results)
+    }
+
+    fn control(&self, op: &Op, regions: &[Block]) -> Result<Vec<TensorType>, String> {
+        let result_types =
+            |block: &Block| -> Vec<TensorType> { block.results.iter().map(|&id| self.graph.ty(id).clone()).collect() };
+        let param_types =
+            |block: &Block| -> Vec<TensorType> { block.params.iter().map(|&id| self.graph.ty(id).clone()).collect() };
+        let same = |a: &TensorType, b: &TensorType| {
+            a.dtype == b.dtype
+                && a.rank() == b.rank()
+                && a.shape.iter().zip(&b.shape).all(|(a, b)| self.graph.dims_equal(a, b))
+        };
+        let matching = |what: &str, a: &[TensorType], b: &[TensorType]| -> Result<(), String> {
+            if a.len() != b.len() {
+                return Err(format!("{what}: {} values against {}", a.len(), b.len()));
+            }
+            match a.iter().zip(b).find(|(a, b)| !same(a, b)) {
+                Some((a, b)) => Err(format!("{what}: {a} is not {b}")),
+                None => Ok(()),
+            }
+        };
+        let stacked = |size: &Dim, elements: &[TensorType]| -> Vec<TensorType> {
+            elements
+                .iter()
+                .map(|ty| {
+                    let mut shape = vec![size.clone()];
+                    shape.extend(ty.shape.iter().cloned());
+                    TensorType::new(ty.dtype, shape)
+                })
+                .collect()
+        };
+        let operands: Vec<TensorType> = self.types.iter().map(|&ty| ty.clone()).collect();
+        match op {
+            Op::If => {
+                let [then_branch, else_branch] = regions else {
+                    return Err("if needs two regions".into());
+                };
+                matching("the condition of if", &operands, &[TensorType::scalar(DType::Bool)])?;
+                let results = result_types(then_branch);
+                matching(
+                    "the results of the branches of if",
+                    &results,
+                    &result_types(else_branch),
+                )?;
+                Ok(results)
+            }
+            Op::Loop { carried, trips } => {
+                let [body] = regions else {
+                    return Err("loop needs one region".into());
+                };
+                let head = [TensorType::scalar(DType::I64), TensorType::scalar(DType::Bool)];
+                matching("the parameters of a loop body", &param_types(body), &operands)?;
+                matching("the head of a loop", operands.get(..2).unwrap_or(&[]), &head)?;
+                let results = result_types(body);
+                if results.len() < 1 + carried {
+                    return Err("a loop body with too few results".into());
+                }
+                matching("the condition a loop body gives", &results[..1], &head[1..])?;
+                matching("the values a loop body carries", &results[1..=*carried], &operands[2..])?;
+                let mut types = operands[2..].to_vec();
+                types.extend(stacked(trips, &results[1 + carried..]));
+                Ok(types)
+            }
+            Op::Scan { carried } => {
+                let [body] = regions else {
+                    return Err("scan needs one region".into());
+                };
+                let scanned = operands.get(*carried..).unwrap_or(&[]);
+                let Some(steps) = scanned.first().and_then(|ty| ty.shape.first()) else {
+                    return Err("scan needs a tensor to scan".into());
+                };
+                let mut params = operands[..*carried].to_vec();
+                for ty in scanned {
+                    let Some(first) = ty.shape.first() else {
+                        return Err("scan over a scalar".into());
+                    };
+                    self.equal("the sizes of the scanned axes", first, steps)?;
+                    params.push(TensorType::new(ty.dtype, ty.shape[1..].to_vec()));
+                }
+                matching("the parameters of a scan body", &param_types(body), &params)?;
+                let results = result_types(body);
+                if results.len() < *carried {
+                    return Err("a scan body with too few results".into());
+                }
+                matching(
+                    "the values a scan body carries",
+                    &results[..*carried],
+                    &operands[..*carried],
+                )?;
+                let mut types = operands[..*carried].to_vec();
+                types.extend(stacked(steps, &results[*carried..]));
+                Ok(types)
+            }
+            _ => unreachable!("only control flow has regions"),
+        }
+    }
+}
