@@ -1,0 +1,267 @@
+//! A model without its types: what tools need that load any model.
+
+use crate::element::{Bf16, DType, Element, F16};
+use crate::error::RunError;
+
+/// A compiled model, run with tensors whose types are known at run time only.
+pub trait Program {
+    /// The inputs of a run, in the order of `run_dyn`.
+    const INPUTS: &'static [Port];
+    /// The outputs of a run, in the order of their indices in `run_dyn`.
+    const OUTPUTS: &'static [Port];
+
+    /// Runs the model and passes each output's index and tensor to `outputs`.
+    ///
+    /// # Errors
+    ///
+    /// If the inputs do not fit the [`INPUTS`](Program::INPUTS).
+    fn run_dyn(
+        &mut self,
+        inputs: &[AnyTensor<'_>],
+        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+    ) -> Result<(), RunError>;
+}
+
+/// An input or an output of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The name in the model.
+    pub name: &'static str,
+    /// The type of the elements.
+    pub dtype: DType,
+    /// The dimensions.
+    pub shape: &'static [PortDim],
+}
+
+/// A dimension of a [`Port`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortDim {
+    /// A constant size.
+    Fixed(usize),
+    /// A size that the caller chooses.
+    Symbol {
+        /// The name, the same in every port that has this size.
+        name: &'static str,
+        /// The least size.
+        min: usize,
+        /// The greatest size.
+        max: usize,
+    },
+    /// A size that follows from symbols or from data.
+    Computed {
+        /// The expression over symbols, or the name of a size that depends on data.
+        expression: &'static str,
+        /// The greatest size.
+        max: usize,
+    },
+}
+
+/// A dense tensor in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnyTensor<'a> {
+    /// The shape.
+    pub shape: &'a [usize],
+    /// The elements, as many as the product of the shape.
+    pub data: AnyData<'a>,
+}
+
+/// The elements of a tensor of any type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub enum AnyData<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    F16(&'a [F16]),
+    Bf16(&'a [Bf16]),
+    I8(&'a [i8]),
+    I16(&'a [i16]),
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+    U8(&'a [u8]),
+    U16(&'a [u16]),
+    U32(&'a [u32]),
+    U64(&'a [u64]),
+    /// Bytes that are 0 or 1.
+    Bool(&'a [u8]),
+}
+
+/// Calls `$body` with `$data` bound to the slice of an [`AnyData`].
+macro_rules! each_type {
+    ($any:expr, $data:ident => $body:expr) => {
+        match $any {
+            AnyData::F32($data) => $body,
+            AnyData::F64($data) => $body,
+            AnyData::F16($data) => $body,
+            AnyData::Bf16($data) => $body,
+            AnyData::I8($data) => $body,
+            AnyData::I16($data) => $body,
+            AnyData::I32($data) => $body,
+            AnyData::I64($data) => $body,
+            AnyData::U8($data) | AnyData::Bool($data) => $body,
+            AnyData::U16($data) => $body,
+            AnyData::U32($data) => $body,
+            AnyData::U64($data) => $body,
+        }
+    };
+}
+
+impl<'a> AnyData<'a> {
+    /// The type of the elements.
+    pub const fn dtype(self) -> DType {
+        match self {
+            AnyData::F32(_) => DType::F32,
+            AnyData::F64(_) => DType::F64,
+            AnyData::F16(_) => DType::F16,
+            AnyData::Bf16(_) => DType::Bf16,
+            AnyData::I8(_) => DType::I8,
+            AnyData::I16(_) => DType::I16,
+            AnyData::I32(_) => DType::I32,
+            AnyData::I64(_) => DType::I64,
+            AnyData::U8(_) => DType::U8,
+            AnyData::U16(_) => DType::U16,
+            AnyData::U32(_) => DType::U32,
+            AnyData::U64(_) => DType::U64,
+            AnyData::Bool(_) => DType::Bool,
+        }
+    }
+
+    /// The number of elements.
+    pub const fn len(self) -> usize {
+        each_type!(self, data => data.len())
+    }
+
+    /// Whether there are no elements.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as little-endian bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        each_type!(self, data => bytes_of(data))
+    }
+
+    /// The elements, if they are of type `T`.
+    pub fn get<T: Element>(self) -> Option<&'a [T]> {
+        let same = self.dtype() == T::DTYPE;
+        // SAFETY: the elements of this data type are `T`, as `Element` is sealed and `DTYPE` differs for each type.
+        same.then(|| unsafe { core::slice::from_raw_parts(self.bytes().as_ptr().cast::<T>(), self.len()) })
+    }
+}
+
+const fn bytes_of<T: Element>(data: &[T]) -> &[u8] {
+    // SAFETY: an element has no padding, so all of its bytes are initialized.
+    unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+impl<'a> AnyTensor<'a> {
+    /// The elements and the shape of the input of a port, once rank and data type are found to be those of the port.
+    ///
+    /// Dimensions are for the typed `run` of the model to check. A boolean port takes bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::DataType`], [`RunError::Rank`] or [`RunError::DataLength`].
+    pub fn input<T: Element, const R: usize>(&self, port: &Port) -> Result<([usize; R], &'a [T]), RunError> {
+        let actual = self.data.dtype();
+        let data = match self.data {
+            AnyData::Bool(bytes) if port.dtype == DType::Bool => AnyData::U8(bytes).get(),
+            AnyData::U8(_) if port.dtype == DType::Bool => None,
+            data => data.get(),
+        };
+        let data = data.ok_or(RunError::DataType {
+            input: port.name,
+            expected: port.dtype,
+            actual,
+        })?;
+        let shape = self.shape.try_into().map_err(|_| RunError::Rank {
+            input: port.name,
+            expected: R,
+            actual: self.shape.len(),
+        })?;
+        crate::tensor::TensorView::new(shape, data).map(|view| (view.shape(), view.data()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: Port = Port {
+        name: "x",
+        dtype: DType::I64,
+        shape: &[PortDim::Fixed(2), PortDim::Fixed(1)],
+    };
+
+    #[test]
+    fn an_input_of_the_right_type_and_rank_is_taken() {
+        let tensor = AnyTensor {
+            shape: &[2, 1],
+            data: AnyData::I64(&[1, -1]),
+        };
+        assert_eq!(tensor.input::<i64, 2>(&PORT), Ok(([2, 1], &[1, -1][..])));
+        assert_eq!(tensor.data.bytes().len(), 16);
+        assert_eq!(tensor.data.get::<u64>(), None);
+    }
+
+    #[test]
+    fn other_types_ranks_and_lengths_are_refused() {
+        let shape = &[2, 1][..];
+        let wrong_type = AnyTensor {
+            shape,
+            data: AnyData::F32(&[1.0, 2.0]),
+        };
+        let error = RunError::DataType {
+            input: "x",
+            expected: DType::I64,
+            actual: DType::F32,
+        };
+        assert_eq!(wrong_type.input::<i64, 2>(&PORT), Err(error));
+        let wrong_rank = AnyTensor {
+            shape: &[2],
+            data: AnyData::I64(&[1, 2]),
+        };
+        assert_eq!(
+            wrong_rank.input::<i64, 2>(&PORT),
+            Err(RunError::Rank {
+                input: "x",
+                expected: 2,
+                actual: 1
+            })
+        );
+        let wrong_length = AnyTensor {
+            shape,
+            data: AnyData::I64(&[1]),
+        };
+        assert_eq!(
+            wrong_length.input::<i64, 2>(&PORT),
+            Err(RunError::DataLength { expected: 2, actual: 1 })
+        );
+    }
+
+    #[test]
+    fn booleans_are_not_bytes() {
+        let port = Port {
+            dtype: DType::Bool,
+            ..PORT
+        };
+        let boolean = AnyTensor {
+            shape: &[1],
+            data: AnyData::Bool(&[1]),
+        };
+        assert_eq!(boolean.input::<u8, 1>(&port), Ok(([1], &[1][..])));
+        let byte = AnyTensor {
+            shape: &[1],
+            data: AnyData::U8(&[1]),
+        };
+        assert!(byte.input::<u8, 1>(&port).is_err());
+        assert!(
+            boolean
+                .input::<u8, 1>(&Port {
+                    dtype: DType::U8,
+                    ..PORT
+                })
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! Typed views of tensors, the inputs and outputs of models with dynamic dimensions.
+
+use crate::element::Element;
+use crate::error::RunError;
+
+/// A dense tensor of rank `R` in row-major order, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView<'a, T, const R: usize> {
+    shape: [usize; R],
+    data: &'a [T],
+}
+
+impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
+    /// The tensor of `shape` with the elements of `data`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::DataLength`] if the length of `data` is not the product of `shape`.
+    pub fn new(shape: [usize; R], data: &'a [T]) -> Result<Self, RunError> {
+        match element_count(&shape) {
+            Some(expected) if expected == data.len() => Ok(TensorView { shape, data }),
+            expected => Err(RunError::DataLength {
+                expected: expected.unwrap_or(usize::MAX),
+                actual: data.len(),
+            }),
+        }
+    }
+
+    /// The shape.
+    #[inline(always)]
+    pub const fn shape(&self) -> [usize; R] {
+        self.shape
+    }
+
+    /// The elements in row-major order.
+    #[inline(always)]
+    pub const fn data(&self) -> &'a [T] {
+        self.data
+    }
+}
+
+/// The product of a shape, if it is a `usize`. An axis of size 0 makes it 0 whatever the other axes are.
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_fills_the_shape() {
+        let data = [1, 2, 3, 4, 5, 6];
+        let view = TensorView::new([2, 3], &data).unwrap();
+        assert_eq!((view.shape(), view.data()), ([2, 3], &data[..]));
+        assert!(TensorView::new([0, usize::MAX, 2], &data[..0]).is_ok());
+        assert!(TensorView::new([], &data[..1]).is_ok());
+        assert_eq!(
+            TensorView::new([7], &data),
+            Err(RunError::DataLength { expected: 7, actual: 6 })
+        );
+        assert!(TensorView::new([usize::MAX, 2], &data).is_err());
+    }
+}
