@@ -204,19 +204,19 @@ impl Avx512 {
 /// so they are compiled once, in this crate, and not again in every crate that holds generated code. An
 /// implementation is `#[inline(always)]` and generic over [`Simd`].
 macro_rules! kernel_table {
-    ($(#[$table_doc:meta])* pub trait $table:ident $rows:tt) => {
-        $crate::isa::kernel_table!(@trait [$(#[$table_doc])*] $table $rows);
+    ($(#[$table_doc:meta])* $visibility:vis trait $table:ident $rows:tt) => {
+        $crate::isa::kernel_table!(@trait [$(#[$table_doc])*] [$visibility] $table $rows);
         $crate::isa::kernel_table!(@scalar $table $rows);
         #[cfg(target_arch = "x86_64")]
         $crate::isa::kernel_table!(@vector $table $crate::isa::Avx2, "avx2,fma", $rows);
         #[cfg(target_arch = "x86_64")]
         $crate::isa::kernel_table!(@vector $table $crate::isa::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $rows);
     };
-    (@trait [$($table_doc:tt)*] $table:ident {
+    (@trait [$($table_doc:tt)*] [$visibility:vis] $table:ident {
         $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $implementation:path;)*
     }) => {
         $($table_doc)*
-        pub trait $table: Copy {
+        $visibility trait $table: Copy {
             $($(#[$doc])* #[allow(clippy::too_many_arguments)] fn $name(self, $($argument: $type),*) $(-> $result)?;)*
         }
     };

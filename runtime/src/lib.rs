@@ -25,3 +25,5 @@ pub mod kernels;
 pub mod plan;
 pub mod tensor;
 pub mod weights;
+
+pub use kernels::linear;

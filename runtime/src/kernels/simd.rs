@@ -2,9 +2,229 @@
 
 use crate::isa;
 
-/// The vector operations of an instruction set.
-pub trait Simd: Copy + 'static {}
+/// The vector operations of an instruction set, on vectors of `f32`.
+///
+/// Every method is inlined into the entry point of a kernel, which is compiled for the instruction set of the token.
+pub trait Simd: Copy + 'static {
+    /// A vector of [`LANES`](Simd::LANES) values.
+    type F32: Copy;
+    /// Values of a vector: 4, 8 or 16.
+    const LANES: usize;
+    /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 12.
+    const TILE_ROWS: usize;
 
-impl Simd for isa::Scalar {}
-impl Simd for isa::Avx2 {}
-impl Simd for isa::Avx512 {}
+    /// `value` in every lane.
+    fn splat(self, value: f32) -> Self::F32;
+
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a * b + c`, rounded once where the instruction set has a fused operation.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// The vector at `source`, of any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for reading `LANES` values.
+    unsafe fn load(self, source: *const f32) -> Self::F32;
+
+    /// The first `count` lanes from `source`, zero in the others.
+    ///
+    /// # Safety
+    ///
+    /// `count <= LANES`, and `source` is valid for reading `count` values.
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> Self::F32;
+
+    /// Writes every lane to `target`, of any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for writing `LANES` values.
+    unsafe fn store(self, target: *mut f32, value: Self::F32);
+
+    /// Writes the first `count` lanes to `target`.
+    ///
+    /// # Safety
+    ///
+    /// `count <= LANES`, and `target` is valid for writing `count` values.
+    unsafe fn store_partial(self, target: *mut f32, value: Self::F32, count: usize);
+}
+
+impl Simd for isa::Scalar {
+    // Four independent lanes are what every baseline with vectors (SSE2, NEON, simd128) has registers for.
+    type F32 = [f32; 4];
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = 3;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 4] {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]]
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        [
+            a[0] * b[0] + c[0],
+            a[1] * b[1] + c[1],
+            a[2] * b[2] + c[2],
+            a[3] * b[3] + c[3],
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for four readable values; an array of `f32` is aligned as an `f32` is.
+        unsafe { source.cast::<[f32; 4]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> [f32; 4] {
+        let mut value = [0.0; 4];
+        for (lane, slot) in value.iter_mut().enumerate() {
+            if lane < count {
+                // SAFETY: the caller vouches for `count` readable values.
+                *slot = unsafe { *source.add(lane) };
+            }
+        }
+        value
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, value: [f32; 4]) {
+        // SAFETY: the caller vouches for four writable values; an array of `f32` is aligned as an `f32` is.
+        unsafe { target.cast::<[f32; 4]>().write(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, target: *mut f32, value: [f32; 4], count: usize) {
+        for (lane, value) in value.into_iter().enumerate() {
+            if lane < count {
+                // SAFETY: the caller vouches for `count` writable values.
+                unsafe { *target.add(lane) = value }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use crate::isa::{Avx2, Avx512};
+    use core::arch::x86_64::*;
+
+    impl Simd for Avx2 {
+        type F32 = __m256;
+        const LANES: usize = 8;
+        const TILE_ROWS: usize = 6;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m256 {
+            // SAFETY: the token says that AVX2 and FMA exist; the same holds for every block of this implementation.
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: see `splat`.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, source: *const f32) -> __m256 {
+            // SAFETY: the caller vouches for eight readable values.
+            unsafe { _mm256_loadu_ps(source) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_partial(self, source: *const f32, count: usize) -> __m256 {
+            // SAFETY: the lanes that the mask excludes are not read.
+            unsafe { _mm256_maskload_ps(source, mask(count)) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, target: *mut f32, value: __m256) {
+            // SAFETY: the caller vouches for eight writable values.
+            unsafe { _mm256_storeu_ps(target, value) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_partial(self, target: *mut f32, value: __m256, count: usize) {
+            // SAFETY: the lanes that the mask excludes are not written.
+            unsafe { _mm256_maskstore_ps(target, mask(count), value) }
+        }
+    }
+
+    /// All ones in the first `count` lanes.
+    ///
+    /// # Safety
+    ///
+    /// AVX2 exists.
+    #[inline(always)]
+    unsafe fn mask(count: usize) -> __m256i {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
+        }
+    }
+
+    impl Simd for Avx512 {
+        type F32 = __m512;
+        const LANES: usize = 16;
+        const TILE_ROWS: usize = 12;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            // SAFETY: the token says that AVX-512 exists; the same holds for every block of this implementation.
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: see `splat`.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, source: *const f32) -> __m512 {
+            // SAFETY: the caller vouches for sixteen readable values.
+            unsafe { _mm512_loadu_ps(source) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_partial(self, source: *const f32, count: usize) -> __m512 {
+            // SAFETY: the lanes that the mask excludes are not read.
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, source) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, target: *mut f32, value: __m512) {
+            // SAFETY: the caller vouches for sixteen writable values.
+            unsafe { _mm512_storeu_ps(target, value) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_partial(self, target: *mut f32, value: __m512, count: usize) {
+            // SAFETY: the lanes that the mask excludes are not written.
+            unsafe { _mm512_mask_storeu_ps(target, ((1u32 << count) - 1) as u16, value) }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Cache blocking around [`Blocks::gemm_block`], shared by every kernel that multiplies matrices.
+
+use super::block::{Block, Blocks};
+use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_lhs_len, packed_rhs_len};
+use super::{Epilogue, Init, Lhs, Position, Rhs, extent, min};
+use crate::kernels::simd::Simd;
+
+/// A matrix multiplication `c[m, n] = a[m, k] b[k, n]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gemm {
+    /// Rows of `a` and `c`.
+    pub m: usize,
+    /// Columns of `b` and `c`.
+    pub n: usize,
+    /// Columns of `a`, rows of `b`.
+    pub k: usize,
+    /// Elements between rows of `c`, whose columns are contiguous; at least `n`.
+    pub c_row: usize,
+}
+
+/// Depth of a block: two panels of `b` and the rows of `a` that a tile reads fit the first level cache.
+const DEPTH: usize = 256;
+
+/// Columns of a block that is packed into scratch. With [`DEPTH`] this is 256 KiB, a part of a second level cache.
+const COLUMNS: usize = 256;
+
+/// Columns of a block of a right-hand side that is packed already.
+const PACKED_COLUMNS: usize = 512;
+
+/// Values of `a` that stay in the first level cache while few rows pass over a wide `b`.
+const RESIDENT: usize = 6144;
+
+/// Rows up to which a right-hand side with contiguous columns is read in place: so few passes over it do not pay for
+/// packing.
+const IN_PLACE_ROWS: usize = 24;
+
+/// Values of scratch that a product of at most `[m, k]` and `[k, n]` needs.
+pub const fn gemm_scratch(m: usize, n: usize, k: usize, rhs_is_packed: bool) -> usize {
+    if rhs_is_packed || m == 0 {
+        0
+    } else {
+        block_scratch(n, k)
+    }
+}
+
+/// Values of scratch for blocks of a right-hand side `[k, n]` that is packed on the way.
+pub(super) const fn block_scratch(n: usize, k: usize) -> usize {
+    min(k, DEPTH) * min(n.div_ceil(PANEL_COLUMNS) * PANEL_COLUMNS, COLUMNS)
+}
+
+/// The largest block, at most `limit`, out of as few equal blocks as `size` can be cut into, in steps of `unit`.
+const fn equal_blocks(size: usize, limit: usize, unit: usize) -> usize {
+    size.div_ceil(size.div_ceil(limit)).div_ceil(unit) * unit
+}
+
+/// A right-hand side that is packed one block at a time.
+pub(super) trait Pack {
+    /// Packs rows `p..p + depth` of columns `j..j + columns` into `packed`, of length `packed_rhs_len(depth, columns)`.
+    fn pack(&self, p: usize, depth: usize, j: usize, columns: usize, packed: &mut [f32]);
+}
+
+/// Where the blocks of a right-hand side come from.
+pub(super) enum Source<'a, P> {
+    /// The layout of `pack_rhs`.
+    Packed(&'a [f32]),
+    /// Contiguous columns, and this distance between rows. The last columns that do not fill a panel are packed by
+    /// the last field.
+    InPlace(&'a [f32], usize, P),
+    /// Packed into scratch.
+    OnTheFly(P),
+}
+
+/// Columns of a block and where their operand is.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    column: usize,
+    columns: usize,
+    b: &'a [f32],
+    panel: usize,
+    row: usize,
+}
+
+/// A strided right-hand side.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub column: usize,
+}
+
+impl Pack for Strided<'_> {
+    #[inline(always)]
+    fn pack(&self, p: usize, depth: usize, j: usize, columns: usize, packed: &mut [f32]) {
+        let source = self.data.get(p * self.row + j * self.column..).unwrap_or_default();
+        pack_rhs(depth, columns, source, self.row, self.column, packed);
+    }
+}
+
+#[inline(always)]
+pub(super) fn gemm<S: Simd + Blocks>(
+    isa: S,
+    problem: &Gemm,
+    a: Lhs<'_>,
+    b: Rhs<'_>,
+    init: Init<'_>,
+    c: &mut [f32],
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    let source = match b {
+        Rhs::Packed(data) => Source::Packed(data),
+        Rhs::Strided { data, row, column } => {
+            assert!(
+                data.len() >= extent([(problem.k, row), (problem.n, column)]),
+                "gemm: the right matrix is too short"
+            );
+            let strided = Strided { data, row, column };
+            if column == 1 && problem.m <= IN_PLACE_ROWS {
+                Source::InPlace(data, row, strided)
+            } else {
+                Source::OnTheFly(strided)
+            }
+        }
+    };
+    multiply(isa, problem, a, source, init, c, scratch, epilogue, 0);
+}
+
+/// `c = epilogue(init + a b)`, where row 0 of `c` is `first_row` to the epilogue.
+#[inline(always)]
+pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
+    isa: S,
+    problem: &Gemm,
+    a: Lhs<'_>,
+    b: Source<'_, P>,
+    init: Init<'_>,
+    c: &mut [f32],
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+    first_row: usize,
+) {
+    let &Gemm { m, n, k, c_row } = problem;
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(c.len() >= extent([(m, c_row), (n, 1)]), "gemm: the output is too short");
+    match init {
+        Init::PerColumn(values) => assert!(values.len() >= n, "gemm: the initial row is too short"),
+        Init::PerRow(values) => assert!(values.len() >= m, "gemm: the initial column is too short"),
+        Init::Zero | Init::Accumulate => {}
+    }
+    let (a, a_group, a_row, a_column) = match a {
+        Lhs::Strided { data, row, column } => {
+            assert!(
+                data.len() >= extent([(m, row), (k, column)]),
+                "gemm: the left matrix is too short"
+            );
+            (data, row.saturating_mul(PANEL_ROWS), row, column)
+        }
+        Lhs::Packed(data) => {
+            assert!(data.len() >= packed_lhs_len(m, k), "gemm: the left matrix is too short");
+            (data, k * PANEL_ROWS, 1, PANEL_ROWS)
+        }
+    };
+    let (depth_limit, columns_limit) = match &b {
+        Source::Packed(data) => {
+            assert!(
+                data.len() >= packed_rhs_len(k, n),
+                "gemm: the right matrix is too short"
+            );
+            if m <= S::TILE_ROWS {
+                (DEPTH.max(RESIDENT / m), n)
+            } else {
+                (DEPTH, PACKED_COLUMNS)
+            }
+        }
+        Source::InPlace(..) | Source::OnTheFly(_) => {
+            assert!(scratch.len() >= block_scratch(n, k), "gemm: the scratch is too short");
+            (DEPTH, COLUMNS)
+        }
+    };
+    let depth_step = if k == 0 { 1 } else { equal_blocks(k, depth_limit, 1) };
+    let columns_step = equal_blocks(n, columns_limit, PANEL_COLUMNS);
+    let mut j = 0;
+    while j < n {
+        let columns = columns_step.min(n - j);
+        // The first block is run even if it has no depth, because it is what applies `init`.
+        let mut p = 0;
+        loop {
+            let depth = depth_step.min(k - p);
+            let last = p + depth == k;
+            let first = if p == 0 {
+                match init {
+                    Init::PerColumn(values) => Init::PerColumn(&values[j..]),
+                    other => other,
+                }
+            } else {
+                Init::Accumulate
+            };
+            let a = a.get(p * a_column..).unwrap_or_default();
+            // A block has one part, or two where only the full panels are read in place.
+            let whole = Part {
+                column: 0,
+                columns,
+                b: &[],
+                panel: 0,
+                row: PANEL_COLUMNS,
+            };
+            let mut parts = [whole; 2];
+            let used = match &b {
+                Source::Packed(data) => {
+                    parts[0].b = &data[j * k + p * PANEL_COLUMNS..];
+                    parts[0].panel = k * PANEL_COLUMNS;
+                    1
+                }
+                Source::InPlace(data, row, tail) => {
+                    let split = columns / PANEL_COLUMNS * PANEL_COLUMNS;
+                    let data = data.get(p * row + j..).unwrap_or_default();
+                    parts[0] = Part {
+                        column: 0,
+                        columns: split,
+                        b: data,
+                        panel: PANEL_COLUMNS,
+                        row: *row,
+                    };
+                    if split < columns {
+                        let packed = &mut scratch[..depth * PANEL_COLUMNS];
+                        tail.pack(p, depth, j + split, columns - split, packed);
+                        parts[1] = Part {
+                            column: split,
+                            columns: columns - split,
+                            b: packed,
+                            ..whole
+                        };
+                        2
+                    } else {
+                        1
+                    }
+                }
+                Source::OnTheFly(source) => {
+                    let packed = &mut scratch[..packed_rhs_len(depth, columns)];
+                    source.pack(p, depth, j, columns, packed);
+                    parts[0].b = packed;
+                    parts[0].panel = depth * PANEL_COLUMNS;
+                    1
+                }
+            };
+            // With an epilogue, rows are taken in strips that stay in the first level cache until it has run.
+            let strip = if epilogue.is_some() && last {
+                (4096 / columns).max(S::TILE_ROWS).next_multiple_of(2 * PANEL_ROWS)
+            } else {
+                m.next_multiple_of(PANEL_ROWS)
+            };
+            let mut i = 0;
+            while i < m {
+                let rows = strip.min(m - i);
+                for part in &parts[..used] {
+                    let init = match first {
+                        Init::PerRow(values) => Init::PerRow(&values[i..]),
+                        Init::PerColumn(values) => Init::PerColumn(&values[part.column..]),
+                        other => other,
+                    };
+                    isa.gemm_block(Block {
+                        m: rows,
+                        n: part.columns,
+                        k: depth,
+                        a: a.get(i / PANEL_ROWS * a_group..).unwrap_or_default(),
+                        a_group,
+                        a_row,
+                        a_column,
+                        b: part.b,
+                        b_panel: part.panel,
+                        b_row: part.row,
+                        init,
+                        c: &mut c[i * c_row + j + part.column..],
+                        c_row,
+                    });
+                }
+                if let (Some(epilogue), true) = (epilogue, last) {
+                    for row in i..i + rows {
+                        let run = &mut c[row * c_row + j..][..columns];
+                        epilogue(
+                            run,
+                            Position {
+                                row: first_row + row,
+                                column: j,
+                            },
+                        );
+                    }
+                }
+                i += rows;
+            }
+            p += depth;
+            if last {
+                break;
+            }
+        }
+        j += columns;
+    }
+}

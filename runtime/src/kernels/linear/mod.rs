@@ -1,0 +1,197 @@
+//! Kernels that spend their time in multiply and add: matrix multiplication, convolution, attention and recurrent
+//! layers.
+//!
+//! All of them but the depthwise convolution are built on one blocked matrix multiplication after Goto and van de
+//! Geijn, *Anatomy of High-Performance Matrix Multiplication* (ACM TOMS 34, 2008), with the register tile of Van Zee
+//! and van de Geijn, *BLIS* (ACM TOMS 41, 2015). One packed layout serves every instruction set:
+//!
+//! - a right-hand side `[k, n]` is `[ceil(n / 16)][k][16]`, see [`pack_rhs`];
+//! - a left-hand side `[m, k]` is `[ceil(m / 6)][k][6]`, see [`pack_lhs`], or is read where it lies.
+//!
+//! Every kernel checks the lengths of its slices before it starts and panics, naming what is too short.
+#![allow(clippy::too_many_arguments, reason = "a kernel takes its operands one by one")]
+
+mod attention;
+mod block;
+mod conv;
+mod conv_transpose;
+mod depthwise;
+mod gemm;
+mod math;
+mod pack;
+mod recurrent;
+#[cfg(test)]
+mod tests;
+
+pub use attention::{Attention, Mask, attention_scratch};
+pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, pack_conv2d};
+pub use conv_transpose::{
+    ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, pack_conv_transpose2d,
+};
+pub use depthwise::depthwise_conv2d_scratch;
+pub use gemm::{Gemm, gemm_scratch};
+pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
+pub use recurrent::{Gru, Lstm, gru_scratch, lstm_scratch};
+
+/// The left matrix `[m, k]` of a product.
+#[derive(Clone, Copy, Debug)]
+pub enum Lhs<'a> {
+    /// Element `(i, p)` is `data[i * row + p * column]`.
+    Strided {
+        /// The elements.
+        data: &'a [f32],
+        /// Elements between rows.
+        row: usize,
+        /// Elements between columns.
+        column: usize,
+    },
+    /// The layout of [`pack_lhs`].
+    Packed(&'a [f32]),
+}
+
+/// The right matrix `[k, n]` of a product.
+#[derive(Clone, Copy, Debug)]
+pub enum Rhs<'a> {
+    /// The layout of [`pack_rhs`].
+    Packed(&'a [f32]),
+    /// Element `(p, j)` is `data[p * row + j * column]`.
+    Strided {
+        /// The elements.
+        data: &'a [f32],
+        /// Elements between rows.
+        row: usize,
+        /// Elements between columns.
+        column: usize,
+    },
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Init<'a> {
+    /// Nothing.
+    Zero,
+    /// A value per column, `n` of them.
+    PerColumn(&'a [f32]),
+    /// A value per row, `m` of them.
+    PerRow(&'a [f32]),
+    /// What the output holds.
+    Accumulate,
+}
+
+/// Where a run of finished outputs begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The row of the matrix, or the output channel of a convolution.
+    pub row: usize,
+    /// The column of the matrix, or `y * out_width + x` of a convolution.
+    pub column: usize,
+}
+
+/// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
+///
+/// Every output belongs to exactly one run. How a row is cut into runs depends on the kernel and the instruction set.
+pub type Epilogue<'a> = Option<&'a dyn Fn(&mut [f32], Position)>;
+
+crate::isa::kernel_table! {
+    /// Matrix multiplication, convolution, attention and recurrent layers.
+    pub trait Linear {
+        /// `c = epilogue(init + a b)`; `scratch` holds at least [`gemm_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn gemm(
+            problem: &Gemm, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = gemm::gemm;
+
+        /// `y = epilogue(init + convolution of x with w)` for one image; `w` is the output of [`pack_conv2d`] and
+        /// `scratch` holds at least [`conv2d_scratch`] values. A row of `init` and of `epilogue` is an output
+        /// channel, a column is a pixel.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or a count of channels is not a multiple of the groups.
+        fn conv2d(
+            problem: &Conv2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = conv::conv2d;
+
+        /// [`conv2d`](Linear::conv2d) of as many groups as input channels; `w` is `[out_channels][kernel]` as it
+        /// comes and `scratch` holds at least [`depthwise_conv2d_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, if `groups` is not the count of input channels or does not
+        /// divide the count of output channels.
+        fn depthwise_conv2d(
+            problem: &Conv2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = depthwise::depthwise_conv2d;
+
+        /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
+        /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or a count of channels is not a multiple of the groups.
+        fn conv_transpose2d(
+            problem: &ConvTranspose2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = conv_transpose::conv_transpose2d;
+
+        /// `out = softmax(scale * q k^T + mask) v` for one head; `scratch` holds at least [`attention_scratch`]
+        /// values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn attention(
+            problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: &mut [f32],
+            scratch: &mut [f32],
+        ) = attention::attention;
+
+        /// A long short-term memory layer in one direction, see [`Lstm`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn lstm(
+            problem: &Lstm, x: &[f32], w: &[f32], r: &[f32], bias: Option<&[f32]>, peephole: Option<&[f32]>,
+            h: &mut [f32], c: &mut [f32], y: Option<&mut [f32]>, scratch: &mut [f32],
+        ) = recurrent::lstm;
+
+        /// A gated recurrent unit layer in one direction, see [`Gru`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn gru(
+            problem: &Gru, x: &[f32], w: &[f32], r: &[f32], bias: Option<&[f32]>, h: &mut [f32],
+            y: Option<&mut [f32]>, scratch: &mut [f32],
+        ) = recurrent::gru;
+    }
+}
+
+/// Length of the shortest slice that holds every element of an array with these `(count, stride)` dimensions.
+///
+/// Saturates, so that a length that does not fit in `usize` is longer than any slice.
+#[inline(always)]
+const fn extent<const N: usize>(dimensions: [(usize, usize); N]) -> usize {
+    let mut last: usize = 0;
+    let mut index = 0;
+    while index < N {
+        let (count, stride) = dimensions[index];
+        if count == 0 {
+            return 0;
+        }
+        last = last.saturating_add((count - 1).saturating_mul(stride));
+        index += 1;
+    }
+    last.saturating_add(1)
+}
+
+/// `min`, which `Ord` does not offer to constants.
+const fn min(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}

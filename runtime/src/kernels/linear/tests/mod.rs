@@ -1,0 +1,101 @@
+//! Every kernel on every instruction set against sums in `f64` as the definition has them.
+
+mod attention;
+mod conv;
+mod depthwise;
+mod gemm;
+mod recurrent;
+mod transpose;
+
+use crate::isa::Level;
+use crate::kernels::linear::{Epilogue, Init, Position};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// The levels that this machine can run.
+fn levels() -> impl Iterator<Item = Level> {
+    Level::ALL.into_iter().filter(|level| level.is_available())
+}
+
+/// Values between -1 and 1 from a linear congruential generator (Knuth's MMIX constants).
+fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// The four ways to start from, for an output of `rows` by `columns`.
+fn starts(rows: usize, columns: usize) -> [Vec<f32>; 4] {
+    [Vec::new(), random(11, columns), random(12, rows), Vec::new()]
+}
+
+fn init_of<'a>(index: usize, starts: &'a [Vec<f32>; 4]) -> Init<'a> {
+    match index {
+        0 => Init::Zero,
+        1 => Init::PerColumn(&starts[1]),
+        2 => Init::PerRow(&starts[2]),
+        _ => Init::Accumulate,
+    }
+}
+
+/// What an output starts from.
+fn start(init: Init<'_>, row: usize, column: usize, held: f32) -> f64 {
+    f64::from(match init {
+        Init::Zero => 0.0,
+        Init::PerColumn(values) => values[column],
+        Init::PerRow(values) => values[row],
+        Init::Accumulate => held,
+    })
+}
+
+/// Runs `kernel` with an epilogue that doubles and adds a function of the position, checks that every output was given
+/// to it once, and returns the inverse to compare with.
+fn with_epilogue(
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    output: &mut [f32],
+    kernel: impl FnOnce(&mut [f32], Epilogue<'_>),
+) {
+    let seen = RefCell::new(BTreeSet::new());
+    let epilogue = |run: &mut [f32], at: Position| {
+        for (index, value) in run.iter_mut().enumerate() {
+            assert!(seen.borrow_mut().insert((at.row, at.column + index)), "{at:?} twice");
+            *value = *value * 2.0 + tag(at.row, at.column + index);
+        }
+    };
+    kernel(output, Some(&epilogue));
+    assert_eq!(seen.borrow().len(), rows * columns);
+    for row in 0..rows {
+        for column in 0..columns {
+            let value = &mut output[row * row_stride + column];
+            *value = (*value - tag(row, column)) / 2.0;
+        }
+    }
+}
+
+/// A small number that tells neighbors apart.
+fn tag(row: usize, column: usize) -> f32 {
+    ((row * 2 + column) % 61) as f32
+}
+
+/// Terms of a sum whose rounding is at least that of adding and subtracting a [`tag`].
+const TAG_TERMS: usize = 64;
+
+/// Fails unless `actual` is within the rounding of a sum of `terms` products of magnitude at most 1, in any order.
+#[track_caller]
+fn assert_close(actual: f32, expected: f64, terms: usize, what: &dyn Fn() -> String) {
+    // Rounding errors of a random walk; the bound is proportional to the worst case for short sums only.
+    let bound =
+        f64::from(f32::EPSILON) * (2.0 + (terms as f64).min(4.0 * (terms as f64).sqrt())) * (1.0 + expected.abs());
+    assert!(
+        (f64::from(actual) - expected).abs() <= bound,
+        "{}: {actual} is not {expected}",
+        what()
+    );
+}
