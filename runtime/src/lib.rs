@@ -22,8 +22,12 @@ pub mod element;
 pub mod error;
 pub mod isa;
 pub mod kernels;
+pub mod math;
 pub mod plan;
 pub mod tensor;
 pub mod weights;
 
 pub use kernels::linear;
+
+#[cfg(test)]
+mod testing;
