@@ -158,9 +158,7 @@ fn run<I: Isa, T: Element, O: Operands<R>, const R: usize, const UPDATE: bool>(
         return;
     }
     let mut layouts = operands.layouts(&shape, output);
-    let Some(mut nest) = Nest::new(&shape, layouts.as_mut()) else {
-        return;
-    };
+    let mut nest = Nest::new(&shape, layouts.as_mut());
     if layouts.as_ref()[0].has_contiguous_rows() && O::are_direct(&layouts) {
         nest.prefer_rows();
     }
@@ -175,7 +173,7 @@ fn run<I: Isa, T: Element, O: Operands<R>, const R: usize, const UPDATE: bool>(
                 // SAFETY: the layouts were checked against the data, `Nest` walks inside of them, and its tiles have
                 // at most `TILE` elements unless every tensor has contiguous rows and the tile is one row. A pointer
                 // to elements of the output is to `len` of them, which nothing else refers to; those of the buffer
-                // may be uninitialized, but are read only where `scatter` or `load` has initialized them.
+                // are initialized if `UPDATE`, and are all written before they go to the output.
                 unsafe {
                     let runs = operands.load(&mut buffers, &layouts, &at);
                     let direct = tile.is_contiguous();
@@ -212,8 +210,8 @@ unsafe fn innermost<T: Element, O: Operands<R>, const R: usize, const UPDATE: bo
     f: impl Fn(T, O::Items) -> T,
 ) {
     for (index, target) in target.iter_mut().enumerate() {
-        // SAFETY: the caller says so.
         let current = if UPDATE {
+            // SAFETY: the caller says that the elements are initialized.
             unsafe { target.assume_init() }
         } else {
             T::default()

@@ -130,12 +130,9 @@ pub(super) struct Nest {
 }
 
 impl Nest {
-    /// The loops for these tensors, whose layouts are changed to them. `None` if there are no elements.
+    /// The loops for these tensors, whose layouts are changed to them. No axis is empty.
     #[inline(never)]
-    pub(super) fn new(shape: &[usize], layouts: &mut [Layout]) -> Option<Nest> {
-        if shape.contains(&0) {
-            return None;
-        }
+    pub(super) fn new(shape: &[usize], layouts: &mut [Layout]) -> Nest {
         let mut axes = [1; MAX_RANK];
         axes[MAX_RANK - shape.len()..].copy_from_slice(shape);
         let first = merge(&mut axes, layouts);
@@ -165,12 +162,12 @@ impl Nest {
             (TILE / cols).clamp(1, rows)
         };
         let tile_cols = cols.min(TILE / tile_rows);
-        Some(Nest {
+        Nest {
             shape: axes,
             coordinates: [0; MAX_RANK],
             tile_rows,
             tile_cols,
-        })
+        }
     }
 
     /// Makes tiles whole rows, for tensors that all have contiguous rows, if the rows are long enough.

@@ -1,0 +1,57 @@
+//! Rounding, sign and order. All exact.
+
+/// Numbers from here on are integers.
+const INTEGERS: f32 = 8_388_608.0;
+
+/// The nearest integer, ties to even.
+#[inline(always)]
+pub fn round(x: f32) -> f32 {
+    let magnitude = x.abs();
+    // The sum has no bits for a fraction, so that the hardware rounds it.
+    let rounded = ((magnitude + INTEGERS) - INTEGERS).copysign(x);
+    if magnitude < INTEGERS { rounded } else { x }
+}
+
+/// The greatest integer not above.
+#[inline(always)]
+pub fn floor(x: f32) -> f32 {
+    let rounded = round(x);
+    rounded - if rounded > x { 1.0 } else { 0.0 }
+}
+
+/// The least integer not below.
+#[inline(always)]
+pub fn ceil(x: f32) -> f32 {
+    let rounded = round(x);
+    (rounded + if rounded < x { 1.0 } else { 0.0 }).copysign(x)
+}
+
+/// The integer part.
+#[inline(always)]
+pub fn trunc(x: f32) -> f32 {
+    floor(x.abs()).copysign(x)
+}
+
+/// -1, 0 or 1; NaN of NaN.
+#[inline(always)]
+pub fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        x
+    }
+}
+
+/// The greater number; NaN if either is.
+#[inline(always)]
+pub fn max(a: f32, b: f32) -> f32 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// The lesser number; NaN if either is.
+#[inline(always)]
+pub fn min(a: f32, b: f32) -> f32 {
+    if a < b || a.is_nan() { a } else { b }
+}
