@@ -220,6 +220,14 @@ pub enum CompileError {
         /// What the operating system says, or that it is no regular file.
         reason: String,
     },
+    /// A file could not be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: String,
+    },
     /// The model is invalid, or needs what the compiler does not support or was not told.
     #[error(transparent)]
     Model(#[from] Diagnostics),

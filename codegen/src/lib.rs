@@ -1,4 +1,8 @@
 //! The onnxide compiler: bytes -> [`Model`](frontend::Model) -> [`Graph`](ir::Graph) -> `Plan` -> Rust source.
+pub mod compiler;
 pub mod diagnostics;
 pub mod frontend;
 pub mod ir;
+
+pub use compiler::{Compiler, DimRange, Module, Report};
+pub use diagnostics::CompileError;

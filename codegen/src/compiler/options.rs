@@ -1,0 +1,224 @@
+//! What a module is compiled with besides the model.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{RangeInclusive, RangeToInclusive};
+use std::path::PathBuf;
+
+use blake3::Hasher;
+
+use crate::ir::{Bounds, Interval};
+
+/// The options of a compilation, complete: every one has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The name of the module, a Rust identifier.
+    pub name: String,
+    /// The sizes that symbolic dimensions may have.
+    pub dims: BTreeMap<String, DimRange>,
+    /// Whether the module lets its caller time every step.
+    pub profile: bool,
+    /// Where the module finds its weights.
+    pub weights: WeightsPath,
+}
+
+/// The sizes that a symbolic dimension may have: a range, or a single size if both ends are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DimRange {
+    /// The least size.
+    pub min: usize,
+    /// The greatest size.
+    pub max: usize,
+}
+
+impl From<usize> for DimRange {
+    fn from(size: usize) -> Self {
+        DimRange { min: size, max: size }
+    }
+}
+
+impl From<RangeInclusive<usize>> for DimRange {
+    fn from(range: RangeInclusive<usize>) -> Self {
+        DimRange {
+            min: *range.start(),
+            max: *range.end(),
+        }
+    }
+}
+
+/// Sizes from 1.
+impl From<RangeToInclusive<usize>> for DimRange {
+    fn from(range: RangeToInclusive<usize>) -> Self {
+        DimRange { min: 1, max: range.end }
+    }
+}
+
+impl fmt::Display for DimRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max {
+            write!(f, "{}", self.min)
+        } else {
+            write!(f, "{}..={}", self.min, self.max)
+        }
+    }
+}
+
+/// How the text of a module names the file of its weights.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WeightsPath {
+    /// A file in the folder of the module's own source file.
+    Beside(String),
+    /// A path below the folder that an environment variable holds when the module is compiled, such as `OUT_DIR`.
+    Below {
+        /// The environment variable.
+        variable: &'static str,
+        /// The path in that folder, with `/` between its parts.
+        path: String,
+    },
+    /// An absolute path.
+    Absolute(PathBuf),
+}
+
+impl WeightsPath {
+    /// A Rust expression for `include_bytes!`, and for the assembler's `.incbin` unless the file is beside the source.
+    pub fn expression(&self) -> String {
+        match self {
+            WeightsPath::Beside(file) => format!("{file:?}"),
+            WeightsPath::Below { variable, path } => format!("concat!(env!({variable:?}), {:?})", format!("/{path}")),
+            WeightsPath::Absolute(path) => format!("{:?}", path.to_string_lossy()),
+        }
+    }
+}
+
+impl Options {
+    /// The ranges of the dimensions as bounds of symbols.
+    pub fn bounds(&self) -> Bounds {
+        let mut bounds = Bounds::new();
+        for (name, range) in &self.dims {
+            let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+            bounds.insert(
+                name.as_str(),
+                Interval {
+                    low: size(range.min),
+                    high: size(range.max),
+                },
+            );
+        }
+        bounds
+    }
+
+    /// A hash of the model, these options but for the place of the weights, and the compiler itself.
+    pub(super) fn key(&self, model: &[u8; 32]) -> String {
+        let mut hasher = Hasher::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        field(env!("ONNXIDE_FINGERPRINT").as_bytes());
+        field(model);
+        field(self.name.as_bytes());
+        field(&[u8::from(self.profile)]);
+        for (name, range) in &self.dims {
+            field(name.as_bytes());
+            field(&(range.min as u64).to_le_bytes());
+            field(&(range.max as u64).to_le_bytes());
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+/// The name that a module gets from its model's file, as a Rust identifier.
+pub fn identifier(text: &str) -> String {
+    let mut name: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if name.chars().all(|c| c == '_') {
+        name = "model".into();
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) || KEYWORDS.contains(&name.as_str()) {
+        name.insert_str(0, "model_");
+    }
+    name
+}
+
+/// Whether a text can be the name of a module.
+pub fn is_identifier(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text != "_"
+        && !KEYWORDS.contains(&text)
+}
+
+/// The words that cannot be identifiers in edition 2024, in lower case; `Self` is not one that [`identifier`] makes.
+const KEYWORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "Self",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_made_from_any_text() {
+        for (text, name) in [
+            ("magika_v3_3", "magika_v3_3"),
+            ("All-MiniLM L6.v2", "all_minilm_l6_v2"),
+            ("3d", "model_3d"),
+            ("match", "model_match"),
+            ("--", "model"),
+            ("", "model"),
+            ("größe", "gr__e"),
+        ] {
+            assert_eq!(identifier(text), name);
+            assert!(is_identifier(name));
+        }
+        for text in ["", "_", "fn", "a-b", "1a", "Self"] {
+            assert!(!is_identifier(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_tell_options_apart() {
+        let options = Options {
+            name: "m".into(),
+            dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
+            profile: false,
+            weights: WeightsPath::Beside("m.weights".into()),
+        };
+        let key = options.key(&[0; 32]);
+        let with = |change: &dyn Fn(&mut Options)| {
+            let mut other = options.clone();
+            change(&mut other);
+            other.key(&[0; 32])
+        };
+        assert_eq!(key, with(&|o| o.weights = WeightsPath::Absolute("/m".into())));
+        assert_ne!(key, with(&|o| o.name = "n".into()));
+        assert_ne!(key, with(&|o| o.profile = true));
+        assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));
+        assert_ne!(key, with(&|o| o.dims.extend([("s".into(), 8.into())])));
+        assert_ne!(key, options.key(&[1; 32]));
+    }
+
+    #[test]
+    fn paths_of_weights_are_expressions() {
+        assert_eq!(WeightsPath::Beside("m.weights".into()).expression(), r#""m.weights""#);
+        let below = WeightsPath::Below {
+            variable: "OUT_DIR",
+            path: "m.weights".into(),
+        };
+        assert_eq!(below.expression(), r#"concat!(env!("OUT_DIR"), "/m.weights")"#);
+        let absolute = WeightsPath::Absolute("/a \"b\"/m.weights".into());
+        assert_eq!(absolute.expression(), r#""/a \"b\"/m.weights""#);
+    }
+}

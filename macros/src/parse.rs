@@ -1,0 +1,205 @@
+//! The input of the macro.
+
+use onnxide_codegen::DimRange;
+use proc_macro2::{Ident, Span, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, LitInt, LitStr, Result, Token, Visibility, parenthesized, token};
+
+/// Everything between the braces.
+pub(crate) struct Input {
+    /// The crate `onnxide` as seen from the caller, a single `$crate`.
+    pub(crate) facade: TokenTree,
+    pub(crate) modules: Vec<ModuleItem>,
+}
+
+/// `pub mod NAME = "PATH", OPTION, ..;`
+pub(crate) struct ModuleItem {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) path: LitStr,
+    pub(crate) dims: Vec<Dim>,
+}
+
+/// `NAME = SIZE`, `NAME <= MAX` or `NAME in MIN..=MAX`
+pub(crate) struct Dim {
+    pub(crate) name: String,
+    pub(crate) range: DimRange,
+}
+
+impl Parse for Input {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let facade = input.parse()?;
+        input.parse::<Token![;]>()?;
+        let mut modules = Vec::new();
+        while !input.is_empty() {
+            modules.push(input.parse()?);
+        }
+        if modules.is_empty() {
+            return Err(input.error("expected a module, such as `pub mod cat = \"models/cat.onnx\";`"));
+        }
+        Ok(Self { facade, modules })
+    }
+}
+
+impl Parse for ModuleItem {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        input.parse::<Token![mod]>()?;
+        let name = input.parse()?;
+        input.parse::<Token![=]>()?;
+        let path = input.parse()?;
+        let mut dims = None;
+        while input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+            if input.peek(Token![;]) {
+                break;
+            }
+            let option: Ident = input.call(Ident::parse_any)?;
+            match option.to_string().as_str() {
+                "dims" if dims.is_some() => return Err(repeated(option.span(), "dims")),
+                "dims" => dims = Some(parse_dims(input)?),
+                other => {
+                    let message = format!("unknown option `{other}`; the known one is `dims`");
+                    return Err(syn::Error::new(option.span(), message));
+                }
+            }
+        }
+        if !input.peek(Token![;]) {
+            return Err(input.error("expected `,` and an option, or `;`"));
+        }
+        input.parse::<Token![;]>()?;
+        Ok(Self {
+            attributes,
+            visibility,
+            name,
+            path,
+            dims: dims.unwrap_or_default(),
+        })
+    }
+}
+
+fn parse_dims(input: ParseStream<'_>) -> Result<Vec<Dim>> {
+    let content;
+    let _: token::Paren = parenthesized!(content in input);
+    let mut dims: Vec<Dim> = Vec::new();
+    for (span, dim) in Punctuated::<_, Token![,]>::parse_terminated_with(&content, parse_dim)? {
+        if dims.iter().any(|known| known.name == dim.name) {
+            return Err(repeated(span, &dim.name));
+        }
+        dims.push(dim);
+    }
+    Ok(dims)
+}
+
+fn parse_dim(input: ParseStream<'_>) -> Result<(Span, Dim)> {
+    let (span, name) = if input.peek(LitStr) {
+        let name: LitStr = input.parse()?;
+        (name.span(), name.value())
+    } else {
+        let name = input.call(Ident::parse_any)?;
+        (name.span(), name.unraw().to_string())
+    };
+    let range = if input.peek(Token![=]) && !input.peek(Token![==]) {
+        input.parse::<Token![=]>()?;
+        DimRange::from(size(input)?)
+    } else if input.peek(Token![<=]) {
+        input.parse::<Token![<=]>()?;
+        DimRange::from(..=size(input)?)
+    } else if input.peek(Token![in]) {
+        input.parse::<Token![in]>()?;
+        let min = size(input)?;
+        input.parse::<Token![..=]>()?;
+        DimRange::from(min..=size(input)?)
+    } else {
+        let message = format!("expected `{name} = SIZE`, `{name} <= MAX` or `{name} in MIN..=MAX`");
+        return Err(input.error(message));
+    };
+    Ok((span, Dim { name, range }))
+}
+
+fn size(input: ParseStream<'_>) -> Result<usize> {
+    let literal: LitInt = input.parse()?;
+    let error = |_| syn::Error::new(literal.span(), "expected a size, such as 128");
+    literal.base10_parse().map_err(error)
+}
+
+fn repeated(span: Span, name: &str) -> syn::Error {
+    syn::Error::new(span, format!("`{name}` is given twice"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<ModuleItem>> {
+        syn::parse_str::<Input>(&format!("onnxide; {text}")).map(|input| input.modules)
+    }
+
+    fn error(text: &str) -> String {
+        parse(text).err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn modules_and_their_options() {
+        let modules = parse(
+            r#"
+            /// A cat.
+            pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
+            mod dog = "dog.onnx";
+            "#,
+        )
+        .unwrap();
+        let [cat, dog] = &modules[..] else {
+            panic!("{} modules", modules.len())
+        };
+        assert_eq!(
+            (cat.name.to_string(), cat.path.value()),
+            ("cat".into(), "cat.onnx".into())
+        );
+        assert_eq!(cat.attributes.len(), 1);
+        assert!(matches!(cat.visibility, Visibility::Public(_)));
+        let dims: Vec<_> = cat.dims.iter().map(|dim| (dim.name.as_str(), dim.range)).collect();
+        let range = |min, max| DimRange { min, max };
+        assert_eq!(
+            dims,
+            [
+                ("batch", range(1, 8)),
+                ("type", range(128, 128)),
+                ("image.0", range(2, 4))
+            ]
+        );
+        assert!(dog.dims.is_empty());
+    }
+
+    #[test]
+    fn errors_say_what_is_expected() {
+        for (text, message) in [
+            ("", "expected a module, such as `pub mod cat = \"models/cat.onnx\";`"),
+            ("mod m = 3;", "expected string literal"),
+            ("mod m = \"m\"", "expected `,` and an option, or `;`"),
+            ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
+            (
+                "mod m = \"m\", threads = 2;",
+                "unknown option `threads`; the known one is `dims`",
+            ),
+            ("mod m = \"m\", dims(a = 1), dims(b = 1);", "`dims` is given twice"),
+            ("mod m = \"m\", dims(a = 1, a <= 2);", "`a` is given twice"),
+            (
+                "mod m = \"m\", dims(a == 1);",
+                "expected `a = SIZE`, `a <= MAX` or `a in MIN..=MAX`",
+            ),
+            (
+                "mod m = \"m\", dims(a < 1);",
+                "expected `a = SIZE`, `a <= MAX` or `a in MIN..=MAX`",
+            ),
+            ("mod m = \"m\", dims(a in 1..2);", "expected `..=`"),
+            ("mod m = \"m\", dims(a = -1);", "expected a size, such as 128"),
+        ] {
+            assert!(error(text).contains(message), "{text}: {}", error(text));
+        }
+    }
+}

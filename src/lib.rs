@@ -1,0 +1,63 @@
+//! Compiles ONNX models into Rust.
+//!
+//! [`include_model!`] makes a module of a model: its weights become part of the program, its memory is planned when it
+//! is compiled, and a run neither interprets nor allocates.
+//!
+//! An application does without the command and what it depends on:
+//!
+//! ```toml
+//! [dependencies]
+//! onnxide = { version = "0.1", default-features = false }
+//! ```
+//!
+//! # Features
+//!
+//! - `cli` (default): the command `onnxide`.
+//! - `alloc`: models on the heap.
+//! - `std`: whatever needs an operating system.
+#![no_std]
+
+pub use onnxide_runtime as runtime;
+#[doc(no_inline)]
+pub use onnxide_runtime::{error::RunError, tensor::TensorView};
+
+#[doc(hidden)]
+pub use onnxide_macros::include_model as __include_model;
+
+/// Compiles ONNX models where the macro is called, each into a module.
+///
+/// ```ignore
+/// onnxide::include_model! {
+///     /// Content type of a file from its bytes.
+///     pub mod magika = "models/magika.onnx";
+///
+///     /// Vectors for the tokens of a sentence.
+///     pub mod minilm = "models/minilm.onnx", dims(batch = 1, sequence <= 256);
+/// }
+///
+/// let mut model = magika::Model::new();
+/// let scores = model.run(&bytes);
+/// ```
+///
+/// A relative path starts at the folder of the package's `Cargo.toml`. When a model changes, Cargo compiles the package
+/// again. What is wrong with a model is a compile error at its path.
+///
+/// # Options
+///
+/// Options follow the path, separated by commas.
+///
+/// `dims(..)` gives every symbolic dimension of the inputs a size, or bounds from which each run chooses. A dimension is
+/// written as the model names it, in quotes unless the name is an identifier. One without a name is named after the input
+/// and the axis.
+///
+/// | | |
+/// | --- | --- |
+/// | `batch = 4` | always 4 |
+/// | `sequence <= 256` | from 1 to 256 |
+/// | `"image.2" in 32..=640` | from 32 to 640 |
+#[macro_export]
+macro_rules! include_model {
+    ($($input:tt)*) => {
+        $crate::__include_model! { $crate; $($input)* }
+    };
+}
