@@ -21,6 +21,9 @@ pub fn infer(graph: &Graph, op: &Op, inputs: &[ValueId], regions: &[Block]) -> R
     }
 }
 
+/// Pairs of sizes that must be equal.
+pub type Equalities = Vec<(Dim, Dim)>;
+
 /// The shape of the elementwise combination of operands, by numpy's rule.
 ///
 /// Sizes that are neither provably equal nor 1 are returned as pairs that must be equal at run time.
@@ -28,7 +31,7 @@ pub fn infer(graph: &Graph, op: &Op, inputs: &[ValueId], regions: &[Block]) -> R
 /// # Errors
 ///
 /// If the shapes contradict each other.
-pub fn broadcast(graph: &Graph, shapes: &[&[Dim]]) -> Result<(Vec<Dim>, Vec<(Dim, Dim)>), String> {
+pub fn broadcast(graph: &Graph, shapes: &[&[Dim]]) -> Result<(Vec<Dim>, Equalities), String> {
     let rank = shapes.iter().map(|shape| shape.len()).max().unwrap_or(0);
     let mut result = vec![Dim::from(1i64); rank];
     let mut equalities = Vec::new();

@@ -1,0 +1,306 @@
+//! The kernels that steps call, with their sizes and strides.
+
+use crate::ir::op::{NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates};
+use crate::ir::{DType, Dim, Expr};
+
+/// A kernel of the runtime with every size and stride; strides are in elements.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kernel {
+    /// An expression for every element.
+    Map(Map),
+    /// A matrix product. Reads `a`, `b`, the bias if there is one, then the operands of the epilogue.
+    Gemm(Gemm),
+    /// A convolution of one image. Reads `x`, `w`, the bias if there is one, then the operands of the epilogue.
+    Conv(Conv),
+    /// Pooling of one image.
+    Pool(Pool),
+    /// A reduction of the middle of three axes.
+    Reduce {
+        /// What is computed.
+        kind: ReduceKind,
+        /// The sizes of the three axes.
+        sizes: [Dim; 3],
+    },
+    /// The position of an extremum along the middle of three axes.
+    ArgReduce {
+        /// Whether the largest is sought.
+        largest: bool,
+        /// Whether the last of equals counts.
+        last: bool,
+        /// The sizes of the three axes.
+        sizes: [Dim; 3],
+    },
+    /// Running sums along the middle of three axes.
+    CumSum {
+        /// Whether the element itself is left out.
+        exclusive: bool,
+        /// Whether sums run from the end.
+        reverse: bool,
+        /// The sizes of the three axes.
+        sizes: [Dim; 3],
+    },
+    /// Softmax along the middle of three axes.
+    Softmax {
+        /// Whether the logarithm is wanted.
+        log: bool,
+        /// The sizes of the three axes.
+        sizes: [Dim; 3],
+    },
+    /// Normalization of rows. Reads `x`, the scale and the bias if there are any.
+    Normalize {
+        /// The number of rows.
+        rows: Dim,
+        /// The size of a row.
+        size: Dim,
+        /// What is added to the variance.
+        epsilon: f32,
+        /// Whether the root mean square divides, without subtracting the mean.
+        rms: bool,
+        /// Whether there is a scale.
+        scale: bool,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// Attention of one head. Reads `q`, `k`, `v` and the mask if there is one.
+    Attention(Attention),
+    /// A recurrent layer. Reads `x`, `w`, `r`, the bias; writes `y`, and `h` and `c` in place.
+    Recurrent(Recurrent),
+    /// Slices along the middle axis of the data, at indices.
+    Gather {
+        /// The sizes of the data: outer, indexed, inner.
+        sizes: [Dim; 3],
+        /// The number of indices.
+        indices: Dim,
+    },
+    /// Elements at indices along the middle of three axes.
+    GatherElements {
+        /// The sizes of the data along the three axes.
+        sizes: [Dim; 3],
+        /// The size of the indices along the middle axis.
+        indices: Dim,
+    },
+    /// Interpolation of one plane after another.
+    Resize(Resize),
+    /// Padding.
+    Pad {
+        /// What is put around.
+        mode: PadMode,
+        /// The shape of the operand.
+        shape: Vec<Dim>,
+        /// How many elements come before, on each axis.
+        before: Vec<Dim>,
+        /// How many come after, on each axis.
+        after: Vec<Dim>,
+    },
+}
+
+/// An elementwise step. Operand `i` of the expression is read `i`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// The shape over which the step runs, with axes merged where all strides allow.
+    pub shape: Vec<Dim>,
+    /// The strides of the result.
+    pub output: Vec<Dim>,
+    /// The strides of each operand.
+    pub operands: Vec<Vec<Dim>>,
+    /// The element types of the operands.
+    pub dtypes: Vec<DType>,
+    /// The expression.
+    pub expr: Expr,
+    /// The operand whose storage the result takes over; it is no read.
+    pub in_place: Option<usize>,
+}
+
+/// Where the elements of a matrix are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matrix {
+    /// In the packed layout of the runtime.
+    Packed,
+    /// Anywhere affine.
+    Strided {
+        /// Elements between rows.
+        row: Dim,
+        /// Elements between columns.
+        column: Dim,
+    },
+}
+
+/// What accumulators start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Zero.
+    Zero,
+    /// A bias per row (or output channel).
+    PerRow,
+    /// A bias per column.
+    PerColumn,
+}
+
+/// A matrix product `[m, k] x [k, n]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gemm {
+    /// Rows of the result.
+    pub m: Dim,
+    /// Columns of the result.
+    pub n: Dim,
+    /// The inner size.
+    pub k: Dim,
+    /// The left matrix.
+    pub a: Matrix,
+    /// The right matrix.
+    pub b: Matrix,
+    /// Elements between rows of the result.
+    pub c_row: Dim,
+    /// What accumulators start from.
+    pub init: Init,
+    /// What is done to the result.
+    pub epilogue: Option<EpilogueMap>,
+}
+
+/// An expression over the result (operand 0) and further operands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpilogueMap {
+    /// The expression.
+    pub expr: Expr,
+    /// Operand `i + 1` of the expression moves this many elements per row and per column.
+    pub operands: Vec<EpilogueOperand>,
+}
+
+/// How an operand of an epilogue follows the result. A convolution's rows are output channels, its columns pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpilogueOperand {
+    /// The element type.
+    pub dtype: DType,
+    /// Elements per row.
+    pub row: Dim,
+    /// Whether the operand has an element per column (dense) or one per row.
+    pub per_column: bool,
+}
+
+/// Which convolution kernel is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvKind {
+    /// Implicit matrix product.
+    Gemm,
+    /// One input channel per group.
+    Depthwise,
+    /// Transposed.
+    Transposed,
+}
+
+/// A two-dimensional convolution of one image; a one-dimensional one has height 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Which kernel.
+    pub kind: ConvKind,
+    /// Channels, height and width of the input.
+    pub input: [Dim; 3],
+    /// Channels, height and width of the result.
+    pub output: [Dim; 3],
+    /// Kernel sizes.
+    pub kernel: [usize; 2],
+    /// Strides.
+    pub stride: [usize; 2],
+    /// Dilations.
+    pub dilation: [usize; 2],
+    /// Padding above and to the left.
+    pub pad: [Dim; 2],
+    /// The number of groups.
+    pub groups: usize,
+    /// Elements between channels, rows and columns of the input.
+    pub x: [Dim; 3],
+    /// Elements between channels of the result; rows are dense.
+    pub y_channel: Dim,
+    /// What accumulators start from.
+    pub init: Init,
+    /// What is done to the result.
+    pub epilogue: Option<EpilogueMap>,
+}
+
+/// Pooling of one image; a one-dimensional one has height 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// What is computed.
+    pub kind: PoolKind,
+    /// Channels, height and width of the input.
+    pub input: [Dim; 3],
+    /// Height and width of the result.
+    pub output: [Dim; 2],
+    /// Kernel sizes.
+    pub kernel: [usize; 2],
+    /// Strides.
+    pub stride: [usize; 2],
+    /// Dilations.
+    pub dilation: [usize; 2],
+    /// Padding above and to the left.
+    pub pad: [Dim; 2],
+    /// Padding below and to the right.
+    pub pad_after: [Dim; 2],
+    /// Elements between channels, rows and columns of the input.
+    pub x: [Dim; 3],
+    /// Elements between channels of the result.
+    pub y_channel: Dim,
+}
+
+/// Attention of one head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// The number of queries.
+    pub queries: Dim,
+    /// The number of keys and values.
+    pub keys: Dim,
+    /// The size of a query and of a key.
+    pub head: Dim,
+    /// The size of a value.
+    pub value: Dim,
+    /// The factor of the scores.
+    pub scale: f32,
+    /// Whether row `i` sees only columns up to `i`.
+    pub causal: bool,
+    /// Row and column strides of the queries.
+    pub q: [Dim; 2],
+    /// Row and column strides of the keys.
+    pub k: [Dim; 2],
+    /// Row and column strides of the values.
+    pub v: [Dim; 2],
+    /// Elements between rows of the result.
+    pub out_row: Dim,
+    /// Row and column strides of the mask.
+    pub mask: Option<[Dim; 2]>,
+}
+
+/// A recurrent layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recurrent {
+    /// The cell.
+    pub cell: crate::ir::Cell,
+    /// Whether steps run backward.
+    pub reverse: bool,
+    /// The number of steps.
+    pub steps: Dim,
+    /// The number of sequences.
+    pub batch: Dim,
+    /// The size of an input.
+    pub input: Dim,
+    /// The size of the state.
+    pub hidden: Dim,
+    /// Elements between steps and between sequences of the input.
+    pub x: [Dim; 2],
+}
+
+/// Interpolation of `planes` planes of height and width.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resize {
+    /// The number of planes.
+    pub planes: Dim,
+    /// Height and width of the operand.
+    pub input: [Dim; 2],
+    /// Height and width of the result.
+    pub output: [Dim; 2],
+    /// Output size over input size, where the model states it.
+    pub scales: Option<[f32; 2]>,
+    /// Nearest with a rounding, or linear.
+    pub nearest: Option<NearestRounding>,
+    /// Which input coordinate belongs to an output coordinate.
+    pub coordinates: ResizeCoordinates,
+}

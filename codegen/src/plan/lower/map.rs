@@ -1,0 +1,225 @@
+//! Elementwise steps and copies.
+
+use super::super::Kernel;
+use super::super::kernel::Map;
+use super::super::layout::Layout;
+use super::{Lowered, Lowering, Origin, Ref};
+use crate::ir::graph::{Node, TensorType};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Scalar};
+
+impl Lowering<'_> {
+    pub(super) fn map_node(&mut self, node: &Node, expr: &Expr) -> Lowered {
+        let output = node.outputs[0];
+        let operands: Vec<Ref> = node.inputs.iter().map(|&input| self.operand(input)).collect();
+        let in_place = self.reusable_operand(node, expr, &operands);
+        let results = self.types_of(&node.outputs);
+        match in_place {
+            Some(index) => {
+                let target = operands[index].clone();
+                self.refs.insert(output, target.clone());
+                self.map_step(expr, &operands, &target, Some(index), &node.origin, results)
+            }
+            None => {
+                let target = self.result(output)?;
+                self.map_step(expr, &operands, &target, None, &node.origin, results)
+            }
+        }
+    }
+
+    /// An operand whose storage the result can take over: it fills its buffer, lies as the result would, has its type
+    /// and is read by nobody later.
+    fn reusable_operand(&self, node: &Node, expr: &Expr, operands: &[Ref]) -> Option<usize> {
+        let output = node.outputs[0];
+        if self.destinations.contains_key(&output) || self.transposed.contains_key(&output) {
+            return None;
+        }
+        let ty = self.graph.ty(output);
+        let wanted = Layout::dense(&ty.shape);
+        (0..operands.len()).find(|&index| {
+            let operand = &operands[index];
+            let value = node.inputs[index];
+            let Origin::Buffer(id) = operand.origin else {
+                return false;
+            };
+            let alone = operands
+                .iter()
+                .enumerate()
+                .all(|(other, o)| other == index || o.origin != operand.origin);
+            let dead = self.last_use.get(&value).is_some_and(|&last| last == self.now);
+            let whole = operand.layout.elements().upper(&self.graph.bounds) == self.buffers[id.0].capacity as i64;
+            alone
+                && dead
+                && whole
+                && self.owned(id)
+                && operand.dtype == super::storage_dtype(expr.dtype())
+                && operand.layout.offset == wanted.offset
+                && operand.layout.is_dense()
+                && operand.layout.elements() == wanted.elements()
+                && self.graph.ty(value).elements() == wanted.elements()
+        })
+    }
+
+    /// Whether every value in a buffer that is still needed belongs to the block being lowered and dies now.
+    fn owned(&self, id: super::BufferId) -> bool {
+        self.refs.iter().all(|(value, place)| {
+            place.origin != Origin::Buffer(id)
+                || (self.local.contains(value) && self.last_use.get(value).is_none_or(|&last| last <= self.now))
+        })
+    }
+
+    /// Appends the step of an expression. `in_place` names the operand whose storage `target` is.
+    pub(super) fn map_step(
+        &mut self,
+        expr: &Expr,
+        operands: &[Ref],
+        target: &Ref,
+        in_place: Option<usize>,
+        origin: &[String],
+        results: Vec<TensorType>,
+    ) -> Lowered {
+        let shape = &target.layout.shape;
+        let mut expr = expr.clone();
+        let layouts: Vec<Layout> = operands.iter().map(|operand| operand.layout.broadcast(shape)).collect();
+        let all: Vec<&[Dim]> = std::iter::once(target.layout.strides.as_slice())
+            .chain(layouts.iter().map(|l| l.strides.as_slice()))
+            .collect();
+        let axes = merge_axes(shape, &all, &mut expr);
+        let pick = |strides: &[Dim]| -> Vec<Dim> {
+            axes.iter()
+                .map(|run| strides.get(run.last).cloned().unwrap_or_default())
+                .collect()
+        };
+        let map = Map {
+            shape: axes.iter().map(|run| run.size.clone()).collect(),
+            output: pick(all[0]),
+            operands: all[1..].iter().map(|strides| pick(strides)).collect(),
+            dtypes: operands.iter().map(|operand| operand.dtype).collect(),
+            expr,
+            in_place,
+        };
+        let mut reads = Vec::new();
+        for (index, operand) in operands.iter().enumerate() {
+            if in_place != Some(index) {
+                let operand = self.apart_from(operand, target, origin)?;
+                reads.push(self.access(&operand, Vec::new()));
+            }
+        }
+        let writes = vec![self.access(target, Vec::new())];
+        self.push(
+            Kernel::Map(map),
+            Vec::new(),
+            reads,
+            writes,
+            None,
+            origin,
+            results,
+            Dim::from(0i64),
+        );
+        Ok(())
+    }
+
+    /// The operand, or a copy of it if it shares a buffer with `target` and is not provably apart from it.
+    pub(super) fn apart_from(&mut self, operand: &Ref, target: &Ref, origin: &[String]) -> Result<Ref, String> {
+        if operand.origin != target.origin || !matches!(target.origin, Origin::Buffer(_)) {
+            return Ok(operand.clone());
+        }
+        let fixed = |layout: &Layout| Some((layout.offset.as_const()?, layout.end().as_const()?));
+        match (fixed(&operand.layout), fixed(&target.layout)) {
+            (Some((a, a_end)), Some((b, b_end))) if a_end <= b || b_end <= a => Ok(operand.clone()),
+            _ => self.copy(operand, origin),
+        }
+    }
+
+    /// A slice that walks backward on some axes: a gather with computed indices on each of them.
+    pub(super) fn backward_slice(
+        &mut self,
+        node: &Node,
+        source: &Ref,
+        starts: &[Dim],
+        steps: &[i64],
+        shape: &[Dim],
+    ) -> Lowered {
+        let mut current = source.clone();
+        for axis in 0..shape.len() {
+            if steps[axis] > 0 {
+                let mut sizes = current.layout.shape.clone();
+                sizes[axis] = shape[axis].clone();
+                let mut from = vec![Dim::from(0i64); sizes.len()];
+                from[axis] = starts[axis].clone();
+                let mut by = vec![1; sizes.len()];
+                by[axis] = steps[axis];
+                current.layout = current.layout.slice(&from, &by, &sizes);
+                continue;
+            }
+            let mut expr = Expr::empty();
+            let index = expr.push(Scalar::Index(0), DType::I64);
+            let step = expr.int(steps[axis].into(), DType::I64);
+            let walked = expr.apply2(BinaryOp::Mul, index, step);
+            let start = expr.push(Scalar::Dim(starts[axis].clone()), DType::I64);
+            expr.apply2(BinaryOp::Add, start, walked);
+            let indices = self.new_buffer(DType::I64, std::slice::from_ref(&shape[axis]), "indices")?;
+            let ty = TensorType::new(DType::I64, vec![shape[axis].clone()]);
+            self.map_step(&expr, &[], &indices, None, &node.origin, vec![ty])?;
+            let mut sizes = current.layout.shape.clone();
+            sizes[axis] = shape[axis].clone();
+            let target = self.new_buffer(current.dtype, &sizes, "")?;
+            self.gather_step(&current, &indices, axis, &target, &node.origin)?;
+            current = target;
+        }
+        self.refs.insert(node.outputs[0], current);
+        Ok(())
+    }
+}
+
+/// A run of axes that is walked as one.
+struct Run {
+    size: Dim,
+    /// The innermost axis, whose stride is that of the run.
+    last: usize,
+}
+
+/// Merges neighboring axes where every operand walks them as one, drops those of size 1, and renumbers the axes whose
+/// coordinate the expression uses. At least one axis remains.
+fn merge_axes(shape: &[Dim], strides: &[&[Dim]], expr: &mut Expr) -> Vec<Run> {
+    let mut indexed: Vec<usize> = Vec::new();
+    for node in &expr.nodes {
+        if let Scalar::Index(axis) = node.op {
+            indexed.push(axis);
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    let mut place = vec![0usize; shape.len()];
+    for axis in 0..shape.len() {
+        if shape[axis].is(1) && !indexed.contains(&axis) {
+            continue;
+        }
+        if let Some(run) = runs.last_mut() {
+            let joined = strides
+                .iter()
+                .all(|s| s[run.last] == s[axis].clone() * shape[axis].clone());
+            if joined && !indexed.contains(&axis) && !indexed.contains(&run.last) {
+                run.size = run.size.clone() * shape[axis].clone();
+                run.last = axis;
+                continue;
+            }
+        }
+        place[axis] = runs.len();
+        runs.push(Run {
+            size: shape[axis].clone(),
+            last: axis,
+        });
+    }
+    if runs.is_empty() {
+        // Every axis has size 1, so that any stride will do; a rank-0 value has none at all.
+        runs.push(Run {
+            size: Dim::from(1i64),
+            last: shape.len().saturating_sub(1),
+        });
+    }
+    for node in &mut expr.nodes {
+        if let Scalar::Index(axis) = &mut node.op {
+            *axis = place[*axis];
+        }
+    }
+    runs
+}

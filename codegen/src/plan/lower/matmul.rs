@@ -1,0 +1,321 @@
+//! Matrix products and the epilogues of products and convolutions.
+
+use super::super::Kernel;
+use super::super::kernel::{EpilogueMap, EpilogueOperand, Gemm, Init, Matrix};
+use super::super::layout::Layout;
+use super::{Access, Lowered, Lowering, Packing, Ref, product};
+use crate::ir::graph::Node;
+use crate::ir::{BinaryOp, DType, Dim, Epilogue, Scalar};
+use onnxide_runtime::linear;
+
+/// An epilogue whose operands are seen as `[loops..., rows, columns]`.
+pub(super) struct PlacedEpilogue {
+    pub(super) init: Init,
+    pub(super) bias: Option<Access>,
+    pub(super) map: Option<EpilogueMap>,
+    pub(super) reads: Vec<Access>,
+}
+
+impl Lowering<'_> {
+    pub(super) fn matmul(&mut self, node: &Node, epilogue: Option<&Epilogue>) -> Lowered {
+        let (mut a, mut b) = (self.operand(node.inputs[0]), self.operand(node.inputs[1]));
+        let output = node.outputs[0];
+        if a.dtype != DType::F32 {
+            return Err(format!(
+                "a matrix product of {} is not supported yet, only of f32",
+                a.dtype
+            ));
+        }
+        let mut extras: Vec<Ref> = node.inputs[2..].iter().map(|&value| self.operand(value)).collect();
+        let c = self.result(output)?;
+        let shape = c.layout.shape.clone();
+        let rank = shape.len();
+        let n = shape[rank - 1].clone();
+        let k = a.layout.shape[a.layout.shape.len() - 1].clone();
+        for operand in std::iter::once(&mut a)
+            .chain(std::iter::once(&mut b))
+            .chain(&mut extras)
+        {
+            *operand = self.apart_from(operand, &c, &node.origin)?;
+        }
+        let lead = &shape[..rank - 2];
+        let mut a_layout = broadcast_lead(&a.layout, lead);
+        let mut b_layout = broadcast_lead(&b.layout, lead);
+        let mut c_layout = c.layout.clone();
+        let mut extra_layouts: Vec<Layout> = Vec::new();
+        for extra in &mut extras {
+            *extra = self.epilogue_ready(extra, &shape, &node.origin)?;
+            extra_layouts.push(extra.layout.broadcast(&shape));
+        }
+        // A right matrix that all leading indices share makes one tall product of many small ones.
+        if b.layout.shape[..b.layout.shape.len() - 2].iter().all(|size| size.is(1)) && rank > 2 {
+            let rows = product(&shape[..rank - 1]);
+            let tall = |layout: &Layout, columns: &Dim| layout.reshape(self.graph, &[rows.clone(), columns.clone()]);
+            let flat: Option<Vec<Layout>> = extra_layouts.iter().map(|layout| tall(layout, &n)).collect();
+            if let (Some(a), Some(c), Some(extras)) = (tall(&a_layout, &k), tall(&c_layout, &n), flat) {
+                (a_layout, c_layout, extra_layouts) = (a, c, extras);
+                b_layout = b_layout.slice(
+                    &vec![Dim::from(0i64); rank],
+                    &vec![1; rank],
+                    &[vec![Dim::from(1i64); rank - 2], vec![k.clone(), n.clone()]].concat(),
+                );
+                b_layout.shape.drain(..rank - 2);
+                b_layout.strides.drain(..rank - 2);
+            }
+        }
+        let mut layouts = vec![a_layout, b_layout, c_layout];
+        layouts.extend(extra_layouts);
+        let (loops, layouts) = take_loops(&layouts, 2);
+        let [a_view, b_view, c_view] = [&layouts[0], &layouts[1], &layouts[2]];
+        let m = c_view.layout.shape[0].clone();
+        if !(c_view.layout.strides[1].is(1) || n.is(1)) {
+            return Err("the columns of a product are not adjacent".into());
+        }
+        let a_matrix = Matrix::Strided {
+            row: a_view.layout.strides[0].clone(),
+            column: a_view.layout.strides[1].clone(),
+        };
+        let (b_matrix, b_access) = self.right_matrix(&b, b_view, &k, &n);
+        let c_row = c_view.layout.strides[0].clone();
+        let c_access = self.access_view(&c, c_view);
+        let a_access = self.access_view(&a, a_view);
+        let placed = self.place_epilogue(
+            epilogue,
+            &extras,
+            &layouts[3..],
+            [&m, &n],
+            &[Init::PerRow, Init::PerColumn],
+        )?;
+        let scratch = linear::gemm_scratch(
+            self.upper(&m),
+            self.upper(&n),
+            self.upper(&k),
+            b_matrix == Matrix::Packed,
+        );
+        let scratch = self.scratch(scratch)?;
+        let mut reads = vec![a_access, b_access];
+        reads.extend(placed.bias);
+        reads.extend(placed.reads);
+        let macs = m.clone() * n.clone() * k.clone();
+        let kernel = Gemm {
+            m,
+            n,
+            k,
+            a: a_matrix,
+            b: b_matrix,
+            c_row,
+            init: placed.init,
+            epilogue: placed.map,
+        };
+        let results = self.types_of(&node.outputs);
+        self.push(
+            Kernel::Gemm(kernel),
+            loops,
+            reads,
+            vec![c_access],
+            scratch,
+            &node.origin,
+            results,
+            macs,
+        );
+        Ok(())
+    }
+
+    /// The right matrix: packed in the weights if it is constant and the same in all loops.
+    fn right_matrix(&mut self, b: &Ref, view: &View, k: &Dim, n: &Dim) -> (Matrix, Access) {
+        let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
+        let fixed = (
+            k.as_usize(),
+            n.as_usize(),
+            row.as_usize(),
+            column.as_usize(),
+            view.layout.offset.as_usize(),
+        );
+        let same = view.loop_strides.iter().all(|stride| stride.is(0));
+        if let (Some((value, _)), (Some(k), Some(n), Some(row), Some(column), Some(offset)), true) =
+            (self.constant_of(b), fixed, same)
+        {
+            let mut access = self.packed(
+                value,
+                Packing::Rhs {
+                    k,
+                    n,
+                    row,
+                    column,
+                    offset,
+                },
+            );
+            access.loop_strides = vec![Dim::from(0i64); view.loop_strides.len()];
+            return (Matrix::Packed, access);
+        }
+        let matrix = Matrix::Strided {
+            row: row.clone(),
+            column: column.clone(),
+        };
+        (matrix, self.access_view(b, view))
+    }
+
+    pub(super) fn access_view(&mut self, source: &Ref, view: &View) -> Access {
+        let seen = Ref {
+            layout: view.layout.clone(),
+            ..source.clone()
+        };
+        self.access(&seen, view.loop_strides.clone())
+    }
+
+    /// The operand, or a dense copy if an epilogue of a result of `shape` cannot read it along columns.
+    pub(super) fn epilogue_ready(&mut self, extra: &Ref, shape: &[Dim], origin: &[String]) -> Result<Ref, String> {
+        let layout = extra.layout.broadcast(shape);
+        let column = &layout.strides[shape.len() - 1];
+        if column.is(1) || column.is(0) {
+            Ok(extra.clone())
+        } else {
+            self.copy(extra, origin)
+        }
+    }
+
+    /// Places the operands of an epilogue, given as views `[rows, columns]`, and takes a bias of one of the kinds in
+    /// `starts` out of its expression.
+    pub(super) fn place_epilogue(
+        &mut self,
+        epilogue: Option<&Epilogue>,
+        extras: &[Ref],
+        views: &[View],
+        [rows, columns]: [&Dim; 2],
+        starts: &[Init],
+    ) -> Result<PlacedEpilogue, String> {
+        let mut placed = PlacedEpilogue {
+            init: Init::Zero,
+            bias: None,
+            map: None,
+            reads: Vec::new(),
+        };
+        let Some(epilogue) = epilogue else {
+            return Ok(placed);
+        };
+        let mut expr = epilogue.expr.clone();
+        let mut taken = None;
+        for (index, view) in views.iter().enumerate() {
+            let once = view.loop_strides.iter().all(|stride| stride.is(0)) && extras[index].dtype == DType::F32;
+            let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
+            let init = match () {
+                () if once && (row.is(0) || rows.is(1)) && column.is(1) => Init::PerColumn,
+                () if once && row.is(1) && (column.is(0) || columns.is(1)) => Init::PerRow,
+                () => continue,
+            };
+            if !starts.contains(&init) {
+                continue;
+            }
+            if let Some(without) = without_sum(&expr, index + 1) {
+                placed.init = init;
+                placed.bias = Some(self.access_view(&extras[index], view));
+                expr = without;
+                taken = Some(index);
+                break;
+            }
+        }
+        let mut operands = Vec::new();
+        let mut renumber = vec![0; views.len() + 1];
+        for (index, view) in views.iter().enumerate() {
+            if taken == Some(index) {
+                continue;
+            }
+            let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
+            if !(column.is(0) || column.is(1) || columns.is(1)) {
+                return Err("an operand of an epilogue is not adjacent along columns".into());
+            }
+            operands.push(EpilogueOperand {
+                dtype: extras[index].dtype,
+                row: row.clone(),
+                per_column: column.is(1) && !columns.is(1),
+            });
+            renumber[index + 1] = operands.len();
+            placed.reads.push(self.access_view(&extras[index], view));
+        }
+        for node in &mut expr.nodes {
+            if let Scalar::Input(index) = &mut node.op {
+                *index = renumber[*index];
+            }
+        }
+        let identity = matches!(expr.nodes[expr.result()].op, Scalar::Input(0));
+        placed.map = (!identity).then_some(EpilogueMap { expr, operands });
+        Ok(placed)
+    }
+}
+
+/// A layout without its leading axes, over which loops run.
+pub(super) struct View {
+    pub(super) layout: Layout,
+    pub(super) loop_strides: Vec<Dim>,
+}
+
+/// Turns all but the last `kept` axes of layouts of equal leading axes into loops, merged where all layouts allow.
+pub(super) fn take_loops(layouts: &[Layout], kept: usize) -> (Vec<Dim>, Vec<View>) {
+    let rank = layouts.iter().map(|layout| layout.shape.len()).max().unwrap_or(kept);
+    let lead = rank - kept;
+    let mut loops: Vec<Dim> = Vec::new();
+    let mut strides: Vec<Vec<Dim>> = vec![Vec::new(); layouts.len()];
+    for axis in 0..lead {
+        let size = layouts[0].shape[axis].clone();
+        if size.is(1) {
+            continue;
+        }
+        let joined = !loops.is_empty()
+            && layouts
+                .iter()
+                .zip(&strides)
+                .all(|(layout, own)| own[own.len() - 1] == layout.strides[axis].clone() * size.clone());
+        for (layout, own) in layouts.iter().zip(&mut strides) {
+            if joined {
+                own.pop();
+            }
+            own.push(layout.strides[axis].clone());
+        }
+        match loops.last_mut() {
+            Some(last) if joined => *last = last.clone() * size,
+            _ => loops.push(size),
+        }
+    }
+    let views = layouts
+        .iter()
+        .zip(strides)
+        .map(|(layout, loop_strides)| View {
+            layout: Layout {
+                offset: layout.offset.clone(),
+                shape: layout.shape[lead..].to_vec(),
+                strides: layout.strides[lead..].to_vec(),
+            },
+            loop_strides,
+        })
+        .collect();
+    (loops, views)
+}
+
+/// A matrix seen from the leading axes of a product.
+fn broadcast_lead(layout: &Layout, lead: &[Dim]) -> Layout {
+    let rank = layout.shape.len();
+    let shape = [lead, &layout.shape[rank - 2..]].concat();
+    layout.broadcast(&shape)
+}
+
+/// The expression with `acc + operand` replaced by `acc`, if the result (operand 0) and the operand occur only there.
+fn without_sum(expr: &crate::ir::Expr, operand: usize) -> Option<crate::ir::Expr> {
+    let place = |wanted: usize| expr.nodes.iter().position(|node| node.op == Scalar::Input(wanted));
+    let (acc, other) = (place(0)?, place(operand)?);
+    let sum = expr.nodes.iter().position(|node| match node.op {
+        Scalar::Binary(BinaryOp::Add, a, b) => (a, b) == (acc, other) || (a, b) == (other, acc),
+        _ => false,
+    })?;
+    let mut uses = 0;
+    for node in &expr.nodes {
+        node.op
+            .for_each_operand(|id| uses += usize::from(id == acc || id == other));
+    }
+    if uses != 2 {
+        return None;
+    }
+    let mut result = expr.clone();
+    result.nodes[sum].op = Scalar::Input(0);
+    // The former operands are dropped with everything else that the result does not need.
+    Some(result.with_result(result.result()))
+}

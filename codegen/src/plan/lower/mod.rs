@@ -1,0 +1,476 @@
+//! From primitives to kernel calls.
+//!
+//! Views (reshape, transpose, slice, broadcast) move no data: they change the [`Layout`] under which a value is read.
+//! A value is copied only where no kernel can read or write it the way it lies. Values that are concatenated are
+//! written where the concatenation wants them, and a product whose only user is a transpose is written transposed.
+
+mod attention;
+mod control;
+mod conv;
+mod destination;
+mod gather;
+mod map;
+mod matmul;
+mod recurrent;
+mod rows;
+mod spatial;
+
+use super::access::{Access, Base, Buffer, BufferId};
+use super::layout::Layout;
+use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
+use crate::ir::graph::{Block, Graph, Node, TensorType, ValueId};
+use crate::ir::{DType, Dim, Expr, Op, Tensor};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The largest number of elements of a value in the arena.
+const MAX_ELEMENTS: i64 = 1 << 40;
+
+/// The result of lowering one node.
+type Lowered = Result<(), String>;
+
+/// Where a value lies.
+#[derive(Clone, Debug)]
+struct Ref {
+    origin: Origin,
+    dtype: DType,
+    layout: Layout,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Origin {
+    Input(usize),
+    Buffer(BufferId),
+    Constant(ValueId),
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    steps: Vec<Step>,
+    buffers: Vec<Buffer>,
+    weights: WeightTable,
+    errors: Vec<PlanError>,
+    /// The items of the block that is being lowered.
+    items: Vec<Item>,
+    refs: HashMap<ValueId, Ref>,
+    constants: HashMap<ValueId, (Tensor, String)>,
+    /// Where a value must be written, for values that have no storage of their own.
+    destinations: HashMap<ValueId, Ref>,
+    /// Values whose only user is a transpose, with its permutation.
+    transposed: HashMap<ValueId, Vec<usize>>,
+    /// The number of the last top-level node that reads a value or a view of it.
+    last_use: HashMap<ValueId, usize>,
+    /// The number of the node being lowered, counted in the block that is being lowered.
+    now: usize,
+    /// Values of the block being lowered; only these may be overwritten in it.
+    local: HashSet<ValueId>,
+    /// The number of loops entered so far, for naming their counters.
+    loops: usize,
+}
+
+/// Lowers a graph; places and functions are left open.
+pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
+    let mut lowering = Lowering {
+        graph,
+        steps: Vec::new(),
+        buffers: Vec::new(),
+        weights: WeightTable::default(),
+        errors: Vec::new(),
+        items: Vec::new(),
+        refs: HashMap::new(),
+        constants: HashMap::new(),
+        destinations: HashMap::new(),
+        transposed: HashMap::new(),
+        last_use: HashMap::new(),
+        now: 0,
+        local: HashSet::new(),
+        loops: 0,
+    };
+    let mut inputs = Vec::new();
+    for (number, (port, &value)) in graph.inputs.iter().zip(&graph.body.params).enumerate() {
+        let ty = graph.ty(value).clone();
+        let layout = Layout::dense(&ty.shape);
+        lowering.refs.insert(
+            value,
+            Ref {
+                origin: Origin::Input(number),
+                dtype: storage_dtype(ty.dtype),
+                layout,
+            },
+        );
+        inputs.push(Input {
+            name: port.name.clone(),
+            ty,
+        });
+    }
+    lowering.block(&graph.body);
+    let mut outputs = Vec::new();
+    let mut taken = HashSet::new();
+    for (port, &value) in graph.outputs.iter().zip(&graph.body.results) {
+        let ty = graph.ty(value).clone();
+        match lowering.output(value, &mut taken) {
+            Ok(access) => outputs.push(Output {
+                name: port.name.clone(),
+                ty,
+                access,
+            }),
+            Err(message) => lowering.errors.push(PlanError {
+                origin: vec![port.name.clone()],
+                operator: "output",
+                message,
+            }),
+        }
+    }
+    if !lowering.errors.is_empty() {
+        return Err(lowering.errors);
+    }
+    let mut plan = Plan {
+        name: graph.name.clone(),
+        symbols: graph
+            .bounds
+            .iter()
+            .map(|(symbol, interval)| (symbol.clone(), interval))
+            .collect(),
+        constraints: graph.constraints.clone(),
+        inputs,
+        outputs,
+        buffers: lowering.buffers,
+        steps: lowering.steps,
+        program: lowering.items,
+        functions: Vec::new(),
+        weights: lowering.weights,
+        certificate: Certificate::default(),
+    };
+    control::mark_lives(&mut plan);
+    Ok(plan)
+}
+
+impl Lowering<'_> {
+    /// Lowers the nodes of a block into `self.items`.
+    fn block(&mut self, block: &Block) {
+        let outer_local = std::mem::take(&mut self.local);
+        let outer_now = self.now;
+        let outer_uses = std::mem::take(&mut self.last_use);
+        self.plan_uses(block);
+        self.plan_destinations(block);
+        for (number, node) in block.nodes.iter().enumerate() {
+            self.now = number;
+            self.local.extend(&node.outputs);
+            if let Err(message) = self.node(node) {
+                let origin = node.origin.clone();
+                self.errors.push(PlanError {
+                    origin,
+                    operator: node.op.name(),
+                    message,
+                });
+                for &output in &node.outputs {
+                    let layout = Layout::dense(&self.graph.ty(output).shape);
+                    let dtype = storage_dtype(self.graph.ty(output).dtype);
+                    self.refs.insert(
+                        output,
+                        Ref {
+                            origin: Origin::Input(0),
+                            dtype,
+                            layout,
+                        },
+                    );
+                }
+            }
+        }
+        self.local = outer_local;
+        self.last_use = outer_uses;
+        self.now = outer_now;
+    }
+
+    /// Finds the last reader of every value, seeing through views.
+    fn plan_uses(&mut self, block: &Block) {
+        let mut last: HashMap<ValueId, usize> = HashMap::new();
+        for &result in &block.results {
+            last.insert(result, usize::MAX);
+        }
+        for (number, node) in block.nodes.iter().enumerate().rev() {
+            let mut until = number;
+            if matches!(
+                node.op,
+                Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. }
+            ) {
+                until = until.max(last.get(&node.outputs[0]).copied().unwrap_or(0));
+            }
+            let captured = node.regions.iter().flat_map(Block::captures);
+            for value in node.inputs.iter().copied().chain(captured) {
+                let entry = last.entry(value).or_insert(until);
+                *entry = (*entry).max(until);
+            }
+        }
+        self.last_use = last;
+    }
+
+    fn node(&mut self, node: &Node) -> Lowered {
+        match &node.op {
+            Op::Constant(tensor) => self.constant(node, tensor),
+            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. } => self.view(node),
+            Op::Elementwise { expr, .. } => self.map_node(node, expr),
+            Op::MatMul { epilogue } => self.matmul(node, epilogue.as_ref()),
+            Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(node),
+            Op::Pool { .. } => self.pool(node),
+            Op::Resize { .. } => self.resize(node),
+            Op::Pad { .. } => self.pad(node),
+            Op::Concat { axis } => self.concat(node, *axis),
+            Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::CumSum { .. }
+            | Op::Softmax { .. }
+            | Op::Normalize { .. } => self.rows(node),
+            Op::Attention { .. } => self.attention(node),
+            Op::Recurrent { .. } => self.recurrent(node),
+            Op::Gather { .. } | Op::GatherElements { .. } => self.gather(node),
+            Op::If => self.if_node(node),
+            Op::Loop { .. } => self.loop_node(node),
+            Op::Scan { .. } => self.scan_node(node),
+        }
+    }
+
+    fn constant(&mut self, node: &Node, tensor: &Tensor) -> Lowered {
+        let value = node.outputs[0];
+        let name = self.graph.value(value).name.clone();
+        let name = name.or_else(|| node.origin.first().cloned()).unwrap_or_default();
+        let layout = Layout::dense(&self.graph.ty(value).shape);
+        self.constants.insert(value, (tensor.clone(), name));
+        let dtype = storage_dtype(tensor.dtype);
+        self.refs.insert(
+            value,
+            Ref {
+                origin: Origin::Constant(value),
+                dtype,
+                layout,
+            },
+        );
+        Ok(())
+    }
+
+    fn view(&mut self, node: &Node) -> Lowered {
+        let source = self.operand(node.inputs[0]);
+        let layout = match &node.op {
+            Op::Reshape { shape } => source.layout.reshape(self.graph, shape),
+            Op::Transpose { permutation } => Some(source.layout.transpose(permutation)),
+            Op::Slice { starts, steps, shape } if steps.iter().all(|&step| step > 0) => {
+                Some(source.layout.slice(starts, steps, shape))
+            }
+            Op::Slice { starts, steps, shape } => return self.backward_slice(node, &source, starts, steps, shape),
+            Op::Broadcast { shape } => Some(source.layout.broadcast(shape)),
+            _ => None,
+        };
+        let view = match (layout, &node.op) {
+            (Some(layout), _) => Ref { layout, ..source },
+            (None, Op::Reshape { shape }) => {
+                let dense = self.dense(&source, &node.origin)?;
+                let layout = dense
+                    .layout
+                    .reshape(self.graph, shape)
+                    .ok_or("a dense value has a reshape")?;
+                Ref { layout, ..dense }
+            }
+            (None, _) => return Err("not a view".into()),
+        };
+        self.refs.insert(node.outputs[0], view);
+        Ok(())
+    }
+
+    fn operand(&self, value: ValueId) -> Ref {
+        self.refs[&value].clone()
+    }
+
+    /// The value itself if it lies densely, otherwise a dense copy.
+    fn dense(&mut self, source: &Ref, origin: &[String]) -> Result<Ref, String> {
+        if source.layout.is_dense() {
+            Ok(source.clone())
+        } else {
+            self.copy(source, origin)
+        }
+    }
+
+    /// A dense copy in a new buffer.
+    fn copy(&mut self, source: &Ref, origin: &[String]) -> Result<Ref, String> {
+        let target = self.new_buffer(source.dtype, &source.layout.shape, "")?;
+        self.copy_to(source, &target, origin)?;
+        Ok(target)
+    }
+
+    /// Copies a value to where it must be.
+    fn copy_to(&mut self, source: &Ref, target: &Ref, origin: &[String]) -> Lowered {
+        let results = vec![TensorType::new(source.dtype, target.layout.shape.clone())];
+        self.map_step(
+            &Expr::identity(source.dtype),
+            std::slice::from_ref(source),
+            target,
+            None,
+            origin,
+            results,
+        )
+    }
+
+    /// A dense value in a new buffer.
+    fn new_buffer(&mut self, dtype: DType, shape: &[Dim], name: &str) -> Result<Ref, String> {
+        let layout = Layout::dense(shape);
+        let capacity = layout.elements().upper(&self.graph.bounds);
+        if capacity > MAX_ELEMENTS {
+            return Err(format!(
+                "a value has up to {capacity} elements; smaller bounds of its dimensions are needed"
+            ));
+        }
+        let id = BufferId(self.buffers.len());
+        let dtype = storage_dtype(dtype);
+        self.buffers.push(Buffer {
+            dtype,
+            capacity: capacity.max(0) as usize,
+            name: name.to_owned(),
+            first: usize::MAX,
+            last: 0,
+            offset: 0,
+        });
+        Ok(Ref {
+            origin: Origin::Buffer(id),
+            dtype,
+            layout,
+        })
+    }
+
+    /// Where a result is written: its destination if it has one, otherwise a new buffer, transposed if its only user
+    /// transposes it and `inner_fixed` kernels can write it that way.
+    fn result(&mut self, value: ValueId) -> Result<Ref, String> {
+        let ty = self.graph.ty(value).clone();
+        let name = self.graph.value(value).name.clone().unwrap_or_default();
+        let target = match self.destinations.get(&value) {
+            Some(target) => target.clone(),
+            None => match self.transposed.get(&value).cloned() {
+                Some(permutation) => {
+                    let shape: Vec<Dim> = permutation.iter().map(|&axis| ty.shape[axis].clone()).collect();
+                    let target = self.new_buffer(ty.dtype, &shape, &name)?;
+                    let mut inverse = vec![0; permutation.len()];
+                    for (place, &axis) in permutation.iter().enumerate() {
+                        inverse[axis] = place;
+                    }
+                    Ref {
+                        layout: target.layout.transpose(&inverse),
+                        ..target
+                    }
+                }
+                None => self.new_buffer(ty.dtype, &ty.shape, &name)?,
+            },
+        };
+        self.refs.insert(value, target.clone());
+        Ok(target)
+    }
+
+    /// A read or write of a value whose loops move by `loop_strides`.
+    fn access(&mut self, source: &Ref, loop_strides: Vec<Dim>) -> Access {
+        let base = match &source.origin {
+            Origin::Input(number) => Base::Input(*number),
+            Origin::Buffer(id) => Base::Buffer(*id),
+            Origin::Constant(value) => {
+                let (tensor, name) = &self.constants[value];
+                Base::Weight(self.weights.add(tensor, Packing::Dense, name))
+            }
+        };
+        Access {
+            base,
+            dtype: source.dtype,
+            offset: source.layout.offset.clone(),
+            loop_strides,
+        }
+    }
+
+    /// A read of a constant in a packed layout.
+    fn packed(&mut self, value: ValueId, packing: Packing) -> Access {
+        let (tensor, name) = &self.constants[&value];
+        let id = self.weights.add(tensor, packing, name);
+        Access {
+            base: Base::Weight(id),
+            dtype: tensor.dtype,
+            offset: Dim::from(0i64),
+            loop_strides: Vec::new(),
+        }
+    }
+
+    /// The constant behind a value and the layout under which it is seen.
+    fn constant_of(&self, source: &Ref) -> Option<(ValueId, &Tensor)> {
+        match source.origin {
+            Origin::Constant(value) => Some((value, &self.constants[&value].0)),
+            _ => None,
+        }
+    }
+
+    /// Working memory of a step, `None` if it needs none.
+    fn scratch(&mut self, elements: usize) -> Result<Option<Access>, String> {
+        if elements == 0 {
+            return Ok(None);
+        }
+        let target = self.new_buffer(DType::F32, &[Dim::from(elements)], "scratch")?;
+        Ok(Some(self.access(&target, Vec::new())))
+    }
+
+    /// The value of a size at the bounds of the symbols.
+    fn upper(&self, dim: &Dim) -> usize {
+        usize::try_from(dim.upper(&self.graph.bounds)).unwrap_or(0)
+    }
+
+    /// Appends a step.
+    #[allow(clippy::too_many_arguments)]
+    fn push(
+        &mut self,
+        kernel: Kernel,
+        loops: Vec<Dim>,
+        reads: Vec<Access>,
+        writes: Vec<Access>,
+        scratch: Option<Access>,
+        origin: &[String],
+        results: Vec<TensorType>,
+        macs: Dim,
+    ) {
+        let trips: Dim = loops.iter().cloned().product();
+        let macs = (macs * trips).upper(&self.graph.bounds).max(0) as u64;
+        self.items.push(Item::Step(self.steps.len()));
+        self.steps.push(Step {
+            kernel,
+            loops,
+            reads,
+            writes,
+            scratch,
+            origin: origin.to_vec(),
+            results,
+            macs,
+            function: usize::MAX,
+        });
+    }
+
+    fn types_of(&self, values: &[ValueId]) -> Vec<TensorType> {
+        values.iter().map(|&value| self.graph.ty(value).clone()).collect()
+    }
+
+    /// The access of an output: dense, in a buffer of its own.
+    fn output(&mut self, value: ValueId, taken: &mut HashSet<BufferId>) -> Result<Access, String> {
+        let source = self.operand(value);
+        let fits = match source.origin {
+            Origin::Buffer(id) => source.layout.is_dense() && taken.insert(id),
+            _ => false,
+        };
+        let target = if fits { source } else { self.copy(&source, &[])? };
+        if let Origin::Buffer(id) = target.origin {
+            taken.insert(id);
+            let buffer = &mut self.buffers[id.0];
+            buffer.last = usize::MAX;
+        }
+        Ok(self.access(&target, Vec::new()))
+    }
+
+    /// A fresh name for the counter of a loop.
+    fn counter(&mut self) -> Arc<str> {
+        self.loops += 1;
+        Arc::from(format!("iteration_{}", self.loops))
+    }
+}
+
+/// The product of sizes.
+fn product(sizes: &[Dim]) -> Dim {
+    sizes.iter().cloned().product()
+}

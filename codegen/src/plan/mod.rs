@@ -1,0 +1,207 @@
+//! From a graph to a plan: the order of steps, the kernel of each, where every value lies, and how weights are packed.
+//!
+//! Everything is decided here; the [emitter](crate::emit) only prints. A [`Plan`] carries its [`Certificate`]: the size
+//! of the arena, the lower bound that no placement of the same steps can beat, and the bytes live at each step.
+
+pub mod access;
+pub mod kernel;
+pub mod layout;
+mod lower;
+mod place;
+mod repeat;
+mod weights;
+
+use crate::ir::graph::{Constraint, Graph};
+use crate::ir::{DType, Dim, Interval, TensorType};
+pub use access::{Access, Base, Buffer, BufferId};
+pub use kernel::Kernel;
+pub use layout::Layout;
+pub use place::Certificate;
+pub use repeat::{Function, Repeat};
+use std::sync::Arc;
+pub use weights::{Packing, WeightId, WeightTable};
+
+/// A model with every decision taken.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The name of the model.
+    pub name: String,
+    /// The symbols of dimensions with their bounds, in order of their names.
+    pub symbols: Vec<(Arc<str>, Interval)>,
+    /// Equalities between dimensions that are checked before the first step.
+    pub constraints: Vec<Constraint>,
+    /// The inputs.
+    pub inputs: Vec<Input>,
+    /// The outputs.
+    pub outputs: Vec<Output>,
+    /// The values that live in the arena.
+    pub buffers: Vec<Buffer>,
+    /// The steps, in the order in which they first run.
+    pub steps: Vec<Step>,
+    /// How the steps follow each other.
+    pub program: Vec<Item>,
+    /// The functions that steps share.
+    pub functions: Vec<Function>,
+    /// The constant data.
+    pub weights: WeightTable,
+    /// The size of the arena and what it is compared with.
+    pub certificate: Certificate,
+}
+
+/// An input of the model.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The name in the source model.
+    pub name: String,
+    /// The type.
+    pub ty: TensorType,
+}
+
+/// An output of the model.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The name in the source model.
+    pub name: String,
+    /// The type.
+    pub ty: TensorType,
+    /// Where it lies; dense.
+    pub access: Access,
+}
+
+/// A call of a kernel.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is computed, with every size and stride.
+    pub kernel: Kernel,
+    /// The sizes of the loops around the kernel, outermost first.
+    pub loops: Vec<Dim>,
+    /// What is read, in the order of the kernel's parameters.
+    pub reads: Vec<Access>,
+    /// What is written, in the order of the kernel's parameters.
+    pub writes: Vec<Access>,
+    /// Working memory of the kernel.
+    pub scratch: Option<Access>,
+    /// The names of the nodes of the source model.
+    pub origin: Vec<String>,
+    /// The types of the results, for people.
+    pub results: Vec<TensorType>,
+    /// Multiplications and additions, in pairs, at the bounds of the symbols.
+    pub macs: u64,
+    /// The function that the step is a call of.
+    pub function: usize,
+}
+
+/// A part of a program.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A step.
+    Step(usize),
+    /// A run of steps that repeats with other weights or slots.
+    Repeat(Repeat),
+    /// One of two parts, by a truth value.
+    If {
+        /// The condition, one element.
+        condition: Access,
+        /// What runs where it holds.
+        then_items: Vec<Item>,
+        /// What runs elsewhere.
+        else_items: Vec<Item>,
+    },
+    /// A part that repeats while a condition holds.
+    Loop(Box<Loop>),
+    /// A part that repeats a given number of times.
+    For {
+        /// The number of iterations.
+        trips: Dim,
+        /// The name of the iteration number in offsets.
+        symbol: Arc<str>,
+        /// What runs.
+        body: Vec<Item>,
+    },
+}
+
+/// A part of a program that repeats while a condition holds.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The largest number of iterations, one element of type `i64`.
+    pub trips: Access,
+    /// The initial condition, one element.
+    pub condition: Access,
+    /// Where the iteration number is put, if it is used.
+    pub iteration: Option<Access>,
+    /// The name of the iteration number in offsets.
+    pub symbol: Arc<str>,
+    /// What runs.
+    pub body: Vec<Item>,
+    /// Where the body leaves the condition.
+    pub next: Access,
+}
+
+/// Something the planner cannot do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// The names of the nodes of the source model.
+    pub origin: Vec<String>,
+    /// The primitive.
+    pub operator: &'static str,
+    /// What is the matter.
+    pub message: String,
+}
+
+impl Plan {
+    /// Plans a graph.
+    ///
+    /// # Errors
+    ///
+    /// Everything in the graph that no kernel computes.
+    pub fn new(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
+        let mut plan = lower::lower(graph)?;
+        place::place(&mut plan);
+        repeat::find_functions(&mut plan);
+        plan.weights.assign_offsets();
+        let program = std::mem::take(&mut plan.program);
+        plan.program = repeat::roll(&plan, program);
+        Ok(plan)
+    }
+
+    /// The bounds of the symbols.
+    pub fn bounds(&self) -> crate::ir::Bounds {
+        let mut bounds = crate::ir::Bounds::new();
+        for (symbol, interval) in &self.symbols {
+            bounds.insert(symbol.clone(), *interval);
+        }
+        bounds
+    }
+}
+
+impl Item {
+    /// Calls `visit` with every step, in order.
+    pub fn for_each_step(&self, visit: &mut dyn FnMut(usize)) {
+        match self {
+            Item::Step(step) => visit(*step),
+            Item::Repeat(repeat) => {
+                for step in repeat.all_steps() {
+                    visit(step);
+                }
+            }
+            Item::If {
+                then_items, else_items, ..
+            } => {
+                then_items
+                    .iter()
+                    .chain(else_items)
+                    .for_each(|item| item.for_each_step(visit));
+            }
+            Item::Loop(repeated) => repeated.body.iter().for_each(|item| item.for_each_step(visit)),
+            Item::For { body, .. } => body.iter().for_each(|item| item.for_each_step(visit)),
+        }
+    }
+}
+
+/// The type in which the elements of a value are stored.
+pub const fn storage_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::Bool => DType::U8,
+        other => other,
+    }
+}

@@ -1,0 +1,192 @@
+//! Constant data, packed the way kernels read it.
+
+use super::place::ALIGNMENT;
+use crate::ir::Tensor;
+use onnxide_runtime::linear;
+use std::collections::HashMap;
+
+/// The number of an entry in a [`WeightTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightId(pub usize);
+
+/// How a constant is laid out in the blob.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Packing {
+    /// As it is.
+    Dense,
+    /// As the right matrix of a product.
+    Rhs {
+        /// Rows.
+        k: usize,
+        /// Columns.
+        n: usize,
+        /// Elements between rows of the constant.
+        row: usize,
+        /// Elements between columns of the constant.
+        column: usize,
+        /// The first element.
+        offset: usize,
+    },
+    /// As the recurrent weights of a GRU: `[3 * hidden, hidden]` of gates z, r, h, as two right matrices.
+    GruState {
+        /// The size of the state.
+        hidden: usize,
+    },
+    /// As the bias of a GRU: that of the input before that of the state becomes the sums for z and r, then both of h.
+    GruBias {
+        /// The size of the state.
+        hidden: usize,
+    },
+    /// As the weights of a convolution.
+    Conv(linear::Conv2d),
+    /// As the weights of a transposed convolution.
+    ConvTranspose(linear::ConvTranspose2d),
+}
+
+/// A constant in the blob.
+#[derive(Clone, Debug)]
+pub struct WeightEntry {
+    /// The constant.
+    pub tensor: Tensor,
+    /// Its layout in the blob.
+    pub packing: Packing,
+    /// A name for people.
+    pub name: String,
+    /// Byte offset in the blob.
+    pub offset: usize,
+    /// The number of elements in the blob.
+    pub len: usize,
+}
+
+/// The constants of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct WeightTable {
+    /// The entries in the order of their first use, which is that of their offsets.
+    pub entries: Vec<WeightEntry>,
+    by_data: HashMap<(usize, usize, String), WeightId>,
+    /// Bytes of the blob.
+    pub bytes: usize,
+}
+
+impl WeightTable {
+    /// Adds a constant, or finds it: the same bytes in the same packing are one entry.
+    pub fn add(&mut self, tensor: &Tensor, packing: Packing, name: &str) -> WeightId {
+        let key = (
+            tensor.data.as_ptr() as usize,
+            tensor.data.len(),
+            format!("{} {packing:?}", tensor.dtype),
+        );
+        if let Some(&id) = self.by_data.get(&key) {
+            return id;
+        }
+        let len = match &packing {
+            Packing::Dense => tensor.len(),
+            Packing::Rhs { k, n, .. } => linear::packed_rhs_len(*k, *n),
+            Packing::GruState { hidden } => {
+                linear::packed_rhs_len(*hidden, 2 * hidden) + linear::packed_rhs_len(*hidden, *hidden)
+            }
+            Packing::GruBias { hidden } => 4 * hidden,
+            Packing::Conv(problem) => linear::conv2d_packed_len(problem),
+            Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
+        };
+        let id = WeightId(self.entries.len());
+        self.entries.push(WeightEntry {
+            tensor: tensor.clone(),
+            packing,
+            name: name.to_owned(),
+            offset: 0,
+            len,
+        });
+        self.by_data.insert(key, id);
+        id
+    }
+
+    /// Lays the entries out one after another.
+    pub fn assign_offsets(&mut self) {
+        let mut offset = 0usize;
+        for entry in &mut self.entries {
+            entry.offset = offset;
+            offset += (entry.len * entry.tensor.dtype.size()).next_multiple_of(ALIGNMENT);
+        }
+        self.bytes = offset;
+    }
+
+    /// The blob.
+    pub fn blob(&self) -> Blob {
+        let mut blob = Blob {
+            words: vec![0; self.bytes.div_ceil(8)],
+            len: self.bytes,
+        };
+        for entry in &self.entries {
+            let bytes = entry.len * entry.tensor.dtype.size();
+            let place = &mut blob.bytes_mut()[entry.offset..entry.offset + bytes];
+            match &entry.packing {
+                Packing::Dense => place.copy_from_slice(&entry.tensor.data),
+                packing => pack(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
+            }
+        }
+        blob
+    }
+}
+
+/// Packs an `f32` constant.
+///
+/// Elements are moved as slices, not one by one, wherever the layout permits: the compiler also runs inside macros and
+/// build scripts, which are built without optimization.
+fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
+    let copy;
+    let source: &[f32] = match bytemuck::try_cast_slice(&tensor.data) {
+        Ok(floats) => floats,
+        Err(_) => {
+            let mut floats = vec![0f32; tensor.len()];
+            bytemuck::cast_slice_mut(&mut floats).copy_from_slice(&tensor.data);
+            copy = floats;
+            &copy
+        }
+    };
+    match packing {
+        Packing::Dense => packed.copy_from_slice(source),
+        Packing::Rhs {
+            k,
+            n,
+            row,
+            column,
+            offset,
+        } => {
+            linear::pack_rhs(*k, *n, &source[*offset..], *row, *column, packed);
+        }
+        Packing::GruState { hidden } => {
+            let (gates, candidate) = packed.split_at_mut(linear::packed_rhs_len(*hidden, 2 * hidden));
+            linear::pack_rhs(*hidden, 2 * hidden, source, 1, *hidden, gates);
+            linear::pack_rhs(*hidden, *hidden, &source[2 * hidden * hidden..], 1, *hidden, candidate);
+        }
+        Packing::GruBias { hidden } => {
+            let (input, state) = source.split_at(3 * hidden);
+            for gate in 0..2 * hidden {
+                packed[gate] = input[gate] + state[gate];
+            }
+            packed[2 * hidden..3 * hidden].copy_from_slice(&input[2 * hidden..]);
+            packed[3 * hidden..].copy_from_slice(&state[2 * hidden..]);
+        }
+        Packing::Conv(problem) => linear::pack_conv2d(problem, source, packed),
+        Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
+    }
+}
+
+/// The bytes of packed weights, aligned to eight.
+#[derive(Clone, Debug, Default)]
+pub struct Blob {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Blob {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+}
