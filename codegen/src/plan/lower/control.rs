@@ -257,14 +257,15 @@ fn renumber_items(items: &mut [Item], renumber: &dyn Fn(&mut Access)) {
                 renumber_items(then_items, renumber);
                 renumber_items(else_items, renumber);
             }
-            Item::Loop {
-                trips,
-                condition,
-                iteration,
-                body,
-                next,
-                ..
-            } => {
+            Item::Loop(repeated) => {
+                let Loop {
+                    trips,
+                    condition,
+                    iteration,
+                    body,
+                    next,
+                    ..
+                } = repeated.as_mut();
                 renumber(trips);
                 renumber(condition);
                 renumber(next);
@@ -311,14 +312,15 @@ impl Lives {
                     self.items(plan, then_items);
                     self.items(plan, else_items);
                 }
-                Item::Loop {
-                    trips,
-                    condition,
-                    iteration,
-                    body,
-                    next,
-                    ..
-                } => {
+                Item::Loop(repeated) => {
+                    let Loop {
+                        trips,
+                        condition,
+                        iteration,
+                        body,
+                        next,
+                        ..
+                    } = repeated.as_ref();
                     self.touch(trips, self.next);
                     self.touch(condition, self.next);
                     let also: Vec<&Access> = iteration.iter().chain([next]).collect();
