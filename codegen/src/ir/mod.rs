@@ -6,6 +6,7 @@
 
 pub mod dim;
 pub mod dtype;
+pub mod eval;
 pub mod expr;
 pub mod graph;
 pub mod infer;

@@ -1,0 +1,300 @@
+//! Elements as numbers to compute with.
+
+use crate::ir::dtype::DType;
+use crate::ir::tensor::Tensor;
+
+/// Elements of a tensor in the widest representation of their kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// Elements of a floating-point type.
+    Float(Vec<f64>),
+    /// Elements of an integer type.
+    Int(Vec<i128>),
+    /// Truth values.
+    Bool(Vec<bool>),
+}
+
+impl Numbers {
+    /// The elements of a tensor.
+    pub fn of(tensor: &Tensor) -> Numbers {
+        Numbers::decode(tensor.dtype, &tensor.data)
+    }
+
+    /// The elements that bytes hold; an incomplete last element is dropped.
+    pub fn decode(dtype: DType, bytes: &[u8]) -> Numbers {
+        macro_rules! widen {
+            ($kind:ident, $type:ty, $wide:ty) => {
+                Numbers::$kind(
+                    bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|chunk| <$type>::from_le_bytes(*chunk) as $wide)
+                        .collect(),
+                )
+            };
+        }
+        let small = |exponent: u32| {
+            let halves = bytes.as_chunks().0.iter();
+            Numbers::Float(
+                halves
+                    .map(|half| decode_small(u16::from_le_bytes(*half), exponent))
+                    .collect(),
+            )
+        };
+        match dtype {
+            DType::F32 => widen!(Float, f32, f64),
+            DType::F64 => widen!(Float, f64, f64),
+            DType::F16 => small(5),
+            DType::BF16 => small(8),
+            DType::I8 => widen!(Int, i8, i128),
+            DType::I16 => widen!(Int, i16, i128),
+            DType::I32 => widen!(Int, i32, i128),
+            DType::I64 => widen!(Int, i64, i128),
+            DType::U8 => widen!(Int, u8, i128),
+            DType::U16 => widen!(Int, u16, i128),
+            DType::U32 => widen!(Int, u32, i128),
+            DType::U64 => widen!(Int, u64, i128),
+            DType::Bool => Numbers::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
+        }
+    }
+
+    /// Appends the elements as bytes of an element type of their kind: floating-point values are rounded, integers wrap.
+    ///
+    /// # Errors
+    ///
+    /// If the type is of another kind.
+    pub fn encode(&self, dtype: DType, out: &mut Vec<u8>) -> Result<(), String> {
+        match (self, dtype) {
+            (Numbers::Float(values), DType::F32) => {
+                values.iter().for_each(|&v| out.extend((v as f32).to_le_bytes()));
+            }
+            (Numbers::Float(values), DType::F64) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
+            (Numbers::Float(values), DType::F16) => {
+                values
+                    .iter()
+                    .for_each(|&v| out.extend(encode_small(v, 5).to_le_bytes()));
+            }
+            (Numbers::Float(values), DType::BF16) => {
+                values
+                    .iter()
+                    .for_each(|&v| out.extend(encode_small(v, 8).to_le_bytes()));
+            }
+            (Numbers::Int(values), dtype) if dtype.is_int() => {
+                // Two's complement: the low bytes are the wrapped value.
+                let size = dtype.size();
+                values
+                    .iter()
+                    .for_each(|v| out.extend_from_slice(&v.to_le_bytes()[..size]));
+            }
+            (Numbers::Bool(values), DType::Bool) => out.extend(values.iter().map(|&v| u8::from(v))),
+            _ => return Err(format!("{} as {dtype}", self.kind())),
+        }
+        Ok(())
+    }
+
+    /// A tensor of these elements.
+    ///
+    /// # Errors
+    ///
+    /// If the type is of another kind or the shape needs another number of elements.
+    pub fn into_tensor(self, dtype: DType, shape: Vec<usize>) -> Result<Tensor, String> {
+        if super::elements(dtype, &shape)? != self.len() {
+            return Err(format!("{} elements for shape {shape:?}", self.len()));
+        }
+        let mut data = Vec::with_capacity(self.len() * dtype.size());
+        self.encode(dtype, &mut data)?;
+        Ok(Tensor::from_bytes(dtype, shape, data.into()))
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Numbers::Float(values) => values.len(),
+            Numbers::Int(values) => values.len(),
+            Numbers::Bool(values) => values.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Numbers::Float(_) => "floating-point values",
+            Numbers::Int(_) => "integers",
+            Numbers::Bool(_) => "truth values",
+        }
+    }
+}
+
+/// The elements of a tensor of a floating-point type.
+pub(super) fn floats(tensor: &Tensor) -> Result<Vec<f64>, String> {
+    match Numbers::of(tensor) {
+        Numbers::Float(values) => Ok(values),
+        other => Err(format!("{} where floating-point values are needed", other.kind())),
+    }
+}
+
+/// A number that sums of products are made of.
+pub(super) trait Ring: Copy + Default {
+    fn add(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn decode(tensor: &Tensor) -> Result<Vec<Self>, String>;
+    fn encode(values: Vec<Self>, dtype: DType, shape: Vec<usize>) -> Result<Tensor, String>;
+}
+
+impl Ring for f64 {
+    fn add(self, other: f64) -> f64 {
+        self + other
+    }
+
+    fn mul(self, other: f64) -> f64 {
+        self * other
+    }
+
+    fn decode(tensor: &Tensor) -> Result<Vec<f64>, String> {
+        floats(tensor)
+    }
+
+    fn encode(values: Vec<f64>, dtype: DType, shape: Vec<usize>) -> Result<Tensor, String> {
+        Numbers::Float(values).into_tensor(dtype, shape)
+    }
+}
+
+/// Arithmetic modulo 2^64, whose low bits are right for every integer type.
+impl Ring for i64 {
+    fn add(self, other: i64) -> i64 {
+        self.wrapping_add(other)
+    }
+
+    fn mul(self, other: i64) -> i64 {
+        self.wrapping_mul(other)
+    }
+
+    fn decode(tensor: &Tensor) -> Result<Vec<i64>, String> {
+        match Numbers::of(tensor) {
+            Numbers::Int(values) => Ok(values.into_iter().map(|value| value as i64).collect()),
+            other => Err(format!("{} where integers are needed", other.kind())),
+        }
+    }
+
+    fn encode(values: Vec<i64>, dtype: DType, shape: Vec<usize>) -> Result<Tensor, String> {
+        Numbers::Int(values.into_iter().map(i128::from).collect()).into_tensor(dtype, shape)
+    }
+}
+
+/// Rounds a value to a floating-point type, to nearest, ties to even.
+pub(super) fn round_to(value: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::F32 => f64::from(value as f32),
+        DType::F16 => decode_small(encode_small(value, 5), 5),
+        DType::BF16 => decode_small(encode_small(value, 8), 8),
+        _ => value,
+    }
+}
+
+/// Wraps a value to an integer type.
+pub(super) fn wrap_to(value: i128, dtype: DType) -> i128 {
+    match dtype {
+        DType::I8 => i128::from(value as i8),
+        DType::I16 => i128::from(value as i16),
+        DType::I32 => i128::from(value as i32),
+        DType::I64 => i128::from(value as i64),
+        DType::U8 => i128::from(value as u8),
+        DType::U16 => i128::from(value as u16),
+        DType::U32 => i128::from(value as u32),
+        DType::U64 => i128::from(value as u64),
+        _ => value,
+    }
+}
+
+/// The smallest and largest value of an integer type.
+pub(super) fn int_limits(dtype: DType) -> (i128, i128) {
+    let bits = 8 * dtype.size() as u32;
+    match dtype {
+        DType::U8 | DType::U16 | DType::U32 | DType::U64 => (0, (1 << bits) - 1),
+        _ => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+    }
+}
+
+/// The value of a 16-bit floating-point number with so many bits of exponent.
+fn decode_small(bits: u16, exponent_bits: u32) -> f64 {
+    let mantissa_bits = 15 - exponent_bits;
+    let bias = (1i32 << (exponent_bits - 1)) - 1;
+    let mantissa = f64::from(bits & ((1 << mantissa_bits) - 1));
+    let exponent = i32::from((bits & 0x7fff) >> mantissa_bits);
+    let magnitude = if exponent == (1 << exponent_bits) - 1 {
+        if mantissa == 0.0 { f64::INFINITY } else { f64::NAN }
+    } else if exponent == 0 {
+        mantissa * 2f64.powi(1 - bias - mantissa_bits as i32)
+    } else {
+        (mantissa + f64::from(1u16 << mantissa_bits)) * 2f64.powi(exponent - bias - mantissa_bits as i32)
+    };
+    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+}
+
+/// The 16-bit floating-point number with so many bits of exponent that is nearest, the even one of two.
+fn encode_small(value: f64, exponent_bits: u32) -> u16 {
+    let mantissa_bits = 15 - exponent_bits;
+    let infinity = ((1u32 << exponent_bits) - 1) << mantissa_bits;
+    let smallest_exponent = 2 - (1i32 << (exponent_bits - 1));
+    let magnitude = value.abs();
+    let bits = if value.is_nan() {
+        infinity | 1 << (mantissa_bits - 1)
+    } else if value.is_infinite() {
+        infinity
+    } else {
+        let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023).max(smallest_exponent);
+        let units = (magnitude * 2f64.powi(mantissa_bits as i32 - exponent)).round_ties_even();
+        // The leading bit of the units of a normal number is the lowest of the exponent field, and a carry of rounding
+        // goes into the exponent by itself.
+        let field = ((exponent - smallest_exponent) as u64) << mantissa_bits;
+        (field + units as u64).min(u64::from(infinity)) as u32
+    };
+    bits as u16 | if value.is_sign_negative() { 0x8000 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_survives() {
+        for exponent in [5, 8] {
+            for bits in 0..=u16::MAX {
+                let value = decode_small(bits, exponent);
+                if value.is_nan() {
+                    assert!(decode_small(encode_small(value, exponent), exponent).is_nan());
+                } else {
+                    assert_eq!(encode_small(value, exponent), bits);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn halves_round_to_even() {
+        assert_eq!(round_to(2049.0, DType::F16), 2048.0);
+        assert_eq!(round_to(2051.0, DType::F16), 2052.0);
+        assert_eq!(round_to(65519.0, DType::F16), 65504.0);
+        assert_eq!(round_to(65520.0, DType::F16), f64::INFINITY);
+        assert_eq!(round_to(2f64.powi(-25), DType::F16), 0.0);
+        assert_eq!(round_to(1.5 * 2f64.powi(-25), DType::F16), 2f64.powi(-24));
+        assert_eq!(round_to(1.0 + 2f64.powi(-8), DType::BF16), 1.0);
+        assert_eq!(round_to(-1e300, DType::BF16), f64::NEG_INFINITY);
+        assert_eq!(round_to(f64::from(f32::from_bits(0x3f80_8001)), DType::BF16), 1.0078125);
+    }
+
+    #[test]
+    fn integers_keep_their_low_bytes() {
+        let mut out = Vec::new();
+        Numbers::Int(vec![-1, 256, 300]).encode(DType::U8, &mut out).unwrap();
+        assert_eq!(out, [255, 0, 44]);
+        assert_eq!(wrap_to(200, DType::I8), -56);
+        assert_eq!(int_limits(DType::U64), (0, i128::from(u64::MAX)));
+        assert_eq!(int_limits(DType::I32), (i128::from(i32::MIN), i128::from(i32::MAX)));
+    }
+}
