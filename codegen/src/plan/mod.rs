@@ -9,6 +9,7 @@ pub mod layout;
 mod lower;
 mod place;
 mod repeat;
+mod text;
 mod weights;
 
 use crate::ir::graph::{Constraint, Graph};
@@ -205,3 +206,6 @@ pub const fn storage_dtype(dtype: DType) -> DType {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;
