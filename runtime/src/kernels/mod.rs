@@ -2,9 +2,10 @@
 
 pub mod linear;
 pub mod map;
+pub mod reduce;
 pub mod simd;
 
 /// Every family of kernels.
-pub trait Kernels: linear::Linear {}
+pub trait Kernels: linear::Linear + reduce::Reductions {}
 
-impl<T: linear::Linear> Kernels for T {}
+impl<T: linear::Linear + reduce::Reductions> Kernels for T {}

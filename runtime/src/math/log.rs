@@ -38,12 +38,8 @@ pub fn ln(x: f32) -> f32 {
 pub fn ln_1p(x: f32) -> f32 {
     let sum = 1.0 + x;
     // What rounding took from the sum, relative to the sum.
-    let value = ln(sum) + (x - (sum - 1.0)) / sum;
-    let value = if sum > 0.0 && sum < f32::INFINITY {
-        value
-    } else {
-        ln(sum)
-    };
+    let lost = (x - (sum - 1.0)) / sum;
+    let value = ln(sum) + if sum > 0.0 && sum < f32::INFINITY { lost } else { 0.0 };
     if x.abs() < 1e-8 { x } else { value }
 }
 
