@@ -2,10 +2,12 @@
 
 pub mod linear;
 pub mod map;
+pub mod pool;
 pub mod reduce;
+pub mod rows;
 pub mod simd;
 
 /// Every family of kernels.
-pub trait Kernels: linear::Linear + reduce::Reductions {}
+pub trait Kernels: linear::Linear + pool::Pooling + reduce::Reductions + rows::Rows {}
 
-impl<T: linear::Linear + reduce::Reductions> Kernels for T {}
+impl<T: linear::Linear + pool::Pooling + reduce::Reductions + rows::Rows> Kernels for T {}

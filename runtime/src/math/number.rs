@@ -9,9 +9,9 @@ pub trait Number: Element {
     const ZERO: Self;
     /// The neutral element of multiplication.
     const ONE: Self;
-    /// The neutral element of [`max`](Number::max).
+    /// The neutral element of [`greater`](Number::greater).
     const LOWEST: Self;
-    /// The neutral element of [`min`](Number::min).
+    /// The neutral element of [`lesser`](Number::lesser).
     const HIGHEST: Self;
 
     /// The sum.
@@ -25,9 +25,9 @@ pub trait Number: Element {
     /// The absolute value.
     fn magnitude(self) -> Self;
     /// The greater number; NaN if either is.
-    fn max(self, other: Self) -> Self;
+    fn greater(self, other: Self) -> Self;
     /// The lesser number; NaN if either is.
-    fn min(self, other: Self) -> Self;
+    fn lesser(self, other: Self) -> Self;
     /// Whether this is NaN.
     fn is_nan(self) -> bool;
     /// `e^self`, rounded toward zero for integers.
@@ -72,12 +72,12 @@ macro_rules! floats {
             }
 
             #[inline(always)]
-            fn max(self, other: Self) -> Self {
+            fn greater(self, other: Self) -> Self {
                 if self > other || self.is_nan() { self } else { other }
             }
 
             #[inline(always)]
-            fn min(self, other: Self) -> Self {
+            fn lesser(self, other: Self) -> Self {
                 if self < other || self.is_nan() { self } else { other }
             }
 
@@ -143,12 +143,12 @@ macro_rules! integers {
             }
 
             #[inline(always)]
-            fn max(self, other: Self) -> Self {
+            fn greater(self, other: Self) -> Self {
                 Ord::max(self, other)
             }
 
             #[inline(always)]
-            fn min(self, other: Self) -> Self {
+            fn lesser(self, other: Self) -> Self {
                 Ord::min(self, other)
             }
 

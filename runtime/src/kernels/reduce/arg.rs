@@ -39,8 +39,8 @@ pub(super) fn arg<S: Simd, T: Number>(
     assert!(n > 0, "an arg reduction needs at least one element");
     for (out, input) in out.chunks_mut(inner).zip(input.chunks(n * inner)) {
         match (extreme, inner) {
-            (Extreme::Max, 1) => out[0] = in_row(input, last, T::LOWEST, T::max),
-            (Extreme::Min, 1) => out[0] = in_row(input, last, T::HIGHEST, T::min),
+            (Extreme::Max, 1) => out[0] = in_row(input, last, T::LOWEST, T::greater),
+            (Extreme::Min, 1) => out[0] = in_row(input, last, T::HIGHEST, T::lesser),
             (Extreme::Max, _) => in_columns(out, input, last, |a, b| a > b),
             (Extreme::Min, _) => in_columns(out, input, last, |a, b| a < b),
         }

@@ -194,8 +194,8 @@ fn reduce<S: Simd, T: Number>(_isa: S, reduction: Reduction, out: &mut [T], inpu
         Reduction::Sum | Reduction::Mean | Reduction::LogSum => fold!(ZERO, plus, |x, _| x),
         Reduction::SumOfSquares | Reduction::L2 => fold!(ZERO, plus, |x: T, _| x.times(x)),
         Reduction::L1 => fold!(ZERO, plus, |x: T, _| x.magnitude()),
-        Reduction::Max | Reduction::LogSumExp => fold!(LOWEST, max, |x, _| x),
-        Reduction::Min => fold!(HIGHEST, min, |x, _| x),
+        Reduction::Max | Reduction::LogSumExp => fold!(LOWEST, greater, |x, _| x),
+        Reduction::Min => fold!(HIGHEST, lesser, |x, _| x),
         Reduction::Product => fold!(ONE, times, |x, _| x),
     }
     match reduction {

@@ -1,0 +1,142 @@
+use super::*;
+use crate::isa::Isa;
+use crate::testing::{Numbers, levels};
+
+fn output_size(input: usize, kernel: usize, stride: usize, dilation: usize, pads: usize, ceil: bool) -> usize {
+    let free = input + pads - (kernel - 1) * dilation - 1;
+    1 + if ceil { free.div_ceil(stride) } else { free / stride }
+}
+
+fn pools() -> Vec<Pool> {
+    let mut pools = Vec::new();
+    for input in [[1, 1, 40], [1, 7, 9], [3, 5, 6], [1, 20, 70]] {
+        for (kernel, stride, dilation, begin, end) in [
+            (2, 2, 1, 0, 0),
+            (3, 1, 1, 1, 1),
+            (3, 2, 1, 1, 0),
+            (2, 3, 2, 1, 1),
+            (3, 2, 1, 1, 1),
+            (1, 1, 1, 0, 0),
+        ] {
+            for ceil in [false, true] {
+                let used = input.map(|size| size > 1);
+                let pick = |value, unused| used.map(|used| if used { value } else { unused });
+                let mut pool = Pool {
+                    planes: 3,
+                    input,
+                    output: [1; 3],
+                    kernel: pick(kernel, 1),
+                    stride: pick(stride, 1),
+                    dilation: pick(dilation, 1),
+                    pad_begin: pick(begin, 0),
+                    pad_end: pick(end, 0),
+                };
+                for (axis, &size) in input.iter().enumerate() {
+                    let pads = pool.pad_begin[axis] + pool.pad_end[axis];
+                    let (kernel, stride, dilation) = (pool.kernel[axis], pool.stride[axis], pool.dilation[axis]);
+                    pool.output[axis] = output_size(size, kernel, stride, dilation, pads, ceil);
+                }
+                pools.push(pool);
+            }
+        }
+    }
+    pools
+}
+
+/// The elements of each window with their positions, and the number of them that are inside of the padding.
+fn windows(pool: &Pool, input: &[f32]) -> Vec<(Vec<(f32, usize)>, usize)> {
+    let [depth, height, width] = pool.input;
+    let mut windows = Vec::new();
+    for index in 0..pool.planes * pool.output.iter().product::<usize>() {
+        let [oz, oy, ox] = [
+            index / (pool.output[1] * pool.output[2]) % pool.output[0],
+            index / pool.output[2] % pool.output[1],
+            index % pool.output[2],
+        ];
+        let plane = index / pool.output.iter().product::<usize>();
+        let (mut window, mut padded) = (Vec::new(), 0);
+        for tap in 0..pool.kernel.iter().product::<usize>() {
+            let k = [
+                tap / (pool.kernel[1] * pool.kernel[2]),
+                tap / pool.kernel[2] % pool.kernel[1],
+                tap % pool.kernel[2],
+            ];
+            let at: [isize; 3] = std::array::from_fn(|axis| {
+                ([oz, oy, ox][axis] * pool.stride[axis] + k[axis] * pool.dilation[axis]) as isize
+                    - pool.pad_begin[axis] as isize
+            });
+            padded += usize::from((0..3).all(|axis| at[axis] < (pool.input[axis] + pool.pad_end[axis]) as isize));
+            if (0..3).all(|axis| (0..pool.input[axis] as isize).contains(&at[axis])) {
+                let [z, y, x] = at.map(|at| at as usize);
+                let position = plane * depth * height * width + (z * height + y) * width + x;
+                window.push((input[position], position));
+            }
+        }
+        windows.push((window, padded));
+    }
+    windows
+}
+
+#[test]
+fn every_form_of_window() {
+    fn check<I: Isa>(isa: I) {
+        let mut numbers = Numbers::new(8);
+        for pool in pools() {
+            let input = numbers.floats(pool.planes * pool.input.iter().product::<usize>());
+            let windows = windows(&pool, &input);
+            let mut out = vec![f32::NAN; windows.len()];
+            isa.max_pool_f32(&mut out, &input, &pool);
+            let mut indices = vec![-1; windows.len()];
+            max_pool_indices(&mut indices, &input, &pool, false);
+            for (index, (window, _)) in windows.iter().enumerate() {
+                let best = window
+                    .iter()
+                    .copied()
+                    .fold((f32::NEG_INFINITY, 0), |a, b| if b.0 > a.0 { b } else { a });
+                assert_eq!((out[index], indices[index]), (best.0, best.1 as i64), "{pool:?}");
+            }
+            for divisor in [Divisor::Inside, Divisor::Padded, Divisor::One] {
+                isa.average_pool(&mut out, &input, &pool, divisor);
+                for (result, (window, padded)) in out.iter().zip(&windows) {
+                    let count = match divisor {
+                        Divisor::Inside => window.len(),
+                        Divisor::Padded => *padded,
+                        Divisor::One => 1,
+                    };
+                    let expected = window.iter().map(|(x, _)| x).sum::<f32>() / count.max(1) as f32;
+                    assert!(
+                        (result - expected).abs() < 1e-5,
+                        "{divisor:?} {pool:?}: {result}, not {expected}"
+                    );
+                }
+            }
+            let bytes: Vec<i8> = input.iter().map(|x| (x * 127.0) as i8).collect();
+            let mut maxima = vec![0; windows.len()];
+            isa.max_pool_i8(&mut maxima, &bytes, &pool);
+            for (result, (window, _)) in maxima.iter().zip(&windows) {
+                let expected = window.iter().map(|&(_, position)| bytes[position]).max();
+                assert_eq!(*result, expected.unwrap_or(i8::MIN));
+            }
+        }
+    }
+    for level in levels() {
+        crate::dispatch!(level, check());
+    }
+}
+
+#[test]
+fn positions_in_column_major_order() {
+    let pool = Pool {
+        planes: 2,
+        input: [1, 2, 3],
+        output: [1, 1, 1],
+        kernel: [1, 2, 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad_begin: [0; 3],
+        pad_end: [0; 3],
+    };
+    let mut out = [0; 2];
+    max_pool_indices(&mut out, &[0, 9, 1, 2, 3, 4, 0, 0, 0, 7, 0, 0], &pool, true);
+    assert_eq!(out, [2, 6 + 1]);
+}
