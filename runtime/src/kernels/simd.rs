@@ -8,6 +8,8 @@ use crate::isa;
 pub trait Simd: Copy + 'static {
     /// A vector of [`LANES`](Simd::LANES) values.
     type F32: Copy;
+    /// A choice of lanes.
+    type Mask: Copy;
     /// Values of a vector: 4, 8 or 16.
     const LANES: usize;
     /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 12.
@@ -29,12 +31,12 @@ pub trait Simd: Copy + 'static {
     /// `source` is valid for reading `LANES` values.
     unsafe fn load(self, source: *const f32) -> Self::F32;
 
-    /// The first `count` lanes from `source`, zero in the others.
+    /// The chosen lanes from `source + lane`, zero in the others.
     ///
     /// # Safety
     ///
-    /// `count <= LANES`, and `source` is valid for reading `count` values.
-    unsafe fn load_partial(self, source: *const f32, count: usize) -> Self::F32;
+    /// `source + lane` is valid for reading for each chosen lane.
+    unsafe fn load_masked(self, source: *const f32, mask: Self::Mask) -> Self::F32;
 
     /// Writes every lane to `target`, of any alignment.
     ///
@@ -43,17 +45,24 @@ pub trait Simd: Copy + 'static {
     /// `target` is valid for writing `LANES` values.
     unsafe fn store(self, target: *mut f32, value: Self::F32);
 
-    /// Writes the first `count` lanes to `target`.
+    /// Writes the chosen lanes to `target + lane`.
     ///
     /// # Safety
     ///
-    /// `count <= LANES`, and `target` is valid for writing `count` values.
-    unsafe fn store_partial(self, target: *mut f32, value: Self::F32, count: usize);
+    /// `target + lane` is valid for writing for each chosen lane.
+    unsafe fn store_masked(self, target: *mut f32, value: Self::F32, mask: Self::Mask);
+
+    /// The lanes `begin..end`, where `end <= LANES`.
+    fn lanes(self, begin: usize, end: usize) -> Self::Mask;
+
+    /// The even lanes of `a`, then those of `b`.
+    fn even(self, a: Self::F32, b: Self::F32) -> Self::F32;
 }
 
 impl Simd for isa::Scalar {
     // Four independent lanes are what every baseline with vectors (SSE2, NEON, simd128) has registers for.
     type F32 = [f32; 4];
+    type Mask = [bool; 4];
     const LANES: usize = 4;
     const TILE_ROWS: usize = 3;
 
@@ -84,12 +93,12 @@ impl Simd for isa::Scalar {
     }
 
     #[inline(always)]
-    unsafe fn load_partial(self, source: *const f32, count: usize) -> [f32; 4] {
+    unsafe fn load_masked(self, source: *const f32, mask: [bool; 4]) -> [f32; 4] {
         let mut value = [0.0; 4];
-        for (lane, slot) in value.iter_mut().enumerate() {
-            if lane < count {
-                // SAFETY: the caller vouches for `count` readable values.
-                *slot = unsafe { *source.add(lane) };
+        for lane in 0..4 {
+            if mask[lane] {
+                // SAFETY: the caller vouches for the chosen lanes. The address of lane 0 may be outside.
+                value[lane] = unsafe { *source.wrapping_add(lane) };
             }
         }
         value
@@ -102,13 +111,23 @@ impl Simd for isa::Scalar {
     }
 
     #[inline(always)]
-    unsafe fn store_partial(self, target: *mut f32, value: [f32; 4], count: usize) {
-        for (lane, value) in value.into_iter().enumerate() {
-            if lane < count {
-                // SAFETY: the caller vouches for `count` writable values.
-                unsafe { *target.add(lane) = value }
+    unsafe fn store_masked(self, target: *mut f32, value: [f32; 4], mask: [bool; 4]) {
+        for lane in 0..4 {
+            if mask[lane] {
+                // SAFETY: the caller vouches for the chosen lanes. The address of lane 0 may be outside.
+                unsafe { *target.wrapping_add(lane) = value[lane] }
             }
         }
+    }
+
+    #[inline(always)]
+    fn lanes(self, begin: usize, end: usize) -> [bool; 4] {
+        [0, 1, 2, 3].map(|lane| begin <= lane && lane < end)
+    }
+
+    #[inline(always)]
+    fn even(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        [a[0], a[2], b[0], b[2]]
     }
 }
 
@@ -120,6 +139,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type F32 = __m256;
+        type Mask = __m256i;
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6;
 
@@ -148,9 +168,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load_partial(self, source: *const f32, count: usize) -> __m256 {
+        unsafe fn load_masked(self, source: *const f32, mask: __m256i) -> __m256 {
             // SAFETY: the lanes that the mask excludes are not read.
-            unsafe { _mm256_maskload_ps(source, mask(count)) }
+            unsafe { _mm256_maskload_ps(source, mask) }
         }
 
         #[inline(always)]
@@ -160,28 +180,35 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn store_partial(self, target: *mut f32, value: __m256, count: usize) {
+        unsafe fn store_masked(self, target: *mut f32, value: __m256, mask: __m256i) {
             // SAFETY: the lanes that the mask excludes are not written.
-            unsafe { _mm256_maskstore_ps(target, mask(count), value) }
+            unsafe { _mm256_maskstore_ps(target, mask, value) }
         }
-    }
 
-    /// All ones in the first `count` lanes.
-    ///
-    /// # Safety
-    ///
-    /// AVX2 exists.
-    #[inline(always)]
-    unsafe fn mask(count: usize) -> __m256i {
-        // SAFETY: the caller vouches for AVX2.
-        unsafe {
-            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
+        #[inline(always)]
+        fn lanes(self, begin: usize, end: usize) -> __m256i {
+            // SAFETY: see `splat`.
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let below = _mm256_cmpgt_epi32(_mm256_set1_epi32(begin as i32), lanes);
+                _mm256_andnot_si256(below, _mm256_cmpgt_epi32(_mm256_set1_epi32(end as i32), lanes))
+            }
+        }
+
+        #[inline(always)]
+        fn even(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see `splat`.
+            unsafe {
+                // Even lanes of the halves a.0, b.0, a.1, b.1, then in order.
+                let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(mixed))
+            }
         }
     }
 
     impl Simd for Avx512 {
         type F32 = __m512;
+        type Mask = __mmask16;
         const LANES: usize = 16;
         const TILE_ROWS: usize = 12;
 
@@ -210,9 +237,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load_partial(self, source: *const f32, count: usize) -> __m512 {
+        unsafe fn load_masked(self, source: *const f32, mask: __mmask16) -> __m512 {
             // SAFETY: the lanes that the mask excludes are not read.
-            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, source) }
+            unsafe { _mm512_maskz_loadu_ps(mask, source) }
         }
 
         #[inline(always)]
@@ -222,9 +249,23 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn store_partial(self, target: *mut f32, value: __m512, count: usize) {
+        unsafe fn store_masked(self, target: *mut f32, value: __m512, mask: __mmask16) {
             // SAFETY: the lanes that the mask excludes are not written.
-            unsafe { _mm512_mask_storeu_ps(target, ((1u32 << count) - 1) as u16, value) }
+            unsafe { _mm512_mask_storeu_ps(target, mask, value) }
+        }
+
+        #[inline(always)]
+        fn lanes(self, begin: usize, end: usize) -> __mmask16 {
+            (((1u32 << end) - 1) & !((1u32 << begin) - 1)) as __mmask16
+        }
+
+        #[inline(always)]
+        fn even(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see `splat`.
+            unsafe {
+                let lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                _mm512_permutex2var_ps(a, lanes, b)
+            }
         }
     }
 }

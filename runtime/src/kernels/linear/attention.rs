@@ -310,8 +310,9 @@ fn dot<S: Simd>(isa: S, a: &[f32], b: &[f32]) -> f32 {
         }
         while index < len {
             let count = S::LANES.min(len - index);
-            let a = isa.load_partial(a.as_ptr().add(index), count);
-            sums[0] = isa.mul_add(a, isa.load_partial(b.as_ptr().add(index), count), sums[0]);
+            let lanes = isa.lanes(0, count);
+            let a = isa.load_masked(a.as_ptr().add(index), lanes);
+            sums[0] = isa.mul_add(a, isa.load_masked(b.as_ptr().add(index), lanes), sums[0]);
             index += count;
         }
     }

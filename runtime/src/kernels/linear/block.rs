@@ -277,17 +277,17 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, at: Ope
                 if lane >= columns {
                     break;
                 }
-                let count = S::LANES.min(columns - lane);
-                // SAFETY: `count` stays below the columns that the caller vouches for in `c` and `start`.
+                let lanes = isa.lanes(0, S::LANES.min(columns - lane));
+                // SAFETY: `lanes` stay below the columns that the caller vouches for in `c` and `start`.
                 unsafe {
                     let value = match at.start {
                         Start::Zero => sum,
                         Start::Matrix(start, stride) => {
-                            isa.add(sum, isa.load_partial(start.add(row * stride + lane), count))
+                            isa.add(sum, isa.load_masked(start.add(row * stride + lane), lanes))
                         }
                         Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
                     };
-                    isa.store_partial(at.c.add(row * at.c_row + lane), value, count);
+                    isa.store_masked(at.c.add(row * at.c_row + lane), value, lanes);
                 }
             }
         }

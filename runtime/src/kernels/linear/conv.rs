@@ -1,8 +1,9 @@
 //! Convolution as a matrix product whose right-hand side, the patches of the input, exists only one block at a time.
 
 use super::block::Blocks;
-use super::gemm::{Gemm, Pack, Source, Strided, block_scratch, multiply};
-use super::pack::{PANEL_COLUMNS, pack_lhs, packed_lhs_len};
+use super::gemm::{Gemm, Source, Strided, block_scratch, multiply};
+use super::pack::{pack_lhs, packed_lhs_len};
+use super::patches::Patches;
 use super::{Epilogue, Init, Lhs, extent};
 use crate::kernels::simd::Simd;
 
@@ -185,164 +186,8 @@ pub(super) fn conv2d<S: Simd + Blocks>(
             };
             multiply(isa, &product, a, source, init, y, scratch, epilogue, first);
         } else {
-            let source = Source::OnTheFly(Patches { problem, x });
+            let source = Source::OnTheFly(Patches::new(isa, problem, x));
             multiply(isa, &product, a, source, init, y, scratch, epilogue, first);
-        }
-    }
-}
-
-/// The patches of a group of channels as a matrix: row `channel * taps + tap`, column `oy * out_width + ox`.
-struct Patches<'a> {
-    problem: &'a Conv2d,
-    x: &'a [f32],
-}
-
-impl Pack for Patches<'_> {
-    #[inline(always)]
-    fn pack(&self, p: usize, depth: usize, j: usize, columns: usize, packed: &mut [f32]) {
-        let width = self.problem.out_width;
-        if depth == 0 {
-            return;
-        }
-        for (index, panel) in packed.chunks_exact_mut(depth * PANEL_COLUMNS).enumerate() {
-            let first = index * PANEL_COLUMNS;
-            let count = PANEL_COLUMNS.min(columns - first);
-            if count < PANEL_COLUMNS {
-                panel.fill(0.0);
-            }
-            // A panel is cut into runs of pixels of one row.
-            let mut lane = 0;
-            while lane < count {
-                let (oy, ox) = ((j + first + lane) / width, (j + first + lane) % width);
-                let run = (count - lane).min(width - ox);
-                self.pack_run(p, depth, Run { oy, ox, len: run, lane }, panel);
-                lane += run;
-            }
-        }
-    }
-}
-
-/// Neighboring pixels of an output row and the lane of a panel where they begin.
-#[derive(Clone, Copy)]
-struct Run {
-    oy: usize,
-    ox: usize,
-    len: usize,
-    lane: usize,
-}
-
-impl Patches<'_> {
-    /// Packs rows `p..p + depth` of one run into a panel.
-    ///
-    /// What is valid depends on the tap alone, so the channels are the inner loop.
-    #[inline(always)]
-    fn pack_run(&self, p: usize, depth: usize, run: Run, panel: &mut [f32]) {
-        let problem = self.problem;
-        let taps = problem.taps();
-        let [stride_y, stride_x] = problem.stride;
-        for tap in 0..taps {
-            // Rows `channel * taps + tap` within `p..p + depth`.
-            let channels = (p + taps - 1 - tap) / taps..(p + depth + taps - 1 - tap) / taps;
-            if channels.is_empty() {
-                continue;
-            }
-            let (ky, kx) = (tap / problem.kernel[1], tap % problem.kernel[1]);
-            let y = (run.oy * stride_y + ky * problem.dilation[0]).wrapping_sub(problem.pad[0]);
-            // The pixels of the run whose column `ox * stride + offset - pad` lies in the image.
-            let offset = run.ox * stride_x + kx * problem.dilation[1];
-            let (pad, in_width) = (problem.pad[1], problem.in_width);
-            let (mut begin, mut end) = (pad.saturating_sub(offset).div_ceil(stride_x), run.len);
-            if offset + (run.len - 1) * stride_x >= in_width + pad {
-                end = (in_width + pad).saturating_sub(offset).div_ceil(stride_x);
-            }
-            if y >= problem.in_height || begin >= end {
-                (begin, end) = (0, 0);
-            }
-            let first_x = (offset + begin * stride_x).wrapping_sub(pad);
-            let from = if begin < end {
-                y * problem.x_row + first_x * problem.x_column
-            } else {
-                0
-            };
-            let step = stride_x * problem.x_column;
-            let first_row = channels.start * taps + tap - p;
-            let source = self
-                .x
-                .get(channels.start * problem.x_channel + from..)
-                .unwrap_or_default();
-            let copy = Copy {
-                count: channels.len(),
-                source,
-                source_step: problem.x_channel,
-                target: &mut panel[first_row * PANEL_COLUMNS + run.lane..],
-                target_step: taps * PANEL_COLUMNS,
-            };
-            if begin == 0 && end == PANEL_COLUMNS {
-                copy.full(step);
-            } else {
-                copy.partial(step, begin, end, run.len);
-            }
-        }
-    }
-}
-
-/// Copies of the same run out of several channels into several rows of a panel.
-struct Copy<'a> {
-    count: usize,
-    source: &'a [f32],
-    source_step: usize,
-    target: &'a mut [f32],
-    target_step: usize,
-}
-
-impl Copy<'_> {
-    /// Copies whole rows of a panel from elements `step` apart.
-    #[inline(always)]
-    fn full(self, step: usize) {
-        for index in 0..self.count {
-            let source = &self.source[index * self.source_step..];
-            let target = &mut self.target[index * self.target_step..][..PANEL_COLUMNS];
-            match step {
-                1 => target.copy_from_slice(&source[..PANEL_COLUMNS]),
-                2 => {
-                    let source = &source[..2 * PANEL_COLUMNS - 1];
-                    for (lane, target) in target.iter_mut().enumerate() {
-                        *target = source[2 * lane];
-                    }
-                }
-                _ => {
-                    let source = &source[..(PANEL_COLUMNS - 1) * step + 1];
-                    for (lane, target) in target.iter_mut().enumerate() {
-                        *target = source[lane * step];
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies lanes `begin..end` from elements `step` apart and zeros the others up to `len`.
-    #[inline(always)]
-    fn partial(self, step: usize, begin: usize, end: usize, len: usize) {
-        for index in 0..self.count {
-            let target = &mut self.target[index * self.target_step..][..len];
-            if begin < end {
-                let source = &self.source[index * self.source_step..];
-                if step == 1 {
-                    for (target, &value) in target[begin..end].iter_mut().zip(&source[..end - begin]) {
-                        *target = value;
-                    }
-                } else {
-                    for (lane, target) in target[begin..end].iter_mut().enumerate() {
-                        *target = source[lane * step];
-                    }
-                }
-            }
-            for target in &mut target[..begin] {
-                *target = 0.0;
-            }
-            for target in &mut target[end.max(begin)..] {
-                *target = 0.0;
-            }
         }
     }
 }

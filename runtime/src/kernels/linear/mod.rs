@@ -19,6 +19,7 @@ mod depthwise;
 mod gemm;
 mod math;
 mod pack;
+mod patches;
 mod recurrent;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,342 @@
+//! Speed of the linear kernels on this machine, for every instruction set that it has.
+//!
+//! `cargo run --release -p onnxide-runtime --example linear [FILTER]` prints GFLOP/s, the best of several repetitions,
+//! where a multiply and an add are two operations. What the matrices hold is not changed by the run.
+
+use onnxide_runtime::dispatch;
+use onnxide_runtime::isa::{Isa, Level};
+use onnxide_runtime::linear::*;
+use std::time::{Duration, Instant};
+
+/// Time that the repetitions of one case may take.
+const BUDGET: Duration = Duration::from_millis(150);
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    println!(
+        "{:<44}{}",
+        "GFLOP/s",
+        Level::ALL.map(|level| format!("{:>9}", level.name())).concat()
+    );
+    for (name, case) in cases() {
+        if !name.contains(&filter) {
+            continue;
+        }
+        let mut line = format!("{name:<44}");
+        for level in Level::ALL {
+            if level.is_available() {
+                line += &format!("{:>9.1}", dispatch!(level, measure(&case)));
+            } else {
+                line += &format!("{:>9}", "-");
+            }
+        }
+        println!("{line}");
+    }
+}
+
+/// A problem to measure.
+enum Case {
+    /// Sizes, and whether the right-hand side is packed.
+    Gemm([usize; 3], bool),
+    Conv(Conv2d),
+    Depthwise(Conv2d),
+    ConvTranspose(ConvTranspose2d),
+    Attention(Attention),
+    Lstm(Lstm),
+    Gru(Gru),
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let mut cases = Vec::new();
+    for [m, n, k] in [
+        [128, 768, 768],
+        [128, 3072, 768],
+        [128, 768, 3072],
+        [256, 1024, 1024],
+        [8, 384, 384],
+        [31, 100, 77],
+        [1, 1000, 1280],
+        [1, 384, 384],
+        [1, 4096, 4096],
+        [4, 4096, 4096],
+        [1000, 16, 16],
+    ] {
+        cases.push((format!("gemm {m}x{n}x{k}"), Case::Gemm([m, n, k], true)));
+    }
+    for [m, n, k] in [[128, 128, 64], [128, 64, 128], [512, 512, 512], [12, 256, 64]] {
+        cases.push((format!("gemm {m}x{n}x{k} not packed"), Case::Gemm([m, n, k], false)));
+    }
+    for (channels, size, out, kernel, stride) in [
+        (64, 56, 64, 3, 1),
+        (128, 28, 128, 3, 1),
+        (512, 7, 512, 3, 1),
+        (3, 224, 64, 7, 2),
+        (3, 224, 32, 3, 2),
+        (64, 56, 128, 3, 2),
+        (16, 112, 16, 3, 1),
+        (64, 56, 256, 1, 1),
+        (256, 56, 64, 1, 1),
+        (16, 112, 64, 1, 1),
+        (96, 14, 576, 1, 1),
+        (320, 7, 1280, 1, 1),
+        (3, 224, 768, 16, 16),
+        (64, 128, 3, 3, 1),
+    ] {
+        let problem = conv(channels, size, out, kernel, stride, 1);
+        cases.push((
+            format!("conv {channels}->{out}@{size} {kernel}x{kernel}/{stride}"),
+            Case::Conv(problem),
+        ));
+    }
+    let last = |p: Conv2d| Conv2d {
+        x_channel: 1,
+        x_row: p.in_width * p.in_channels,
+        x_column: p.in_channels,
+        ..p
+    };
+    cases.push((
+        "conv 64->64@56 3x3/1 channels last".into(),
+        Case::Conv(last(conv(64, 56, 64, 3, 1, 1))),
+    ));
+    cases.push((
+        "conv 128->128@56 3x3/1 groups 32".into(),
+        Case::Conv(conv(128, 56, 128, 3, 1, 32)),
+    ));
+    for (channels, size, kernel, stride) in [
+        (32, 112, 3, 1),
+        (144, 56, 3, 1),
+        (96, 112, 3, 2),
+        (576, 14, 3, 1),
+        (960, 7, 3, 1),
+        (960, 7, 5, 1),
+        (96, 56, 7, 1),
+    ] {
+        let problem = conv(channels, size, channels, kernel, stride, channels);
+        cases.push((
+            format!("depthwise {channels}@{size} {kernel}x{kernel}/{stride}"),
+            Case::Depthwise(problem),
+        ));
+    }
+    for (channels, size, out, kernel, stride) in [(256, 28, 128, 2, 2), (64, 64, 32, 4, 2)] {
+        let out_size = (size - 1) * stride + kernel - 2 * ((kernel - stride) / 2);
+        let problem = ConvTranspose2d {
+            in_channels: channels,
+            in_height: size,
+            in_width: size,
+            out_channels: out,
+            out_height: out_size,
+            out_width: out_size,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            dilation: [1, 1],
+            pad: [(kernel - stride) / 2; 2],
+            groups: 1,
+            x_channel: size * size,
+            x_row: size,
+            x_column: 1,
+            y_channel: out_size * out_size,
+        };
+        let name = format!("transposed conv {channels}->{out}@{size} {kernel}x{kernel}/{stride}");
+        cases.push((name, Case::ConvTranspose(problem)));
+    }
+    for (q_len, kv_len, head_dim) in [(128, 128, 64), (512, 512, 64), (128, 128, 32), (1, 1024, 64)] {
+        let problem = Attention {
+            q_len,
+            kv_len,
+            head_dim,
+            value_dim: head_dim,
+            scale: 0.125,
+            q_row: head_dim * 12,
+            k_row: head_dim * 12,
+            k_column: 1,
+            v_row: head_dim * 12,
+            v_column: 1,
+            out_row: head_dim * 12,
+            causal: false,
+            causal_offset: 0,
+        };
+        cases.push((
+            format!("attention {q_len}x{kv_len}x{head_dim}"),
+            Case::Attention(problem),
+        ));
+    }
+    let (steps, batch, input, hidden) = (32, 1, 256, 256);
+    let (x_step, x_batch, y_step, y_batch, reverse) = (input, input, hidden, hidden, false);
+    let lstm = Lstm {
+        steps,
+        batch,
+        input,
+        hidden,
+        reverse,
+        x_step,
+        x_batch,
+        y_step,
+        y_batch,
+    };
+    cases.push(("lstm 32 steps 256".into(), Case::Lstm(lstm)));
+    let linear_before_reset = true;
+    let gru = Gru {
+        steps,
+        batch,
+        input,
+        hidden,
+        reverse,
+        linear_before_reset,
+        x_step,
+        x_batch,
+        y_step,
+        y_batch,
+    };
+    cases.push(("gru 32 steps 256".into(), Case::Gru(gru)));
+    cases
+}
+
+/// A convolution of a square image with half the kernel as padding, or none where the kernel is the stride.
+fn conv(channels: usize, size: usize, out_channels: usize, kernel: usize, stride: usize, groups: usize) -> Conv2d {
+    let pad = if kernel == stride { 0 } else { kernel / 2 };
+    let out = (size + 2 * pad - kernel) / stride + 1;
+    Conv2d {
+        in_channels: channels,
+        in_height: size,
+        in_width: size,
+        out_channels,
+        out_height: out,
+        out_width: out,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        dilation: [1, 1],
+        pad: [pad; 2],
+        groups,
+        x_channel: size * size,
+        x_row: size,
+        x_column: 1,
+        y_channel: out * out,
+    }
+}
+
+fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
+    let (flops, seconds) = match case {
+        &Case::Gemm([m, n, k], packed) => {
+            let (a, b, mut c) = (values(m * k), values(packed_rhs_len(k, n)), values(m * n));
+            let mut scratch = values(gemm_scratch(m, n, k, packed));
+            let rhs = if packed {
+                Rhs::Packed(&b)
+            } else {
+                Rhs::Strided {
+                    data: &b,
+                    row: n,
+                    column: 1,
+                }
+            };
+            let lhs = Lhs::Strided {
+                data: &a,
+                row: k,
+                column: 1,
+            };
+            let problem = Gemm { m, n, k, c_row: n };
+            let run = || isa.gemm(&problem, lhs, rhs, Init::Zero, &mut c, &mut scratch, None);
+            (2 * m * n * k, best(run))
+        }
+        Case::Conv(p) => {
+            let (x, w) = (
+                values(p.in_channels * p.x_channel.max(p.in_height * p.in_width)),
+                values(conv2d_packed_len(p)),
+            );
+            let (mut y, mut scratch) = (values(p.out_channels * p.y_channel), values(conv2d_scratch(p)));
+            let flops = 2 * p.out_channels * p.y_channel * p.in_channels / p.groups * p.kernel[0] * p.kernel[1];
+            (
+                flops,
+                best(|| isa.conv2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
+            )
+        }
+        Case::Depthwise(p) => {
+            let (x, w) = (
+                values(p.in_channels * p.x_channel),
+                values(p.out_channels * p.kernel[0] * p.kernel[1]),
+            );
+            let (mut y, mut scratch) = (
+                values(p.out_channels * p.y_channel),
+                values(depthwise_conv2d_scratch(p)),
+            );
+            let flops = 2 * p.out_channels * p.y_channel * p.kernel[0] * p.kernel[1];
+            (
+                flops,
+                best(|| isa.depthwise_conv2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
+            )
+        }
+        Case::ConvTranspose(p) => {
+            let (x, w) = (
+                values(p.in_channels * p.x_channel),
+                values(conv_transpose2d_packed_len(p)),
+            );
+            let (mut y, mut scratch) = (
+                values(p.out_channels * p.y_channel),
+                values(conv_transpose2d_scratch(p)),
+            );
+            let flops = 2 * p.in_channels * p.x_channel * p.out_channels * p.kernel[0] * p.kernel[1];
+            (
+                flops,
+                best(|| isa.conv_transpose2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
+            )
+        }
+        Case::Attention(p) => {
+            let (q, k, v) = (
+                values(p.q_len * p.q_row),
+                values(p.kv_len * p.k_row),
+                values(p.kv_len * p.v_row),
+            );
+            let (mut out, mut scratch) = (values(p.q_len * p.out_row), values(attention_scratch(p)));
+            let flops = 2 * p.q_len * p.kv_len * (p.head_dim + p.value_dim);
+            (
+                flops,
+                best(|| isa.attention(p, &q, &k, &v, None, &mut out, &mut scratch)),
+            )
+        }
+        Case::Lstm(p) => {
+            let (x, w, r) = (
+                values(p.steps * p.input),
+                values(packed_rhs_len(p.input, 4 * p.hidden)),
+                values(packed_rhs_len(p.hidden, 4 * p.hidden)),
+            );
+            let (mut h, mut c, mut y) = (values(p.hidden), values(p.hidden), values(p.steps * p.hidden));
+            let mut scratch = values(lstm_scratch(p));
+            let flops = 2 * p.steps * 4 * p.hidden * (p.input + p.hidden);
+            (
+                flops,
+                best(|| isa.lstm(p, &x, &w, &r, None, None, &mut h, &mut c, Some(&mut y), &mut scratch)),
+            )
+        }
+        Case::Gru(p) => {
+            let (x, w, r) = (
+                values(p.steps * p.input),
+                values(packed_rhs_len(p.input, 3 * p.hidden)),
+                values(packed_rhs_len(p.hidden, 3 * p.hidden)),
+            );
+            let (mut h, mut y) = (values(p.hidden), values(p.steps * p.hidden));
+            let mut scratch = values(gru_scratch(p));
+            let flops = 2 * p.steps * 3 * p.hidden * (p.input + p.hidden);
+            (
+                flops,
+                best(|| isa.gru(p, &x, &w, &r, None, &mut h, Some(&mut y), &mut scratch)),
+            )
+        }
+    };
+    flops as f64 / seconds / 1e9
+}
+
+/// Small values, none of which is subnormal.
+fn values(len: usize) -> Vec<f32> {
+    (0..len).map(|index| (index * 37 % 101) as f32 * 0.001 - 0.05).collect()
+}
+
+/// Seconds of the fastest repetition.
+fn best(mut run: impl FnMut()) -> f64 {
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    while begin.elapsed() < BUDGET {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
