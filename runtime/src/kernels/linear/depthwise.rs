@@ -67,14 +67,19 @@ impl Strip {
         }
     }
 
-    /// Values of a phase.
+    /// Values of a phase of a channel.
     const fn plane(&self) -> usize {
         self.height * self.width
     }
 
-    /// Values of a channel.
-    const fn channel(&self) -> usize {
-        self.plane() * self.phases
+    /// Values of a phase of all channels.
+    const fn phase(&self) -> usize {
+        self.plane() * self.channels
+    }
+
+    /// Values from the first of a channel on that its tiles may read.
+    const fn reach(&self) -> usize {
+        (self.phases - 1) * self.phase() + self.plane() + self.slack()
     }
 
     /// Values that may be read past the end of a channel: rows of a tile that do not exist, and the end of a vector.
@@ -86,14 +91,14 @@ impl Strip {
 /// Values of scratch that a depthwise convolution needs.
 pub const fn depthwise_conv2d_scratch(problem: &Conv2d) -> usize {
     let strip = Strip::new(problem);
-    strip.channel() * strip.channels + strip.slack()
+    strip.phase() * strip.phases + strip.slack()
 }
 
 crate::isa::kernel_table! {
     /// The two loops of a depthwise convolution, apart from each other to have the registers for themselves.
     pub(super) trait Strips {
-        /// Fills the phases of a strip of one channel that begins at output row `oy`.
-        fn fill_strip(problem: &Conv2d, strip: Strip, x: &[f32], oy: usize, scratch: &mut [f32]) = fill;
+        /// Fills the phases of a strip that begins at output row `oy` with channels from `channel` on.
+        fn fill_strip(problem: &Conv2d, strip: Strip, x: &[f32], channel: usize, oy: usize, scratch: &mut [f32]) = fill;
 
         /// Adds taps to `run`, the output rows of a strip of one channel, which starts from `start` and what `add`
         /// says.
@@ -143,15 +148,12 @@ pub(super) fn depthwise_conv2d<S: Simd + Strips>(
                 rows: shape.rows.min(problem.out_height - oy),
                 ..shape
             };
-            for index in 0..channels {
-                let x = x.get((first_channel + index) * problem.x_channel..).unwrap_or_default();
-                isa.fill_strip(problem, strip, x, oy, &mut scratch[index * strip.channel()..]);
-            }
+            isa.fill_strip(problem, strip, x, first_channel, oy, scratch);
             let first = oy * out_width;
             for index in 0..channels * multiplier {
                 let row = first_channel * multiplier + index;
                 let run = &mut y[row * problem.y_channel + first..][..strip.rows * out_width];
-                let phases = &scratch[index / multiplier * strip.channel()..];
+                let phases = &scratch[index / multiplier * strip.plane()..];
                 let w = &w[row * taps..][..taps];
                 let (mut start, mut add) = match init {
                     Init::Zero => (0.0, Add::Nothing),
@@ -209,7 +211,7 @@ impl Taps {
                 tap % kernel_x * problem.dilation[1],
             );
             let phase = y % stride_y * stride_x + x % stride_x;
-            *distance = phase * strip.plane() + y / stride_y * strip.width + x / stride_x;
+            *distance = phase * strip.phase() + y / stride_y * strip.width + x / stride_x;
             taps.count += 1;
         }
         if stride_y == 1 && problem.dilation[0] == 1 && taps.count == problem.taps() {
@@ -219,40 +221,54 @@ impl Taps {
     }
 }
 
-/// Fills the phases of a strip that begins at output row `oy`.
 #[inline(always)]
-fn fill<S: Simd>(isa: S, problem: &Conv2d, strip: Strip, x: &[f32], oy: usize, scratch: &mut [f32]) {
+fn fill<S: Simd>(isa: S, problem: &Conv2d, strip: Strip, x: &[f32], channel: usize, oy: usize, scratch: &mut [f32]) {
     let [stride_y, stride_x] = problem.stride;
     let [pad_y, pad_x] = problem.pad;
-    let plane = strip.plane();
-    assert!(scratch.len() >= strip.channel() + strip.slack());
-    for phase in 0..stride_y * stride_x {
+    let (plane, width) = (strip.plane(), strip.width);
+    let channels = strip.channels.min(problem.in_channels - channel);
+    assert!(scratch.len() >= strip.phase() * strip.phases + strip.slack());
+    for phase in 0..strip.phases {
         let (ry, rx) = (phase / stride_x, phase % stride_x);
         // The columns `stride_x * column + rx - pad` and rows `stride_y * (oy + row) + ry - pad` of the image that exist.
-        let (begin, end) = existing(rx, stride_x, pad_x, problem.in_width, strip.width);
+        let (begin, end) = existing(rx, stride_x, pad_x, problem.in_width, width);
         let (above, below) = existing(oy * stride_y + ry, stride_y, pad_y, problem.in_height, strip.height);
-        let target = &mut scratch[phase * plane..];
+        let scratch = &mut scratch[phase * strip.phase()..];
         if begin == end || above == below {
-            target[..plane].fill(0.0);
+            scratch[..channels * plane].fill(0.0);
             continue;
         }
-        target[..above * strip.width].fill(0.0);
         let y = oy * stride_y + ry + above * stride_y - pad_y;
-        let x = &x[y * problem.x_row + (stride_x * begin + rx - pad_x) * problem.x_column..];
+        let first = y * problem.x_row + (stride_x * begin + rx - pad_x) * problem.x_column;
         let lines = Lines {
-            x,
             step: stride_y * problem.x_row,
             count: below - above,
             begin,
             end,
+            width,
         };
-        let rows = &mut target[above * strip.width..];
-        match stride_x * problem.x_column {
-            1 => lines.copy::<S, false>(isa, rows, strip.width),
-            2 => lines.copy::<S, true>(isa, rows, strip.width),
-            step => lines.gather(step, rows, strip.width),
+        for index in 0..channels {
+            let x = &x[(channel + index) * problem.x_channel + first..];
+            let target = &mut scratch[index * plane..];
+            zero(isa, target, above * width);
+            let rows = &mut target[above * width..];
+            match stride_x * problem.x_column {
+                1 => lines.copy::<S, false>(isa, x, rows),
+                2 => lines.copy::<S, true>(isa, x, rows),
+                step => lines.gather(step, x, rows),
+            }
+            zero(isa, &mut target[below * width..], plane - below * width);
         }
-        target[below * strip.width..plane].fill(0.0);
+    }
+}
+
+/// Writes at least `len` zeros, in whole vectors: what follows is written later, or slack.
+#[inline(always)]
+fn zero<S: Simd>(isa: S, target: &mut [f32], len: usize) {
+    assert!(target.len() >= len.next_multiple_of(S::LANES));
+    for index in (0..len).step_by(S::LANES) {
+        // SAFETY: the target has room for `len` rounded up to whole vectors.
+        unsafe { isa.store(target.as_mut_ptr().add(index), isa.splat(0.0)) }
     }
 }
 
@@ -265,28 +281,28 @@ fn existing(first: usize, stride: usize, pad: usize, size: usize, count: usize) 
 }
 
 /// Rows of an image that a phase has, and the columns of the phase that they fill; the others are zero.
-struct Lines<'a> {
-    /// The image from the first element on.
-    x: &'a [f32],
-    /// Elements between rows.
+struct Lines {
+    /// Elements between rows of the image.
     step: usize,
     count: usize,
     begin: usize,
     end: usize,
+    /// Columns of the phase.
+    width: usize,
 }
 
-impl Lines<'_> {
-    /// Copies elements that are neighbors or, if `EVEN`, every second one.
+impl Lines {
+    /// Copies elements that are neighbors or, if `EVEN`, every second one, from the first that exists on.
     ///
     /// Whole vectors are written, past the end of a row too: what follows is written later, or slack.
     #[inline(always)]
-    fn copy<S: Simd, const EVEN: bool>(&self, isa: S, target: &mut [f32], width: usize) {
+    fn copy<S: Simd, const EVEN: bool>(&self, isa: S, x: &[f32], target: &mut [f32]) {
         let &Lines {
-            x,
             step,
             count,
             begin,
             end,
+            width,
         } = self;
         let apart = if EVEN { 2 } else { 1 };
         assert!(begin < end && x.len() > (count - 1) * step + (end - begin - 1) * apart);
@@ -323,14 +339,14 @@ impl Lines<'_> {
         }
     }
 
-    /// Copies elements `apart` from each other.
+    /// Copies elements `apart` from each other, from the first that exists on.
     #[inline(always)]
-    fn gather(&self, apart: usize, target: &mut [f32], width: usize) {
-        for (row, target) in target.chunks_exact_mut(width).take(self.count).enumerate() {
+    fn gather(&self, apart: usize, x: &[f32], target: &mut [f32]) {
+        for (row, target) in target.chunks_exact_mut(self.width).take(self.count).enumerate() {
             target[..self.begin].fill(0.0);
             target[self.end..].fill(0.0);
             let target = &mut target[self.begin..self.end];
-            let source = &self.x[row * self.step..][..(target.len() - 1) * apart + 1];
+            let source = &x[row * self.step..][..(target.len() - 1) * apart + 1];
             for (column, value) in target.iter_mut().enumerate() {
                 *value = source[column * apart];
             }
@@ -403,7 +419,7 @@ fn convolve<S: Simd>(
     add: Add<'_>,
     run: &mut [f32],
 ) {
-    assert!(phases.len() >= strip.channel() + strip.slack());
+    assert!(phases.len() >= strip.reach());
     let (distance, w) = (&taps.distance[..taps.count], &w[..taps.count]);
     let operands = Operands {
         distance,
