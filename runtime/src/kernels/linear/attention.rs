@@ -5,10 +5,10 @@
 //! of queries and keys only.
 
 use super::gemm::{Gemm, block_scratch};
-use super::math::exp;
 use super::pack::{pack_rhs, packed_rhs_len};
 use super::{Init, Lhs, Linear, Rhs, extent, min};
 use crate::kernels::simd::Simd;
+use crate::math::exp;
 
 /// The attention of one head. Rows of `q` and `out` are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq)]

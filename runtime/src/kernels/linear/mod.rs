@@ -17,7 +17,6 @@ mod conv;
 mod conv_transpose;
 mod depthwise;
 mod gemm;
-mod math;
 mod pack;
 mod patches;
 mod recurrent;

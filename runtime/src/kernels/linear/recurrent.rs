@@ -4,10 +4,10 @@
 //! then adds the product with the state and applies the gates.
 
 use super::gemm::Gemm;
-use super::math::{sigmoid, tanh};
 use super::pack::packed_rhs_len;
 use super::{Init, Lhs, Linear, Rhs, extent, min};
 use crate::kernels::simd::Simd;
+use crate::math::{sigmoid, tanh};
 
 /// A long short-term memory layer in one direction, with sigmoid gates and hyperbolic tangent as ONNX has them by
 /// default.

@@ -7,26 +7,13 @@ mod gemm;
 mod recurrent;
 mod transpose;
 
-use crate::isa::Level;
 use crate::kernels::linear::{Epilogue, Init, Position};
+use crate::testing::{Numbers, levels};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// The levels that this machine can run.
-fn levels() -> impl Iterator<Item = Level> {
-    Level::ALL.into_iter().filter(|level| level.is_available())
-}
-
-/// Values between -1 and 1 from a linear congruential generator (Knuth's MMIX constants).
 fn random(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
+    Numbers::new(seed).floats(len)
 }
 
 /// The four ways to start from, for an output of `rows` by `columns`.
