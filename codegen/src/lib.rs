@@ -3,6 +3,7 @@ pub mod compiler;
 pub mod diagnostics;
 pub mod frontend;
 pub mod ir;
+pub mod passes;
 pub mod plan;
 
 pub use compiler::{Compiler, DimRange, Module, Report};

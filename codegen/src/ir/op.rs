@@ -403,6 +403,14 @@ impl Op {
         }
     }
 
+    /// The place of the epilogue, if the operation can have one.
+    pub fn epilogue_mut(&mut self) -> Option<&mut Option<Epilogue>> {
+        match self {
+            Op::MatMul { epilogue } | Op::Conv { epilogue, .. } | Op::ConvTranspose { epilogue, .. } => Some(epilogue),
+            _ => None,
+        }
+    }
+
     /// The number of operands before those of the epilogue, for operations that can have one.
     pub fn epilogue_base(&self) -> Option<usize> {
         match self {

@@ -1,0 +1,79 @@
+//! Elementwise work on the result of a matrix product or convolution.
+
+use super::rewrite::{Rewrite, Rewriter, merged_origin};
+use crate::ir::{DType, Epilogue, Expr, Graph, Node, Op, Scalar, ValueId};
+use std::rc::Rc;
+
+/// The most further operands of an epilogue.
+const MAX_OPERANDS: usize = 6;
+
+/// Makes elementwise nodes epilogues of the operation whose result they use.
+///
+/// Postcondition: no elementwise node of type `f32` without coordinates has the only use of the equally shaped result
+/// of a matrix product or convolution, unless the epilogue would have too many operands. Of several such operands, the
+/// one computed last gets the epilogue, since the others must be there by then.
+pub(super) fn run(graph: &mut Graph) -> bool {
+    super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
+        Op::Elementwise { .. } => attach(rewriter, node),
+        _ => None,
+    })
+}
+
+fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
+    let Op::Elementwise { expr, shape } = &node.op else {
+        return None;
+    };
+    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
+    if expr.dtype() != DType::F32 || positional {
+        return None;
+    }
+    let fits = |&index: &usize| {
+        let value = node.inputs[index];
+        let ty = rewriter.ty(value);
+        let contracts = || {
+            rewriter
+                .definition(value)
+                .is_some_and(|node| node.op.epilogue_base().is_some())
+        };
+        ty.dtype == DType::F32
+            && rewriter.uses(value) == 1
+            && rewriter.is_local(value)
+            && rewriter.same_shape(&ty.shape, shape)
+            && contracts()
+    };
+    let chosen = (0..node.inputs.len())
+        .filter(fits)
+        .max_by_key(|&index| rewriter.order(node.inputs[index]))?;
+    let host = rewriter.definition(node.inputs[chosen])?;
+    let base = host.op.epilogue_base()?;
+
+    let mut further: Vec<ValueId> = host.inputs[base..].to_vec();
+    let before = match host.op.epilogue() {
+        Some(epilogue) => epilogue.expr.clone(),
+        None => Expr::identity(DType::F32),
+    };
+    let mut result = Expr::empty();
+    let id = result.append(expr, expr.result(), &mut |result, index, dtype| {
+        if index == chosen {
+            return result.append(&before, before.result(), &mut |result, index, dtype| {
+                result.input(index, dtype)
+            });
+        }
+        let value = node.inputs[index];
+        let place = further.iter().position(|&input| input == value).unwrap_or_else(|| {
+            further.push(value);
+            further.len() - 1
+        });
+        result.input(place + 1, dtype)
+    });
+    if further.len() > MAX_OPERANDS {
+        return None;
+    }
+    let mut op = host.op.clone();
+    *op.epilogue_mut()? = Some(Epilogue {
+        expr: result.finish(id),
+    });
+    let mut inputs = host.inputs[..base].to_vec();
+    inputs.extend(further);
+    Some(vec![rewriter.emit(op, inputs, &merged_origin([&*host, node]))?])
+}

@@ -1,0 +1,167 @@
+//! Passes: rewrites of a [`Graph`] that keep what it computes.
+//!
+//! Each pass is a file whose entry point states its postcondition. Passes do not know of each other: an early one leaves
+//! the forms that a later one looks for, and [`optimize`] repeats the cheap ones until nothing changes.
+//!
+//! Floating-point results may change by reassociation and by the rounding of constants that are combined at build
+//! time, never by more; the sign of a zero may change.
+
+mod attention;
+mod control;
+mod cse;
+mod dce;
+mod elementwise;
+mod epilogue;
+mod expr;
+mod fold;
+mod fuse;
+mod gather;
+mod normalize;
+mod pattern;
+mod peel;
+mod reduce;
+mod rewrite;
+mod scale;
+mod sink;
+mod softmax;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use crate::ir::Graph;
+
+/// A pass.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    /// The name, by which [`by_name`] finds it.
+    pub name: &'static str,
+    run: fn(&mut Graph) -> bool,
+}
+
+/// Every pass, in the order of their first run.
+pub const PASSES: &[Pass] = &[
+    CONTROL,
+    FOLD,
+    VIEWS,
+    ELEMENTWISE,
+    CSE,
+    DCE,
+    GATHER,
+    SOFTMAX,
+    NORMALIZE,
+    ATTENTION,
+    SCALE,
+    REDUCE,
+    SINK,
+    FUSE,
+    EPILOGUE,
+];
+
+const CONTROL: Pass = Pass {
+    name: "control",
+    run: control::run,
+};
+const FOLD: Pass = Pass {
+    name: "fold",
+    run: fold::run,
+};
+const VIEWS: Pass = Pass {
+    name: "views",
+    run: views::run,
+};
+const ELEMENTWISE: Pass = Pass {
+    name: "elementwise",
+    run: elementwise::run,
+};
+const CSE: Pass = Pass {
+    name: "cse",
+    run: cse::run,
+};
+const DCE: Pass = Pass {
+    name: "dce",
+    run: dce::run,
+};
+const GATHER: Pass = Pass {
+    name: "gather",
+    run: gather::run,
+};
+const SOFTMAX: Pass = Pass {
+    name: "softmax",
+    run: softmax::run,
+};
+const NORMALIZE: Pass = Pass {
+    name: "normalize",
+    run: normalize::run,
+};
+const ATTENTION: Pass = Pass {
+    name: "attention",
+    run: attention::run,
+};
+const SCALE: Pass = Pass {
+    name: "scale",
+    run: scale::run,
+};
+const REDUCE: Pass = Pass {
+    name: "reduce",
+    run: reduce::run,
+};
+const SINK: Pass = Pass {
+    name: "sink",
+    run: sink::run,
+};
+const FUSE: Pass = Pass {
+    name: "fuse",
+    run: fuse::run,
+};
+const EPILOGUE: Pass = Pass {
+    name: "epilogue",
+    run: epilogue::run,
+};
+
+/// The pass of a name.
+pub fn by_name(name: &str) -> Option<Pass> {
+    PASSES.iter().find(|pass| pass.name == name).copied()
+}
+
+/// What is repeated after everything that leaves something to clean up.
+const CLEAN: &[Pass] = &[CONTROL, FOLD, VIEWS, ELEMENTWISE, CSE, DCE];
+
+/// The phases: passes that are repeated together until nothing changes.
+const PHASES: &[&[Pass]] = &[
+    CLEAN,
+    &[GATHER, SOFTMAX, NORMALIZE, FOLD, VIEWS, ELEMENTWISE, CSE, DCE],
+    &[ATTENTION, VIEWS, ELEMENTWISE, CSE, DCE],
+    &[SCALE, FOLD, VIEWS, ELEMENTWISE, CSE, DCE],
+    &[REDUCE, SINK, FUSE, VIEWS, ELEMENTWISE, CSE, DCE],
+    &[SCALE, NORMALIZE, EPILOGUE, SINK, FUSE, VIEWS, ELEMENTWISE, CSE, DCE],
+];
+
+/// The most rounds of a phase. Each round of a long chain of rewrites does most of what is left; what is not done then
+/// is left undone.
+const MAX_ROUNDS: usize = 12;
+
+impl Pass {
+    /// Runs the pass. Returns whether the graph changed.
+    pub fn run(self, graph: &mut Graph) -> bool {
+        (self.run)(graph)
+    }
+}
+
+/// Runs all passes. `observe` sees the graph after every one that changed it, with the name of the pass.
+pub fn optimize(graph: &mut Graph, observe: &mut dyn FnMut(&'static str, &Graph)) {
+    for phase in PHASES {
+        for _ in 0..MAX_ROUNDS {
+            let mut changed = false;
+            for pass in *phase {
+                if pass.run(graph) {
+                    changed = true;
+                    observe(pass.name, graph);
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Views that compose, cancel or do nothing.
+
+use super::rewrite::{Rewrite, Rewriter, merged_origin};
+use crate::ir::op::PadMode;
+use crate::ir::{Dim, Graph, Node, Op, Tensor, ValueId};
+use std::rc::Rc;
+
+/// Simplifies reshapes, transpositions, slices, broadcasts, concatenations and padding.
+///
+/// Postcondition: no view is the identity; no reshape follows a reshape, and so for transpositions, slices and
+/// broadcasts; a transposition that moves only axes of size 1 is a reshape; constants are not reshaped; a slice that
+/// takes exactly one operand of a concatenation is that operand; zero padding before a convolution is its padding;
+/// reductions reduce axes whose size is not 1; a gather at one known index is a slice.
+pub(super) fn run(graph: &mut Graph) -> bool {
+    super::rewrite::sweep(graph, &mut |rewriter, node| {
+        let value = match &node.op {
+            Op::Reshape { shape } => reshape(rewriter, node, shape),
+            Op::Transpose { permutation } => transpose(rewriter, node, permutation),
+            Op::Slice { .. } => slice(rewriter, node),
+            Op::Broadcast { shape } => broadcast(rewriter, node, shape),
+            Op::Concat { axis } => concat(rewriter, node, *axis),
+            Op::Pad { before, after, .. } => {
+                let nothing = before.iter().chain(after).all(|size| size.is(0));
+                nothing.then_some(node.inputs[0])
+            }
+            Op::Conv { .. } => padded_conv(rewriter, node),
+            Op::Reduce { .. } => reduce(rewriter, node),
+            Op::Gather { axis } => gather(rewriter, node, *axis),
+            _ => None,
+        }?;
+        Some(vec![value])
+    })
+}
+
+/// The definition of the operand of a view.
+fn operand(rewriter: &Rewriter<'_>, node: &Node) -> Option<Rc<Node>> {
+    rewriter.definition(node.inputs[0])
+}
+
+fn reshape(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, shape: &[Dim]) -> Option<ValueId> {
+    let input = node.inputs[0];
+    if rewriter.same_shape(rewriter.shape(input), shape) {
+        return Some(input);
+    }
+    let inner = operand(rewriter, node)?;
+    match &inner.op {
+        Op::Reshape { .. } => {
+            let op = Op::Reshape { shape: shape.to_vec() };
+            rewriter.emit(op, vec![inner.inputs[0]], &merged_origin([&*inner, node]))
+        }
+        Op::Constant(tensor) => {
+            let shape = shape.iter().map(Dim::as_usize).collect::<Option<Vec<usize>>>()?;
+            let elements = shape
+                .iter()
+                .try_fold(1usize, |product, &size| product.checked_mul(size));
+            if elements != Some(tensor.len()) {
+                return None;
+            }
+            rewriter.emit(Op::Constant(tensor.reshaped(shape)), Vec::new(), &inner.origin)
+        }
+        // A broadcast of one element is one wherever it is broadcast to.
+        Op::Broadcast { .. } if rewriter.ty(inner.inputs[0]).elements().is(1) => {
+            let scalar = rewriter.reshaped(inner.inputs[0], Vec::new(), &inner.origin)?;
+            rewriter.emit_like(node, Op::Broadcast { shape: shape.to_vec() }, vec![scalar])
+        }
+        _ => None,
+    }
+}
+
+fn transpose(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, permutation: &[usize]) -> Option<ValueId> {
+    let input = node.inputs[0];
+    let shape = rewriter.shape(input);
+    let moving: Vec<usize> = permutation.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
+    if moving.is_sorted() {
+        if permutation.is_sorted() {
+            return Some(input);
+        }
+        let shape = rewriter.shape(node.outputs[0]).to_vec();
+        return rewriter.emit_like(node, Op::Reshape { shape }, vec![input]);
+    }
+    let inner = operand(rewriter, node)?;
+    let Op::Transpose { permutation: first } = &inner.op else {
+        return None;
+    };
+    let permutation = permutation.iter().map(|&axis| first[axis]).collect();
+    rewriter.emit(
+        Op::Transpose { permutation },
+        vec![inner.inputs[0]],
+        &merged_origin([&*inner, node]),
+    )
+}
+
+fn slice(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
+    let Op::Slice { starts, steps, shape } = &node.op else {
+        return None;
+    };
+    let input = node.inputs[0];
+    let whole =
+        starts.iter().all(|start| start.is(0)) && steps.iter().zip(shape).all(|(&step, size)| step == 1 || size.is(1));
+    if whole && rewriter.same_shape(rewriter.shape(input), shape) {
+        return Some(input);
+    }
+    let inner = operand(rewriter, node)?;
+    match &inner.op {
+        Op::Slice {
+            starts: first,
+            steps: strides,
+            ..
+        } => {
+            let starts = (0..starts.len())
+                .map(|axis| first[axis].clone() + starts[axis].clone() * Dim::from(strides[axis]))
+                .collect();
+            let steps = steps
+                .iter()
+                .zip(strides)
+                .map(|(a, b)| a.checked_mul(*b))
+                .collect::<Option<_>>()?;
+            let op = Op::Slice {
+                starts,
+                steps,
+                shape: shape.clone(),
+            };
+            rewriter.emit(op, vec![inner.inputs[0]], &merged_origin([&*inner, node]))
+        }
+        Op::Concat { axis } => {
+            let mut offset = Dim::from(0i64);
+            for &part in &inner.inputs {
+                let size = rewriter.shape(part)[*axis].clone();
+                let fits = starts[*axis] == offset && rewriter.graph.dims_equal(&size, &shape[*axis]);
+                if fits && steps[*axis] == 1 {
+                    let mut starts = starts.clone();
+                    starts[*axis] = Dim::from(0i64);
+                    let op = Op::Slice {
+                        starts,
+                        steps: steps.clone(),
+                        shape: shape.clone(),
+                    };
+                    return rewriter.emit_like(node, op, vec![part]);
+                }
+                offset = offset + size;
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+fn broadcast(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, shape: &[Dim]) -> Option<ValueId> {
+    let input = node.inputs[0];
+    if rewriter.same_shape(rewriter.shape(input), shape) {
+        return Some(input);
+    }
+    let inner = operand(rewriter, node)?;
+    if !matches!(inner.op, Op::Broadcast { .. }) {
+        return None;
+    }
+    rewriter.emit_like(node, node.op.clone(), vec![inner.inputs[0]])
+}
+
+fn concat(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<ValueId> {
+    let mut parts: Vec<ValueId> = Vec::with_capacity(node.inputs.len());
+    for &input in &node.inputs {
+        match rewriter.definition(input) {
+            _ if rewriter.shape(input)[axis].is(0) => {}
+            Some(inner)
+                if matches!(inner.op, Op::Concat { axis: same } if same == axis) && rewriter.uses(input) == 1 =>
+            {
+                parts.extend(&inner.inputs);
+            }
+            _ => parts.push(input),
+        }
+    }
+    match parts.as_slice() {
+        [] => None,
+        [one] => Some(*one),
+        _ if parts == node.inputs => None,
+        _ => rewriter.emit_like(node, node.op.clone(), parts),
+    }
+}
+
+/// Padding with zeros along the spatial axes moves into the convolution.
+fn padded_conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
+    let pad = operand(rewriter, node)?;
+    let Op::Pad {
+        mode: PadMode::Constant,
+        before,
+        after,
+    } = &pad.op
+    else {
+        return None;
+    };
+    let zero = rewriter.splat(pad.inputs[1]).and_then(super::pattern::literal_number) == Some(0.0);
+    let spatial = before[..2].iter().chain(&after[..2]).all(|size| size.is(0));
+    // Negative padding crops; what is padded after a crop is not what is padded before it.
+    let grows = before
+        .iter()
+        .chain(after)
+        .all(|size| size.range(&rewriter.graph.bounds).low >= 0);
+    if !(zero && spatial && grows) {
+        return None;
+    }
+    let mut op = node.op.clone();
+    if let Op::Conv { window, .. } = &mut op {
+        for axis in 0..window.kernel.len() {
+            window.pads_before[axis] = window.pads_before[axis].clone() + before[axis + 2].clone();
+            window.pads_after[axis] = window.pads_after[axis].clone() + after[axis + 2].clone();
+        }
+    }
+    let mut inputs = node.inputs.clone();
+    inputs[0] = pad.inputs[0];
+    rewriter.emit(op, inputs, &merged_origin([&*pad, node]))
+}
+
+fn reduce(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
+    use crate::ir::op::ReduceKind::{Max, Mean, Min, Prod, Sum};
+    let Op::Reduce {
+        kind: kind @ (Max | Mean | Min | Prod | Sum),
+        axes,
+        keep_dims,
+    } = &node.op
+    else {
+        return None;
+    };
+    let input = node.inputs[0];
+    let shape = rewriter.shape(input).to_vec();
+    let kept: Vec<usize> = axes.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
+    if kept.len() == axes.len() && !axes.is_empty() {
+        return None;
+    }
+    let result = rewriter.shape(node.outputs[0]).to_vec();
+    let mut value = input;
+    if !kept.is_empty() {
+        let op = Op::Reduce {
+            kind: *kind,
+            axes: kept,
+            keep_dims: *keep_dims,
+        };
+        value = rewriter.emit_like(node, op, vec![input])?;
+    }
+    rewriter.reshaped(value, result, &node.origin)
+}
+
+fn gather(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<ValueId> {
+    let indices: Tensor = rewriter.constant(node.inputs[1])?;
+    let [index] = indices.to_ints()?[..] else {
+        return None;
+    };
+    let mut shape = rewriter.shape(node.inputs[0]).to_vec();
+    let start = if index < 0 {
+        shape[axis].clone() + Dim::from(index)
+    } else {
+        Dim::from(index)
+    };
+    let bounds = &rewriter.graph.bounds;
+    let inside = start.range(bounds).low >= 0 && (shape[axis].clone() - start.clone()).range(bounds).low > 0;
+    if !inside {
+        return None;
+    }
+    let mut starts = vec![Dim::from(0i64); shape.len()];
+    starts[axis] = start;
+    shape[axis] = Dim::from(1i64);
+    let op = Op::Slice {
+        starts,
+        steps: vec![1; shape.len()],
+        shape,
+    };
+    let value = rewriter.emit_like(node, op, vec![node.inputs[0]])?;
+    let shape = rewriter.shape(node.outputs[0]).to_vec();
+    rewriter.reshaped(value, shape, &node.origin)
+}
