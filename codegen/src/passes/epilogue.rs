@@ -52,7 +52,7 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         Some(epilogue) => epilogue.expr.clone(),
         None => Expr::identity(DType::F32),
     };
-    let mut result = Expr::empty();
+    let mut result = Expr::identity(DType::F32);
     let id = result.append(expr, expr.result(), &mut |result, index, dtype| {
         if index == chosen {
             return result.append(&before, before.result(), &mut |result, index, dtype| {

@@ -125,16 +125,16 @@ pub fn by_name(name: &str) -> Option<Pass> {
 }
 
 /// What is repeated after everything that leaves something to clean up.
-const CLEAN: &[Pass] = &[CONTROL, FOLD, VIEWS, ELEMENTWISE, CSE, DCE];
+const CLEAN: &[Pass] = &[CONTROL, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE];
 
 /// The phases: passes that are repeated together until nothing changes.
 const PHASES: &[&[Pass]] = &[
     CLEAN,
-    &[GATHER, SOFTMAX, NORMALIZE, FOLD, VIEWS, ELEMENTWISE, CSE, DCE],
-    &[ATTENTION, VIEWS, ELEMENTWISE, CSE, DCE],
-    &[SCALE, FOLD, VIEWS, ELEMENTWISE, CSE, DCE],
-    &[REDUCE, SINK, FUSE, VIEWS, ELEMENTWISE, CSE, DCE],
-    &[SCALE, NORMALIZE, EPILOGUE, SINK, FUSE, VIEWS, ELEMENTWISE, CSE, DCE],
+    &[GATHER, SOFTMAX, NORMALIZE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[ATTENTION, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[SCALE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[REDUCE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[SCALE, NORMALIZE, EPILOGUE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
 ];
 
 /// The most rounds of a phase. Each round of a long chain of rewrites does most of what is left; what is not done then

@@ -118,20 +118,6 @@ impl Rewriter<'_> {
         }
     }
 
-    /// The element type of a term.
-    pub(super) fn term_dtype(&self, term: Term) -> DType {
-        match term {
-            Term::Value(value) => self.ty(value).dtype,
-            Term::Scalar(value, id) => match self.definition(value).as_deref() {
-                Some(Node {
-                    op: Op::Elementwise { expr, .. },
-                    ..
-                }) => expr.nodes[id].dtype,
-                _ => self.ty(value).dtype,
-            },
-        }
-    }
-
     /// The number that a term is everywhere.
     pub(super) fn number(&self, term: Term) -> Option<f64> {
         match self.head(term) {

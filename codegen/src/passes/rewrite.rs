@@ -1,6 +1,6 @@
 //! The engine under the passes: one sweep over a graph in definition order that applies a rule to every node.
 
-use crate::ir::{Block, DType, Dim, Expr, Graph, Node, Op, TensorType, ValueId, infer};
+use crate::ir::{Block, Dim, Expr, Graph, Node, Op, TensorType, ValueId, infer};
 use std::rc::Rc;
 
 /// Where a value is defined, among the blocks being rebuilt.
@@ -43,22 +43,6 @@ pub(super) fn sweep(graph: &mut Graph, rule: &mut dyn FnMut(&mut Rewriter<'_>, &
     rewriter.block(&mut body, rule);
     let changed = rewriter.changed;
     graph.body = body;
-    changed
-}
-
-/// Applies `rule` in sweeps until nothing changes, at most `limit` times. Returns whether anything changed.
-pub(super) fn sweep_to_fixpoint(
-    graph: &mut Graph,
-    limit: usize,
-    rule: &mut dyn FnMut(&mut Rewriter<'_>, &Rc<Node>) -> Rewrite,
-) -> bool {
-    let mut changed = false;
-    for _ in 0..limit {
-        if !sweep(graph, rule) {
-            break;
-        }
-        changed = true;
-    }
     changed
 }
 
@@ -262,16 +246,6 @@ impl Rewriter<'_> {
             return Some(value);
         }
         self.emit(Op::Broadcast { shape }, vec![value], origin)
-    }
-
-    /// A value with elements of another type: the value itself, or a new conversion.
-    pub(super) fn cast(&mut self, value: ValueId, dtype: DType, origin: &[String]) -> Option<ValueId> {
-        let from = self.ty(value).dtype;
-        if from == dtype {
-            return Some(value);
-        }
-        let shape = self.shape(value).to_vec();
-        self.elementwise(Expr::cast(from, dtype), vec![value], shape, origin)
     }
 }
 

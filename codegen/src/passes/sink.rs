@@ -5,14 +5,17 @@ use crate::ir::{Dim, Graph, Node, Op, Scalar, ValueId};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Moves reshapes from an operand of an elementwise node to its result where that brings the node next to a producer
-/// that it can fuse with: another elementwise node, a matrix product, a convolution.
+/// Moves reshapes from the operands of an elementwise node to its result.
 ///
+/// There they meet other reshapes and cancel, and the node meets the producers of its operands, with which it can fuse.
 /// The other operands are reshaped the other way, which is possible for those that, in every group of axes that the
 /// reshape merges or splits, vary along all axes of the group or along none.
 ///
-/// Postcondition: no elementwise node without coordinates has as an operand the reshaped only use of such a producer,
-/// unless another operand forbids it.
+/// A reshape moves if that reshapes no operand but constants, or if more operands come to stand next to a producer to
+/// fuse with than are parted from one. It never moves back, so this ends.
+///
+/// Postcondition: no elementwise node without coordinates has a reshape of its own shape as an operand, unless the other
+/// operands forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => (0..node.inputs.len()).find_map(|operand| sink(rewriter, node, operand)),
@@ -26,35 +29,30 @@ fn sink(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite
     };
     let reshaped = node.inputs[operand];
     let reshape = rewriter.definition(reshaped)?;
-    if !matches!(reshape.op, Op::Reshape { .. }) || rewriter.uses(reshaped) != 1 || !rewriter.is_local(reshaped) {
+    if !matches!(reshape.op, Op::Reshape { .. }) || !rewriter.same_shape(rewriter.shape(reshaped), shape) {
         return None;
     }
-    let source = reshape.inputs[0];
-    let producer = rewriter.definition(source)?;
-    let fuses = matches!(producer.op, Op::Elementwise { .. }) || producer.op.epilogue_base().is_some();
-    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
-    if !fuses || rewriter.uses(source) != 1 || positional || !rewriter.same_shape(rewriter.shape(reshaped), shape) {
+    if expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_))) {
         return None;
     }
-    let from = rewriter.shape(source).to_vec();
+    let from = rewriter.shape(reshape.inputs[0]).to_vec();
     let groups = groups(rewriter, &from, shape)?;
-    let shapes = node
-        .inputs
-        .iter()
-        .map(|&input| {
-            if input == reshaped {
-                Some(from.clone())
-            } else {
-                regrouped(rewriter, rewriter.shape(input), &from, shape, &groups)
-            }
-        })
-        .collect::<Option<Vec<_>>>()?;
+    let mut operands: Vec<Operand> = Vec::with_capacity(node.inputs.len());
+    for &input in &node.inputs {
+        operands.push(changed(rewriter, input, &from, shape, &groups)?);
+    }
+    let count = |wanted: &dyn Fn(&Operand) -> bool| operands.iter().filter(|operand| wanted(operand)).count();
+    let gained = count(&|operand| matches!(operand, Operand::Freed { fuses: true, .. }));
+    let lost = count(&|operand| matches!(operand, Operand::Reshaped { fuses: true, .. }));
+    let only_moves = count(&|operand| matches!(operand, Operand::Reshaped { constant: false, .. })) == 0;
+    if !only_moves && gained <= lost {
+        return None;
+    }
     let mut inputs: Vec<ValueId> = Vec::with_capacity(node.inputs.len());
-    for (&input, shape) in node.inputs.iter().zip(shapes) {
-        inputs.push(if input == reshaped {
-            source
-        } else {
-            rewriter.reshaped(input, shape, &node.origin)?
+    for operand in operands {
+        inputs.push(match operand {
+            Operand::Kept(value) | Operand::Freed { value, .. } => value,
+            Operand::Reshaped { value, shape, .. } => rewriter.reshaped(value, shape, &node.origin)?,
         });
     }
     let value = rewriter.elementwise(expr.clone(), inputs, from, &node.origin)?;
@@ -63,6 +61,54 @@ fn sink(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite
         vec![value],
         &reshape.origin,
     )?])
+}
+
+/// What becomes of an operand.
+enum Operand {
+    /// It broadcasts as it is.
+    Kept(ValueId),
+    /// What it is a reshape of takes its place.
+    Freed { value: ValueId, fuses: bool },
+    /// It has to be reshaped.
+    Reshaped {
+        value: ValueId,
+        shape: Vec<Dim>,
+        constant: bool,
+        fuses: bool,
+    },
+}
+
+fn changed(rewriter: &Rewriter<'_>, input: ValueId, from: &[Dim], to: &[Dim], groups: &[Group]) -> Option<Operand> {
+    let wanted = regrouped(rewriter, rewriter.shape(input), from, to, groups)?;
+    if rewriter.same_shape(rewriter.shape(input), &wanted) {
+        return Some(Operand::Kept(input));
+    }
+    if let Some(node) = rewriter.definition(input)
+        && matches!(node.op, Op::Reshape { .. })
+        && rewriter.same_shape(rewriter.shape(node.inputs[0]), &wanted)
+    {
+        let value = node.inputs[0];
+        return Some(Operand::Freed {
+            value,
+            fuses: rewriter.uses(input) == 1 && fuses(rewriter, value),
+        });
+    }
+    let constant = rewriter.constant(input).is_some();
+    Some(Operand::Reshaped {
+        value: input,
+        shape: wanted,
+        constant,
+        fuses: fuses(rewriter, input),
+    })
+}
+
+/// Whether a value has a producer that could fuse with its only user.
+fn fuses(rewriter: &Rewriter<'_>, value: ValueId) -> bool {
+    rewriter.uses(value) == 1
+        && rewriter.is_local(value)
+        && rewriter.definition(value).is_some_and(|node| {
+            matches!(node.op, Op::Elementwise { .. } | Op::Normalize { .. }) || node.op.epilogue_base().is_some()
+        })
 }
 
 /// Axes of one shape and the axes of another that they become.

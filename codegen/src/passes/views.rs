@@ -1,6 +1,6 @@
 //! Views that compose, cancel or do nothing.
 
-use super::rewrite::{Rewrite, Rewriter, merged_origin};
+use super::rewrite::{Rewriter, merged_origin};
 use crate::ir::op::PadMode;
 use crate::ir::{Dim, Graph, Node, Op, Tensor, ValueId};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// Postcondition: no view is the identity; no reshape follows a reshape, and so for transpositions, slices and
 /// broadcasts; a transposition that moves only axes of size 1 is a reshape; constants are not reshaped; a slice that
 /// takes exactly one operand of a concatenation is that operand; zero padding before a convolution is its padding;
-/// reductions reduce axes whose size is not 1; a gather at one known index is a slice.
+/// reductions keep the axes they reduce, and reduce none of size 1; a gather at one known index is a slice.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
         let value = match &node.op {
@@ -213,27 +213,28 @@ fn padded_conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> 
 
 fn reduce(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
     use crate::ir::op::ReduceKind::{Max, Mean, Min, Prod, Sum};
-    let Op::Reduce {
-        kind: kind @ (Max | Mean | Min | Prod | Sum),
-        axes,
-        keep_dims,
-    } = &node.op
-    else {
+    let Op::Reduce { kind, axes, keep_dims } = &node.op else {
         return None;
     };
     let input = node.inputs[0];
-    let shape = rewriter.shape(input).to_vec();
-    let kept: Vec<usize> = axes.iter().copied().filter(|&axis| !shape[axis].is(1)).collect();
-    if kept.len() == axes.len() && !axes.is_empty() {
+    let shape = rewriter.shape(input);
+    let of_one = matches!(kind, Max | Mean | Min | Prod | Sum);
+    let axes_left: Vec<usize> = axes
+        .iter()
+        .copied()
+        .filter(|&axis| !of_one || !shape[axis].is(1))
+        .collect();
+    let nothing = of_one && axes_left.is_empty();
+    if *keep_dims && !nothing && axes_left == *axes {
         return None;
     }
     let result = rewriter.shape(node.outputs[0]).to_vec();
     let mut value = input;
-    if !kept.is_empty() {
+    if !nothing {
         let op = Op::Reduce {
             kind: *kind,
-            axes: kept,
-            keep_dims: *keep_dims,
+            axes: axes_left,
+            keep_dims: true,
         };
         value = rewriter.emit_like(node, op, vec![input])?;
     }

@@ -1,0 +1,10 @@
+//! Tests of the passes: what remains of a graph, and that it computes the same.
+
+mod attention;
+mod cleanup;
+mod control;
+mod fusion;
+mod gather;
+mod normalize;
+mod scale;
+mod support;
