@@ -37,7 +37,7 @@ fn one_hot(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let shape = rewriter.shape(encoded).to_vec();
     let (ids, _) = rewriter
         .either_order(comparison, BinaryOp::Eq)
-        .find(|&(_, iota)| counts(rewriter, iota, classes, shape.len() - 1))?;
+        .find(|&(_, iota)| counts(rewriter, iota, classes))?;
     let ids = rewriter.materialize(ids, &node.origin)?;
     let ids = along_last(rewriter, ids, &shape, &node.origin)?;
     let rows = shape[..shape.len() - 1].to_vec();
@@ -52,9 +52,10 @@ fn one_hot(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         _ => DType::I32,
     };
     let last = i128::try_from(classes.checked_sub(1)?).ok()?;
+    let first_and_last = |expr: &mut Expr| (expr.int(0, id_type), expr.int(last, id_type));
     let mut clamped = Expr::empty();
     let id = clamped.input(0, id_type);
-    let (zero, last) = (clamped.int(0, id_type), clamped.int(last, id_type));
+    let (zero, last) = first_and_last(&mut clamped);
     let mut index = id;
     if !always {
         let high = clamped.apply2(BinaryOp::Min, id, last);
@@ -72,7 +73,7 @@ fn one_hot(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let ids = rewriter.reshaped(ids, column, &node.origin)?;
     let mut guarded = Expr::empty();
     let (row, id) = (guarded.input(0, dtype), guarded.input(1, id_type));
-    let (first, last) = (guarded.int(0, id_type), guarded.int(last_class(classes), id_type));
+    let (first, last) = first_and_last(&mut guarded);
     let (low, high) = (
         guarded.apply2(BinaryOp::Ge, id, first),
         guarded.apply2(BinaryOp::Le, id, last),
@@ -90,14 +91,11 @@ fn one_hot(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     )?])
 }
 
-fn last_class(classes: usize) -> i128 {
-    classes as i128 - 1
-}
-
-/// Whether a term is 0, 1, ... along the last of the axes up to `last` and nothing else.
-fn counts(rewriter: &Rewriter<'_>, term: Term, classes: usize, last: usize) -> bool {
+/// Whether a term is 0, 1, ... along the last axis and the same along the others. Operands broadcast by their last axes,
+/// so the last axis is the same one wherever the term is used.
+fn counts(rewriter: &Rewriter<'_>, term: Term, classes: usize) -> bool {
     match rewriter.head(term) {
-        Head::Cast(inner) => counts(rewriter, inner, classes, last),
+        Head::Cast(inner) => counts(rewriter, inner, classes),
         Head::Index(axis) => {
             // The axis counts from the front of the value that the term is part of.
             let Term::Scalar(value, _) = term else {
