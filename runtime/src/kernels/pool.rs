@@ -5,10 +5,10 @@ mod tests;
 
 use super::simd::Simd;
 use crate::isa::kernel_table;
-use crate::math::Number;
+use crate::math::{self, Number};
 
-/// The windows of a pooling over planes that are dense `[depth, height, width]`; unused leading axes have input,
-/// output, kernel, stride and dilation 1.
+/// The windows of a pooling over planes `[depth, height, width]`; unused leading axes have input, output, kernel, stride
+/// and dilation 1. The planes of the output are dense.
 ///
 /// Element `o` of an output axis sees the inputs `o * stride + k * dilation - pad_begin` for `k` below the kernel size,
 /// those of them that exist.
@@ -30,6 +30,10 @@ pub struct Pool {
     pub pad_begin: [usize; 3],
     /// The padding after the last element.
     pub pad_end: [usize; 3],
+    /// The number of elements from an input plane to the next, and between neighbors along its axes.
+    pub input_strides: [usize; 4],
+    /// The number of elements from an output plane to the next.
+    pub output_stride: usize,
 }
 
 /// What an average divides by.
@@ -50,7 +54,7 @@ kernel_table! {
         ///
         /// # Panics
         ///
-        /// If a length differs from the product of its shape.
+        /// If the planes reach out of the input or the output.
         fn max_pool_f32(out: &mut [f32], input: &[f32], pool: &Pool) = max_pool;
 
         /// As `max_pool_f32`.
@@ -63,23 +67,48 @@ kernel_table! {
         ///
         /// # Panics
         ///
-        /// If a length differs from the product of its shape.
+        /// If the planes reach out of the input or the output.
         fn average_pool(out: &mut [f32], input: &[f32], pool: &Pool, divisor: Divisor) = average_pool;
+
+        /// The `p`-norm of each window; 0 for a window that sees nothing.
+        ///
+        /// # Panics
+        ///
+        /// As for `average_pool`.
+        fn lp_pool(out: &mut [f32], input: &[f32], pool: &Pool, p: u32) = lp_pool;
     }
 }
 
 impl Pool {
     fn check(&self, out: usize, input: usize) {
-        let product = |shape: [usize; 3]| shape.iter().product::<usize>() * self.planes;
-        assert!(
-            out == product(self.output),
-            "the output of a pooling has another length than its shape"
-        );
-        assert!(
-            input == product(self.input),
-            "the input of a pooling has another length than its shape"
-        );
+        let last = |size: usize, stride: usize| size.saturating_sub(1).saturating_mul(stride);
+        let output_plane = self.output.iter().product::<usize>();
+        let reach = (0..3).fold(last(self.planes, self.input_strides[0]), |reach, axis| {
+            reach.saturating_add(last(self.input[axis], self.input_strides[axis + 1]))
+        });
         assert!(self.stride.iter().all(|&stride| stride > 0), "a pooling stride is 0");
+        if self.planes == 0 || output_plane == 0 {
+            return;
+        }
+        assert!(
+            self.output_stride >= output_plane,
+            "the output planes of a pooling overlap"
+        );
+        let output_reach = last(self.planes, self.output_stride).saturating_add(output_plane);
+        assert!(output_reach <= out, "the planes of a pooling reach out of the output");
+        assert!(
+            self.input.contains(&0) || reach < input,
+            "the planes of a pooling reach out of the input"
+        );
+    }
+
+    /// The planes of the output.
+    fn planes<'a, T>(&self, out: &'a mut [T]) -> impl Iterator<Item = &'a mut [T]> {
+        let plane = self.output.iter().product::<usize>();
+        let planes = if plane == 0 { 0 } else { self.planes };
+        out.chunks_mut(self.output_stride.max(1))
+            .take(planes)
+            .map(move |chunk| &mut chunk[..plane])
     }
 
     /// The input coordinate that element `k` of window `o` sees, if it exists.
@@ -117,29 +146,29 @@ impl Pool {
     /// Joins each element of `input` into the elements of `out` whose window sees it, row by row.
     #[inline(always)]
     fn join<T: Number>(&self, out: &mut [T], input: &[T], join: impl Fn(T, T) -> T) {
-        let [_, height, width] = self.input;
-        let [out_depth, out_height, out_width] = self.output;
-        let plane = self.input.iter().product::<usize>();
-        if out.is_empty() || plane == 0 {
+        let [_, out_height, out_width] = self.output;
+        let [plane_stride, z_stride, y_stride, x_stride] = self.input_strides;
+        if self.input.contains(&0) {
             return;
         }
-        for (index, row) in out.chunks_mut(out_width).enumerate() {
-            let (oy, oz) = (index % out_height, index / out_height % out_depth);
-            let input = &input[index / (out_height * out_depth) * plane..][..plane];
-            for z in (0..self.kernel[0]).filter_map(|k| self.source(0, oz, k)) {
-                for y in (0..self.kernel[1]).filter_map(|k| self.source(1, oy, k)) {
-                    let input = &input[(z * height + y) * width..][..width];
-                    for k in 0..self.kernel[2] {
-                        let (first, end) = self.windows(2, k);
-                        if first == end {
-                            continue;
-                        }
-                        let start = first * self.stride[2] + k * self.dilation[2] - self.pad_begin[2];
-                        let (targets, elements) = (&mut row[first..end], &input[start..]);
-                        match self.stride[2] {
-                            1 => join_row(targets, elements, 1, &join),
-                            2 => join_row(targets, elements, 2, &join),
-                            stride => join_row(targets, elements, stride, &join),
+        for (number, plane) in self.planes(out).enumerate() {
+            for (index, row) in plane.chunks_mut(out_width).enumerate() {
+                let (oy, oz) = (index % out_height, index / out_height);
+                for z in (0..self.kernel[0]).filter_map(|k| self.source(0, oz, k)) {
+                    for y in (0..self.kernel[1]).filter_map(|k| self.source(1, oy, k)) {
+                        let input = &input[number * plane_stride + z * z_stride + y * y_stride..];
+                        for k in 0..self.kernel[2] {
+                            let (first, end) = self.windows(2, k);
+                            if first == end {
+                                continue;
+                            }
+                            let start = first * self.stride[2] + k * self.dilation[2] - self.pad_begin[2];
+                            let (targets, elements) = (&mut row[first..end], &input[start * x_stride..]);
+                            match self.stride[2] * x_stride {
+                                1 => join_row(targets, elements, 1, &join),
+                                2 => join_row(targets, elements, 2, &join),
+                                step => join_row(targets, elements, step, &join),
+                            }
                         }
                     }
                 }
@@ -161,75 +190,96 @@ fn join_row<T: Number>(targets: &mut [T], elements: &[T], stride: usize, join: i
 #[inline(always)]
 fn max_pool<S: Simd, T: Number>(_isa: S, out: &mut [T], input: &[T], pool: &Pool) {
     pool.check(out.len(), input.len());
-    out.fill(T::LOWEST);
+    pool.planes(out).for_each(|plane| plane.fill(T::LOWEST));
     pool.join(out, input, T::greater);
 }
 
 #[inline(always)]
 fn average_pool<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], pool: &Pool, divisor: Divisor) {
     pool.check(out.len(), input.len());
-    out.fill(0.0);
+    pool.planes(out).for_each(|plane| plane.fill(0.0));
     pool.join(out, input, |sum, x| sum + x);
-    if divisor == Divisor::One || out.is_empty() {
+    if divisor == Divisor::One {
         return;
     }
-    let [out_depth, out_height, out_width] = pool.output;
-    // Windows that see all of their elements are those in the middle.
-    let whole = (0..out_width).filter(|&o| pool.count(2, o, divisor) == pool.kernel[2]);
-    let (middle, end) = whole.fold((out_width, 0), |(first, end), o| (first.min(o), end.max(o + 1)));
-    for (index, row) in out.chunks_mut(out_width).enumerate() {
-        let (oy, oz) = (index % out_height, index / out_height % out_depth);
-        let counts = pool.count(1, oy, divisor) * pool.count(0, oz, divisor);
-        let mut scale_border = |range: core::ops::Range<usize>| {
-            for o in range {
-                let count = counts * pool.count(2, o, divisor);
-                row[o] /= count.max(1) as f32;
+    let [_, out_height, out_width] = pool.output;
+    for plane in pool.planes(out) {
+        for (index, row) in plane.chunks_mut(out_width).enumerate() {
+            let counts = pool.count(1, index % out_height, divisor) * pool.count(0, index / out_height, divisor);
+            // The windows in the middle see all of their elements.
+            let whole = 1.0 / (counts * pool.kernel[2]).max(1) as f32;
+            for (o, x) in row.iter_mut().enumerate() {
+                let start = o * pool.stride[2];
+                let inside = start >= pool.pad_begin[2]
+                    && start + (pool.kernel[2] - 1) * pool.dilation[2] < pool.pad_begin[2] + pool.input[2];
+                if inside {
+                    *x *= whole;
+                } else {
+                    *x /= (counts * pool.count(2, o, divisor)).max(1) as f32;
+                }
             }
-        };
-        scale_border(0..middle.min(end));
-        scale_border(end.max(middle.min(end))..out_width);
-        if middle < end {
-            let scale = 1.0 / (counts * pool.kernel[2]).max(1) as f32;
-            row[middle..end].iter_mut().for_each(|x| *x *= scale);
+        }
+    }
+}
+
+#[inline(always)]
+fn lp_pool<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], pool: &Pool, p: u32) {
+    pool.check(out.len(), input.len());
+    pool.planes(out).for_each(|plane| plane.fill(0.0));
+    match p {
+        1 => pool.join(out, input, |sum, x| sum + x.abs()),
+        2 => pool.join(out, input, |sum, x| sum + x * x),
+        _ => pool.join(out, input, |sum, x| sum + math::pow(x.abs(), p as f32)),
+    }
+    let root = 1.0 / p as f32;
+    for plane in pool.planes(out) {
+        match p {
+            1 => {}
+            2 => plane.iter_mut().for_each(|sum| *sum = math::sqrt(*sum)),
+            _ => plane.iter_mut().for_each(|sum| *sum = math::pow(*sum, root)),
         }
     }
 }
 
 /// The position in its tensor of the greatest element of each window, the first of equal ones: the second output of
-/// ONNX `MaxPool`, in row-major order of the input, or with height and width exchanged if `column_major`.
+/// ONNX `MaxPool`, in row-major order of the dense input, or with the order of the axes of a plane reversed if
+/// `column_major`.
 ///
 /// A window that sees nothing has position 0.
 ///
 /// # Panics
 ///
-/// If a length differs from the product of its shape.
+/// If the planes reach out of the input or the output.
 pub fn max_pool_indices<T: Number>(out: &mut [i64], input: &[T], pool: &Pool, column_major: bool) {
     pool.check(out.len(), input.len());
     let [depth, height, width] = pool.input;
-    let [out_depth, out_height, out_width] = pool.output;
-    let plane = depth * height * width;
-    for (index, target) in out.iter_mut().enumerate() {
-        let (ox, oy) = (index % out_width, index / out_width % out_height);
-        let (oz, number) = (
-            index / (out_width * out_height) % out_depth,
-            index / (out_width * out_height * out_depth),
-        );
-        let mut best: Option<(T, usize)> = None;
-        for z in (0..pool.kernel[0]).filter_map(|k| pool.source(0, oz, k)) {
-            for y in (0..pool.kernel[1]).filter_map(|k| pool.source(1, oy, k)) {
-                for x in (0..pool.kernel[2]).filter_map(|k| pool.source(2, ox, k)) {
-                    let element = input[number * plane + (z * height + y) * width + x];
-                    let position = if column_major {
-                        (x * height + y) * depth + z
-                    } else {
-                        (z * height + y) * width + x
-                    };
-                    if best.is_none_or(|(best, _)| element > best) {
-                        best = Some((element, number * plane + position));
+    let [_, out_height, out_width] = pool.output;
+    let [plane_stride, z_stride, y_stride, x_stride] = pool.input_strides;
+    for (number, plane) in pool.planes(out).enumerate() {
+        for (index, target) in plane.iter_mut().enumerate() {
+            let (ox, oy, oz) = (
+                index % out_width,
+                index / out_width % out_height,
+                index / (out_width * out_height),
+            );
+            let mut best: Option<(T, usize)> = None;
+            for z in (0..pool.kernel[0]).filter_map(|k| pool.source(0, oz, k)) {
+                for y in (0..pool.kernel[1]).filter_map(|k| pool.source(1, oy, k)) {
+                    for x in (0..pool.kernel[2]).filter_map(|k| pool.source(2, ox, k)) {
+                        let element = input[number * plane_stride + z * z_stride + y * y_stride + x * x_stride];
+                        let rows = (z * height + y) * width + x;
+                        let position = if column_major {
+                            (x * height + y) * depth + z
+                        } else {
+                            rows
+                        };
+                        if best.is_none_or(|(best, _)| element > best) {
+                            best = Some((element, number * depth * height * width + position));
+                        }
                     }
                 }
             }
+            *target = best.map_or(0, |(_, position)| position as i64);
         }
-        *target = best.map_or(0, |(_, position)| position as i64);
     }
 }

@@ -30,12 +30,15 @@ fn pools() -> Vec<Pool> {
                     dilation: pick(dilation, 1),
                     pad_begin: pick(begin, 0),
                     pad_end: pick(end, 0),
+                    input_strides: [input.iter().product(), input[1] * input[2], input[2], 1],
+                    output_stride: 0,
                 };
                 for (axis, &size) in input.iter().enumerate() {
                     let pads = pool.pad_begin[axis] + pool.pad_end[axis];
                     let (kernel, stride, dilation) = (pool.kernel[axis], pool.stride[axis], pool.dilation[axis]);
                     pool.output[axis] = output_size(size, kernel, stride, dilation, pads, ceil);
                 }
+                pool.output_stride = pool.output.iter().product();
                 pools.push(pool);
             }
         }
@@ -110,6 +113,20 @@ fn every_form_of_window() {
                     );
                 }
             }
+            for p in [1, 2, 3] {
+                isa.lp_pool(&mut out, &input, &pool, p);
+                for (result, (window, _)) in out.iter().zip(&windows) {
+                    let expected = window
+                        .iter()
+                        .map(|(x, _)| x.abs().powi(p as i32))
+                        .sum::<f32>()
+                        .powf(1.0 / p as f32);
+                    assert!(
+                        (result - expected).abs() < 1e-5,
+                        "{p} {pool:?}: {result}, not {expected}"
+                    );
+                }
+            }
             let bytes: Vec<i8> = input.iter().map(|x| (x * 127.0) as i8).collect();
             let mut maxima = vec![0; windows.len()];
             isa.max_pool_i8(&mut maxima, &bytes, &pool);
@@ -125,6 +142,46 @@ fn every_form_of_window() {
 }
 
 #[test]
+fn planes_with_strides() {
+    fn check<I: Isa>(isa: I) {
+        let mut numbers = Numbers::new(6);
+        let dense = pools()
+            .into_iter()
+            .find(|pool| pool.input == [1, 7, 9] && pool.kernel == [1, 3, 3])
+            .unwrap();
+        let windows = dense.output.iter().product::<usize>();
+        // Channels are innermost in the input, and output planes are apart.
+        let pool = Pool {
+            input_strides: [1, 0, 27, 3],
+            output_stride: windows + 5,
+            ..dense
+        };
+        let input = numbers.floats(7 * 9 * 3);
+        let planes: Vec<f32> = (0..3)
+            .flat_map(|plane| input.chunks(3).map(move |pixel| pixel[plane]))
+            .collect();
+        let mut expected = vec![0.0; 3 * windows];
+        isa.max_pool_f32(&mut expected, &planes, &dense);
+        let mut out = vec![7.0; 3 * (windows + 5) - 5];
+        isa.max_pool_f32(&mut out, &input, &pool);
+        for (plane, expected) in out.chunks(windows + 5).zip(expected.chunks(windows)) {
+            assert_eq!(&plane[..windows], expected);
+            assert!(plane[windows..].iter().all(|&x| x == 7.0));
+        }
+    }
+    for level in levels() {
+        crate::dispatch!(level, check());
+    }
+}
+
+#[test]
+#[should_panic = "reach out of the input"]
+fn a_short_input_is_refused() {
+    let pool = pools()[0];
+    crate::isa::Scalar.average_pool(&mut [0.0; 1000], &[0.0; 100], &pool, Divisor::Inside);
+}
+
+#[test]
 fn positions_in_column_major_order() {
     let pool = Pool {
         planes: 2,
@@ -135,6 +192,8 @@ fn positions_in_column_major_order() {
         dilation: [1; 3],
         pad_begin: [0; 3],
         pad_end: [0; 3],
+        input_strides: [6, 6, 3, 1],
+        output_stride: 1,
     };
     let mut out = [0; 2];
     max_pool_indices(&mut out, &[0, 9, 1, 2, 3, 4, 0, 0, 0, 7, 0, 0], &pool, true);
