@@ -1,8 +1,8 @@
 //! Convolution as a matrix product whose right-hand side, the patches of the input, exists only one block at a time.
 
 use super::block::Blocks;
-use super::gemm::{Gemm, Source, Strided, block_scratch, multiply};
-use super::pack::{pack_lhs, packed_lhs_len};
+use super::gemm::{Gemm, Source, Strided, block_scratch, block_scratch_min, multiply};
+use super::pack::{PANEL_ROWS, pack_lhs, packed_lhs_len};
 use super::patches::Patches;
 use super::{Epilogue, Init, Lhs, extent};
 use crate::kernels::simd::Simd;
@@ -70,6 +70,7 @@ impl Conv2d {
             self.stride[0] > 0 && self.stride[1] > 0,
             "convolution: the stride is zero"
         );
+        assert!(self.is_representable(), "convolution: the sizes overflow");
         let x_len = extent([
             (self.in_channels, self.x_channel),
             (self.in_height, self.x_row),
@@ -92,6 +93,26 @@ impl Conv2d {
         }
     }
 
+    /// Whether the counts of taps, terms and pixels and all positions in the padded image are representable, with room
+    /// for sums of a few of them.
+    fn is_representable(&self) -> bool {
+        let taps = self.kernel[0].checked_mul(self.kernel[1]);
+        let depth = taps.and_then(|taps| taps.checked_mul(self.in_channels));
+        let weights = depth.and_then(|depth| depth.checked_mul(self.out_channels.next_multiple_of(PANEL_ROWS)));
+        let pixels = self.out_height.checked_mul(self.out_width);
+        let (ins, outs) = ([self.in_height, self.in_width], [self.out_height, self.out_width]);
+        let positions_fit = (0..2).all(|axis| {
+            let last = outs[axis].saturating_mul(self.stride[axis]);
+            let taps = self.kernel[axis].saturating_mul(self.dilation[axis]);
+            let end = last
+                .saturating_add(taps)
+                .saturating_add(self.pad[axis])
+                .saturating_add(ins[axis]);
+            end <= usize::MAX / 4
+        });
+        weights.is_some() && pixels.is_some_and(|pixels| pixels <= usize::MAX / 4) && positions_fit
+    }
+
     /// Whether the patches of an image are the image: its channels are the rows of the right-hand side.
     const fn is_pointwise(&self) -> bool {
         self.taps() == 1
@@ -110,9 +131,14 @@ pub const fn conv2d_packed_len(problem: &Conv2d) -> usize {
     problem.groups * packed_lhs_len(problem.out_channels / problem.groups, problem.depth())
 }
 
-/// Values of scratch that a convolution needs.
+/// Values of scratch that a convolution is fastest with.
 pub const fn conv2d_scratch(problem: &Conv2d) -> usize {
     block_scratch(problem.pixels(), problem.depth())
+}
+
+/// Values of scratch that a convolution cannot do without. It is slower the less there is.
+pub const fn conv2d_scratch_min(problem: &Conv2d) -> usize {
+    block_scratch_min(problem.pixels(), problem.depth())
 }
 
 /// Packs weights `[out_channels, in_channels / groups, kernel height, kernel width]`, each group by

@@ -34,13 +34,27 @@ const RESIDENT: usize = 6144;
 /// packing.
 const IN_PLACE_ROWS: usize = 24;
 
-/// Values of scratch that a product of at most `[m, k]` and `[k, n]` needs.
+/// Values of scratch that a product of at most `[m, k]` and `[k, n]` is fastest with.
 pub const fn gemm_scratch(m: usize, n: usize, k: usize, rhs_is_packed: bool) -> usize {
     if rhs_is_packed || m == 0 {
         0
     } else {
         block_scratch(n, k)
     }
+}
+
+/// Values of scratch that a product of at most `[m, k]` and `[k, n]` cannot do without. It is slower the less there is.
+pub const fn gemm_scratch_min(m: usize, n: usize, k: usize, rhs_is_packed: bool) -> usize {
+    if rhs_is_packed || m == 0 {
+        0
+    } else {
+        block_scratch_min(n, k)
+    }
+}
+
+/// Values of scratch for blocks of one panel.
+pub(super) const fn block_scratch_min(n: usize, k: usize) -> usize {
+    if n == 0 { 0 } else { min(k, DEPTH) * PANEL_COLUMNS }
 }
 
 /// Values of scratch for blocks of a right-hand side `[k, n]` that is packed on the way.
@@ -174,8 +188,15 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
             }
         }
         Source::InPlace(..) | Source::OnTheFly(_) => {
-            assert!(scratch.len() >= block_scratch(n, k), "gemm: the scratch is too short");
-            (DEPTH, COLUMNS)
+            assert!(
+                scratch.len() >= block_scratch_min(n, k),
+                "gemm: the scratch is too short"
+            );
+            let panels = (scratch.len() / PANEL_COLUMNS).checked_div(k.min(DEPTH));
+            (
+                DEPTH,
+                panels.map_or(COLUMNS, |panels| (panels * PANEL_COLUMNS).min(COLUMNS)),
+            )
         }
     };
     let depth_step = if k == 0 { 1 } else { equal_blocks(k, depth_limit, 1) };

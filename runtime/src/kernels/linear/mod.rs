@@ -24,12 +24,12 @@ mod recurrent;
 mod tests;
 
 pub use attention::{Attention, Mask, attention_scratch};
-pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, pack_conv2d};
+pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, conv2d_scratch_min, pack_conv2d};
 pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, pack_conv_transpose2d,
 };
 pub use depthwise::depthwise_conv2d_scratch;
-pub use gemm::{Gemm, gemm_scratch};
+pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, lstm_scratch};
 
@@ -95,7 +95,8 @@ pub type Epilogue<'a> = Option<&'a dyn Fn(&mut [f32], Position)>;
 crate::isa::kernel_table! {
     /// Matrix multiplication, convolution, attention and recurrent layers.
     pub trait Linear {
-        /// `c = epilogue(init + a b)`; `scratch` holds at least [`gemm_scratch`] values.
+        /// `c = epilogue(init + a b)`; `scratch` holds [`gemm_scratch`] values, or any
+        /// number down to [`gemm_scratch_min`].
         ///
         /// # Panics
         ///
@@ -106,8 +107,8 @@ crate::isa::kernel_table! {
         ) = gemm::gemm;
 
         /// `y = epilogue(init + convolution of x with w)` for one image; `w` is the output of [`pack_conv2d`] and
-        /// `scratch` holds at least [`conv2d_scratch`] values. A row of `init` and of `epilogue` is an output
-        /// channel, a column is a pixel.
+        /// `scratch` holds [`conv2d_scratch`] values, or any number down to [`conv2d_scratch_min`]. A row of `init`
+        /// and of `epilogue` is an output channel, a column is a pixel.
         ///
         /// # Panics
         ///

@@ -51,7 +51,7 @@ pub(super) fn channels_last(problem: Conv2d) -> Conv2d {
 pub(super) fn compare(
     problem: Conv2d,
     what: &str,
-    kernel: impl Fn(&[f32], &[f32], Init<'_>, &mut [f32], Epilogue<'_>),
+    mut kernel: impl FnMut(&[f32], &[f32], Init<'_>, &mut [f32], Epilogue<'_>),
 ) {
     let Conv2d {
         in_channels,
@@ -118,12 +118,14 @@ pub(super) fn compare(
 }
 
 fn check<I: Isa>(isa: I, problem: Conv2d) {
-    compare(problem, I::LEVEL.name(), |x, w, init, y, epilogue| {
-        let mut packed = vec![f32::NAN; conv2d_packed_len(&problem)];
-        pack_conv2d(&problem, w, &mut packed);
-        let mut scratch = vec![f32::NAN; conv2d_scratch(&problem)];
-        isa.conv2d(&problem, x, &packed, init, y, &mut scratch, epilogue);
-    });
+    let mut packed = vec![f32::NAN; conv2d_packed_len(&problem)];
+    for scratch_len in [conv2d_scratch(&problem), conv2d_scratch_min(&problem)] {
+        compare(problem, I::LEVEL.name(), |x, w, init, y, epilogue| {
+            pack_conv2d(&problem, w, &mut packed);
+            let mut scratch = vec![f32::NAN; scratch_len];
+            isa.conv2d(&problem, x, &packed, init, y, &mut scratch, epilogue);
+        });
+    }
 }
 
 #[test]
@@ -205,4 +207,15 @@ fn pointwise() {
 fn a_short_input_panics() {
     let problem = problem([3, 9, 11], 7, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1);
     crate::isa::Scalar.conv2d(&problem, &[0.0; 296], &[], Init::Zero, &mut [], &mut [], None);
+}
+
+#[test]
+#[should_panic(expected = "convolution: the sizes overflow")]
+fn sizes_that_overflow_panic() {
+    let problem = problem([1, 9, 11], 1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1);
+    let problem = Conv2d {
+        stride: [1, usize::MAX / 2],
+        ..problem
+    };
+    crate::isa::Scalar.conv2d(&problem, &[0.0; 99], &[], Init::Zero, &mut [0.0; 99], &mut [], None);
 }
