@@ -10,6 +10,8 @@ use std::path::PathBuf;
 const MAX_NODES: usize = 6;
 /// How many groups of findings are listed.
 const MAX_GROUPS: usize = 30;
+/// How many findings are kept; further ones are counted.
+const MAX_FINDINGS: usize = 4096;
 
 /// A node as a finding names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +83,7 @@ impl Diagnostic {
 pub struct Diagnostics {
     model: String,
     items: Vec<Diagnostic>,
+    dropped: usize,
 }
 
 impl Diagnostics {
@@ -89,6 +92,7 @@ impl Diagnostics {
         Self {
             model: model.into(),
             items: Vec::new(),
+            dropped: 0,
         }
     }
 
@@ -101,6 +105,10 @@ impl Diagnostics {
 
     /// Adds a finding and makes it one about this model.
     pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        if self.items.len() >= MAX_FINDINGS {
+            self.dropped += 1;
+            return;
+        }
         diagnostic.model.clone_from(&self.model);
         self.items.push(diagnostic);
     }
@@ -112,10 +120,10 @@ impl Diagnostics {
 
     /// Number of findings.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.dropped
     }
 
-    /// The findings in the order of discovery.
+    /// The findings in the order of discovery, the first few thousand of them.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.items.iter()
     }
@@ -199,8 +207,9 @@ impl fmt::Display for Diagnostics {
                 }
             }
         }
-        if groups.len() > MAX_GROUPS {
-            write!(f, "\n  ... and {} more problems", groups.len() - MAX_GROUPS)?;
+        let unlisted = groups.len().saturating_sub(MAX_GROUPS) + self.dropped;
+        if unlisted > 0 {
+            write!(f, "\n  ... and {unlisted} more problems")?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 pub mod compiler;
 pub mod diagnostics;
 pub mod frontend;
+pub mod import;
 pub mod ir;
 pub mod passes;
 pub mod plan;

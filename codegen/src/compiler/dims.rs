@@ -7,22 +7,12 @@ use super::options::DimRange;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::frontend::{DeclaredDim, Model, ValueInfo, ValueType};
 
-/// The symbol of a dimension of an input, unless its size is fixed: the name that the model gives it, or the input and
-/// the axis, as in `image.0`, where it gives none.
-pub fn symbol(input: &str, axis: usize, dim: &DeclaredDim) -> Option<String> {
-    match dim {
-        DeclaredDim::Fixed(_) => None,
-        DeclaredDim::Named(name) => Some(name.clone()),
-        DeclaredDim::Unknown => Some(format!("{input}.{axis}")),
-    }
-}
-
 /// Where each symbol of the inputs occurs first, in order of the names: the input and the axis.
 pub fn symbols(model: &Model) -> BTreeMap<String, (String, usize)> {
     let mut symbols = BTreeMap::new();
     for input in &model.graph.inputs {
         for (axis, dim) in declared_shape(input).iter().enumerate() {
-            if let Some(name) = symbol(&input.name, axis, dim) {
+            if let Some(name) = input.dim_name(axis, dim) {
                 symbols.entry(name).or_insert_with(|| (input.name.clone(), axis));
             }
         }

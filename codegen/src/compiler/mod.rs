@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub use build_script::BuildError;
 pub use cache::Cached;
-pub use dims::{symbol, symbols};
+pub use dims::symbols;
 pub use options::{DimRange, Options, WeightsPath, identifier, is_identifier};
 pub use report::{PortReport, Report, SlotReport, StepReport, SymbolReport};
 

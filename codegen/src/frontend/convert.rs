@@ -367,7 +367,8 @@ fn declared_dim(value: Option<&DimensionValue>) -> DeclaredDim {
     match value {
         // Some exporters write -1 for a size that they do not know.
         Some(DimensionValue::Value(size)) => usize::try_from(*size).map_or(DeclaredDim::Unknown, DeclaredDim::Fixed),
-        Some(DimensionValue::Param(name)) if !name.is_empty() => DeclaredDim::Named(name.clone()),
+        // Others write `?` or the like for a name.
+        Some(DimensionValue::Param(name)) if name.contains(char::is_alphanumeric) => DeclaredDim::Named(name.clone()),
         _ => DeclaredDim::Unknown,
     }
 }

@@ -49,6 +49,20 @@ pub fn from_bytes(data: Bytes, name: &str) -> Result<Model, Diagnostics> {
     decode(data, name, None)
 }
 
+/// Reads one tensor from a file of its own, as test suites store inputs and outputs.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, CompileError> {
+    let path = path.as_ref();
+    let error = |reason| CompileError::Read {
+        path: path.to_owned(),
+        reason,
+    };
+    let proto = onnx::TensorProto::decode(external::read(path).map_err(error)?).map_err(|e| error(e.to_string()))?;
+    tensor::convert(proto, &mut ExternalFiles::new(None), &mut blake3::Hasher::new()).map_err(error)
+}
+
 fn decode(data: Bytes, name: &str, place: Option<(PathBuf, PathBuf)>) -> Result<Model, Diagnostics> {
     let decoded = onnx::ModelProto::decode(data.clone());
     let message = match decoded {

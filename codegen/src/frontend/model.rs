@@ -165,6 +165,18 @@ pub struct ValueInfo {
     pub ty: Option<ValueType>,
 }
 
+impl ValueInfo {
+    /// The name of a dynamic dimension of the value: the one that the model gives it, or that of the value and the axis,
+    /// such as `image_0`, where it gives none. `None` for a fixed size.
+    pub fn dim_name(&self, axis: usize, dim: &DeclaredDim) -> Option<String> {
+        match dim {
+            DeclaredDim::Fixed(_) => None,
+            DeclaredDim::Named(name) => Some(name.clone()),
+            DeclaredDim::Unknown => Some(format!("{}_{axis}", self.name)),
+        }
+    }
+}
+
 /// The declared type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueType {

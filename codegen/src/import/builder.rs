@@ -1,0 +1,620 @@
+//! Emits primitives, folding what is known and recording what must hold.
+
+use std::collections::{HashMap, HashSet};
+
+use super::known::{self, Known, Operand};
+use crate::ir::dim::Atom;
+use crate::ir::eval;
+use crate::ir::graph::Node;
+use crate::ir::infer::{self, display_shape};
+use crate::ir::{
+    BinaryOp, Block, Constraint, DType, Dim, Expr, Graph, Literal, Op, Scalar, ScalarId, Tensor, TensorType, ValueId,
+};
+
+/// The largest rank of a tensor.
+const MAX_RANK: usize = 32;
+/// The largest number of elements of a tensor.
+const MAX_ELEMENTS: i64 = 1 << 40;
+/// The largest number of equalities that are checked at run time.
+const MAX_CONSTRAINTS: usize = 1 << 10;
+/// The largest number of terms and factors in a dimension.
+const MAX_DIM_SIZE: usize = 400;
+
+/// Why an operator cannot be lowered.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Fault {
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Fault::new(message)
+    }
+}
+
+/// What is known of the elements of a value.
+#[derive(Clone, Debug)]
+enum Content {
+    /// All of them.
+    Constant(Tensor),
+    /// All of them, given the symbols.
+    Symbolic(Vec<Known>),
+}
+
+/// A graph under construction.
+pub(super) struct Builder {
+    pub(super) graph: Graph,
+    /// The nodes of the open blocks, the body of the graph first.
+    blocks: Vec<Vec<Node>>,
+    content: HashMap<ValueId, Content>,
+    /// Values with known content that a node defines, because something at run time needs them.
+    placed: HashSet<ValueId>,
+    /// The node of the model that is being lowered.
+    pub(super) origin: String,
+}
+
+impl Builder {
+    pub(super) fn new(graph: Graph) -> Self {
+        Builder {
+            graph,
+            blocks: vec![Vec::new()],
+            content: HashMap::new(),
+            placed: HashSet::new(),
+            origin: String::new(),
+        }
+    }
+
+    /// The finished graph.
+    pub(super) fn finish(mut self) -> Graph {
+        self.graph.body.nodes = self.blocks.remove(0);
+        self.graph
+    }
+
+    /// The type of a value.
+    pub(super) fn ty(&self, value: ValueId) -> &TensorType {
+        self.graph.ty(value)
+    }
+
+    /// The shape of a value.
+    pub(super) fn shape(&self, value: ValueId) -> Vec<Dim> {
+        self.graph.ty(value).shape.clone()
+    }
+
+    /// The element type of a value.
+    pub(super) fn dtype(&self, value: ValueId) -> DType {
+        self.graph.ty(value).dtype
+    }
+
+    /// The number of dimensions of a value.
+    pub(super) fn rank(&self, value: ValueId) -> usize {
+        self.graph.ty(value).rank()
+    }
+
+    /// Adds a value that the surroundings define.
+    pub(super) fn parameter(&mut self, ty: TensorType, name: Option<String>) -> ValueId {
+        self.graph.add_value(ty, name)
+    }
+
+    /// A constant. A node for it appears when something needs it at run time.
+    pub(super) fn constant(&mut self, tensor: Tensor) -> ValueId {
+        let shape = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
+        let value = self.graph.add_value(TensorType::new(tensor.dtype, shape), None);
+        self.content.insert(value, Content::Constant(tensor));
+        value
+    }
+
+    /// A constant of rank 0 with the value of a small number in the given type.
+    pub(super) fn number(&mut self, value: f64, dtype: DType) -> Result<ValueId, Fault> {
+        let mut expr = Expr::empty();
+        literal(&mut expr, value, dtype);
+        self.emit(
+            Op::Elementwise {
+                expr,
+                shape: Vec::new(),
+            },
+            &[],
+        )
+    }
+
+    /// A tensor of `i64` with the given elements.
+    pub(super) fn dims(&mut self, shape: Vec<usize>, elements: Vec<Dim>) -> ValueId {
+        self.symbolic(DType::I64, shape, elements.into_iter().map(Known::Int).collect())
+    }
+
+    fn symbolic(&mut self, dtype: DType, shape: Vec<usize>, elements: Vec<Known>) -> ValueId {
+        if let Some(tensor) = known::to_tensor(dtype, &shape, &elements) {
+            return self.constant(tensor);
+        }
+        let shape = shape.into_iter().map(Dim::from).collect();
+        let value = self.graph.add_value(TensorType::new(dtype, shape), None);
+        self.content.insert(value, Content::Symbolic(elements));
+        value
+    }
+
+    /// The constant that a value is.
+    pub(super) fn as_constant(&self, value: ValueId) -> Option<&Tensor> {
+        match self.content.get(&value) {
+            Some(Content::Constant(tensor)) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The elements of a value, as far as they are known and few.
+    pub(super) fn known(&self, value: ValueId) -> Option<Vec<Known>> {
+        match self.content.get(&value)? {
+            Content::Constant(tensor) => known::elements(tensor),
+            Content::Symbolic(elements) => Some(elements.clone()),
+        }
+    }
+
+    /// The elements of a tensor of integers, as far as they are known.
+    pub(super) fn known_dims(&self, value: ValueId) -> Option<Vec<Dim>> {
+        self.known(value)?
+            .into_iter()
+            .map(|element| element.as_dim().cloned())
+            .collect()
+    }
+
+    /// The one element of a value, if it is known.
+    fn known_scalar(&self, value: ValueId) -> Option<Known> {
+        let ty = self.ty(value);
+        if !ty.shape.iter().all(|dim| dim.is(1)) {
+            return None;
+        }
+        self.known(value)?.pop()
+    }
+
+    /// Opens a region. Nodes go there until [`close`](Self::close).
+    pub(super) fn open(&mut self) {
+        self.blocks.push(Vec::new());
+    }
+
+    /// Closes the region opened last.
+    pub(super) fn close(&mut self, params: Vec<ValueId>, results: Vec<ValueId>) -> Block {
+        let results = results.into_iter().map(|result| self.placed(result)).collect();
+        Block {
+            params,
+            nodes: self.blocks.pop().unwrap_or_default(),
+            results,
+        }
+    }
+
+    /// Drops the region opened last, after an error.
+    pub(super) fn abandon(&mut self) {
+        self.blocks.pop();
+    }
+
+    /// The value, with a node that defines it if its content was only known so far.
+    ///
+    /// Such nodes depend on nothing but symbols, so they go to the body of the graph, where all regions see them.
+    pub(super) fn placed(&mut self, value: ValueId) -> ValueId {
+        let Some(content) = self.content.get(&value).cloned() else {
+            return value;
+        };
+        if !self.placed.insert(value) {
+            return value;
+        }
+        match content {
+            Content::Constant(tensor) => self.place(Op::Constant(tensor), Vec::new(), value),
+            Content::Symbolic(elements) => self.place_symbolic(value, &elements),
+        }
+        value
+    }
+
+    fn place(&mut self, op: Op, inputs: Vec<ValueId>, value: ValueId) {
+        let origin = vec![self.origin.clone()];
+        self.blocks[0].push(Node {
+            op,
+            inputs,
+            outputs: vec![value],
+            regions: Vec::new(),
+            origin,
+        });
+    }
+
+    fn place_symbolic(&mut self, value: ValueId, elements: &[Known]) {
+        let ty = self.ty(value).clone();
+        let element = |known: &Known| {
+            let mut expr = Expr::empty();
+            let id = inline(&mut expr, known, ty.dtype);
+            expr.finish(id)
+        };
+        if elements.iter().all(|other| *other == elements[0]) {
+            let op = Op::Elementwise {
+                expr: element(&elements[0]),
+                shape: ty.shape,
+            };
+            return self.place(op, Vec::new(), value);
+        }
+        let one = vec![Dim::from(1i64)];
+        let parts: Vec<_> = elements
+            .iter()
+            .map(|known| {
+                let part = self.graph.add_value(TensorType::new(ty.dtype, one.clone()), None);
+                self.place(
+                    Op::Elementwise {
+                        expr: element(known),
+                        shape: one.clone(),
+                    },
+                    Vec::new(),
+                    part,
+                );
+                part
+            })
+            .collect();
+        if ty.rank() == 1 {
+            self.place(Op::Concat { axis: 0 }, parts, value);
+        } else {
+            let line = TensorType::new(ty.dtype, vec![Dim::from(elements.len())]);
+            let line = self.graph.add_value(line, None);
+            self.place(Op::Concat { axis: 0 }, parts, line);
+            self.place(Op::Reshape { shape: ty.shape }, vec![line], value);
+        }
+    }
+
+    /// Emits a primitive with one result.
+    pub(super) fn emit(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId, Fault> {
+        if let Some(same) = self.identity(&op, inputs) {
+            return Ok(same);
+        }
+        let (op, inputs) = self.with_literals(op, inputs);
+        let ty = self.result_types(&op, &inputs, &[])?.swap_remove(0);
+        if let Some(value) = self.fold(&op, &inputs, &ty) {
+            return Ok(value);
+        }
+        Ok(self.push(op, &inputs, Vec::new(), vec![ty]).swap_remove(0))
+    }
+
+    /// Emits a primitive with several results or with regions.
+    pub(super) fn emit_all(&mut self, op: Op, inputs: &[ValueId], regions: Vec<Block>) -> Result<Vec<ValueId>, Fault> {
+        let types = self.result_types(&op, inputs, &regions)?;
+        Ok(self.push(op, inputs, regions, types))
+    }
+
+    fn push(&mut self, op: Op, inputs: &[ValueId], regions: Vec<Block>, types: Vec<TensorType>) -> Vec<ValueId> {
+        let inputs = inputs.iter().map(|&input| self.placed(input)).collect();
+        let outputs: Vec<_> = types.into_iter().map(|ty| self.graph.add_value(ty, None)).collect();
+        let node = Node {
+            op,
+            inputs,
+            outputs: outputs.clone(),
+            regions,
+            origin: vec![self.origin.clone()],
+        };
+        if let Some(block) = self.blocks.last_mut() {
+            block.push(node);
+        }
+        outputs
+    }
+
+    /// The types of the results, within what is reasonable.
+    fn result_types(&self, op: &Op, inputs: &[ValueId], regions: &[Block]) -> Result<Vec<TensorType>, Fault> {
+        let types = infer::infer(&self.graph, op, inputs, regions)?;
+        for ty in &types {
+            self.check(ty)?;
+        }
+        Ok(types)
+    }
+
+    /// Refuses types that no model that means well has.
+    pub(super) fn check(&self, ty: &TensorType) -> Result<(), Fault> {
+        if ty.rank() > MAX_RANK {
+            return Err(Fault::new(format!("a tensor of rank {} is not supported", ty.rank())));
+        }
+        if ty.shape.iter().any(|dim| size(dim, MAX_DIM_SIZE).is_none()) {
+            return Err(Fault::new("the shape of the result is too complex an expression"));
+        }
+        let bounds = &self.graph.bounds;
+        let count = ty
+            .shape
+            .iter()
+            .fold(1i64, |count, dim| count.saturating_mul(dim.upper(bounds).max(0)));
+        if count > MAX_ELEMENTS {
+            return Err(Fault::new(format!(
+                "the shape {} has too many elements",
+                display_shape(&ty.shape)
+            )));
+        }
+        if let Some(dim) = ty.shape.iter().find(|dim| dim.upper(bounds) < 0) {
+            return Err(Fault::new(format!(
+                "the shape {} has the size {dim}",
+                display_shape(&ty.shape)
+            )));
+        }
+        Ok(())
+    }
+
+    /// The operand that an operation returns as it is.
+    fn identity(&self, op: &Op, inputs: &[ValueId]) -> Option<ValueId> {
+        let &[x] = inputs else { return None };
+        let from = &self.ty(x).shape;
+        let same = match op {
+            Op::Reshape { shape } | Op::Broadcast { shape } => shape == from,
+            Op::Transpose { permutation } => permutation.len() == from.len() && permutation.is_sorted(),
+            Op::Concat { axis } => *axis < from.len(),
+            Op::Slice { starts, steps, shape } => {
+                shape == from && starts.iter().all(|start| start.is(0)) && steps.iter().all(|&step| step == 1)
+            }
+            Op::Elementwise { expr, shape } => *expr == Expr::identity(self.dtype(x)) && shape == from,
+            _ => false,
+        };
+        same.then_some(x)
+    }
+
+    /// Writes operands of one known element into an elementwise expression.
+    fn with_literals(&self, op: Op, inputs: &[ValueId]) -> (Op, Vec<ValueId>) {
+        let Op::Elementwise { expr, shape } = op else {
+            return (op, inputs.to_vec());
+        };
+        let known: Vec<_> = inputs.iter().map(|&input| self.known_scalar(input)).collect();
+        if known.iter().all(Option::is_none) || expr.nodes.is_empty() {
+            return (Op::Elementwise { expr, shape }, inputs.to_vec());
+        }
+        let mut rest: Vec<ValueId> = Vec::new();
+        let mut result = Expr::empty();
+        let id = result.append(&expr, expr.result(), &mut |result, number, dtype| match known
+            .get(number)
+            .and_then(Option::as_ref)
+        {
+            Some(known) => inline(result, known, dtype),
+            None => {
+                let Some(&input) = inputs.get(number) else {
+                    return result.input(number, dtype);
+                };
+                let place = rest.iter().position(|&other| other == input).unwrap_or_else(|| {
+                    rest.push(input);
+                    rest.len() - 1
+                });
+                result.input(place, dtype)
+            }
+        });
+        (
+            Op::Elementwise {
+                expr: result.finish(id),
+                shape,
+            },
+            rest,
+        )
+    }
+
+    /// The result as a value with known content, if the operands have it.
+    fn fold(&mut self, op: &Op, inputs: &[ValueId], ty: &TensorType) -> Option<ValueId> {
+        let shape = ty.static_shape()?;
+        if let (Op::Reshape { .. }, Some(tensor)) = (op, inputs.first().and_then(|&x| self.as_constant(x))) {
+            let tensor = tensor.reshaped(shape);
+            return Some(self.constant(tensor));
+        }
+        if shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size))? > known::LIMIT {
+            return None;
+        }
+        let constants = inputs
+            .iter()
+            .map(|&input| self.as_constant(input).cloned())
+            .collect::<Option<Vec<_>>>();
+        if let Some(constants) = constants
+            && constants.iter().all(|tensor| tensor.len() <= known::LIMIT)
+            && let Ok(results) = eval::eval_node(op, &constants, &|_| None)
+            && let Ok([result]) = <[Tensor; 1]>::try_from(results)
+        {
+            return Some(self.constant(result));
+        }
+        let operand = |&input: &ValueId| {
+            Some(Operand {
+                shape: self.ty(input).static_shape()?,
+                elements: self.known(input)?,
+            })
+        };
+        let operands = inputs.iter().map(operand).collect::<Option<Vec<_>>>()?;
+        let elements = known::evaluate(op, &operands, ty.dtype, &shape, &self.graph.bounds)?;
+        let small = |known: &Known| known.as_dim().is_none_or(|dim| size(dim, MAX_DIM_SIZE).is_some());
+        elements
+            .iter()
+            .all(small)
+            .then(|| self.symbolic(ty.dtype, shape, elements))
+    }
+
+    /// Requires two dimensions to be equal, at run time if it cannot be told now.
+    pub(super) fn equal(&mut self, what: &str, a: &Dim, b: &Dim) -> Result<(), Fault> {
+        if self.graph.dims_equal(a, b) {
+            return Ok(());
+        }
+        let difference = (a.clone() - b.clone()).range(&self.graph.bounds);
+        if difference.low > 0 || difference.high < 0 {
+            return Err(Fault::new(format!("{what}: {a} is not {b}")));
+        }
+        if self.graph.constraints.len() >= MAX_CONSTRAINTS {
+            return Err(Fault::new("the model needs too many sizes to agree"));
+        }
+        let constraint = Constraint {
+            left: a.clone(),
+            right: b.clone(),
+            origin: self.origin.clone(),
+        };
+        self.graph.constraints.push(constraint);
+        Ok(())
+    }
+
+    /// The shape that operands broadcast to.
+    pub(super) fn broadcast_shape(&mut self, inputs: &[ValueId]) -> Result<Vec<Dim>, Fault> {
+        let shapes: Vec<_> = inputs.iter().map(|&input| self.shape(input)).collect();
+        let shapes: Vec<_> = shapes.iter().map(Vec::as_slice).collect();
+        self.broadcast_shapes(&shapes)
+    }
+
+    /// The shape that shapes broadcast to.
+    pub(super) fn broadcast_shapes(&mut self, shapes: &[&[Dim]]) -> Result<Vec<Dim>, Fault> {
+        let (shape, equalities) = infer::broadcast(&self.graph, shapes)?;
+        for (a, b) in equalities {
+            self.equal("sizes of one broadcast axis", &a, &b)?;
+        }
+        Ok(shape)
+    }
+
+    /// Emits an expression over operands that broadcast.
+    pub(super) fn elementwise(&mut self, expr: Expr, inputs: &[ValueId]) -> Result<ValueId, Fault> {
+        let shape = self.broadcast_shape(inputs)?;
+        self.emit(Op::Elementwise { expr, shape }, inputs)
+    }
+
+    /// Emits a binary operation on operands of one type.
+    pub(super) fn binary(&mut self, op: BinaryOp, a: ValueId, b: ValueId) -> Result<ValueId, Fault> {
+        let dtype = self.dtype(a);
+        if dtype != self.dtype(b) {
+            return Err(Fault::new(format!("the operands are {dtype} and {}", self.dtype(b))));
+        }
+        self.elementwise(Expr::binary(op, dtype), &[a, b])
+    }
+
+    /// Converts the elements.
+    pub(super) fn cast(&mut self, x: ValueId, to: DType) -> Result<ValueId, Fault> {
+        let from = self.dtype(x);
+        if from == to {
+            Ok(x)
+        } else {
+            self.elementwise(Expr::cast(from, to), &[x])
+        }
+    }
+
+    /// The same elements in another shape, whose number of elements must be equal at run time if it cannot be told now.
+    pub(super) fn reshape(&mut self, x: ValueId, shape: Vec<Dim>) -> Result<ValueId, Fault> {
+        let (from, to): (Dim, Dim) = (self.ty(x).elements(), shape.iter().cloned().product());
+        let (before, after) = (display_shape(&self.ty(x).shape), display_shape(&shape));
+        self.equal(
+            &format!("a tensor of shape {before} cannot have shape {after}: number of elements"),
+            &from,
+            &to,
+        )?;
+        self.emit(Op::Reshape { shape }, &[x])
+    }
+
+    /// Axis `i` of the result is axis `permutation[i]`.
+    pub(super) fn transpose(&mut self, x: ValueId, permutation: Vec<usize>) -> Result<ValueId, Fault> {
+        self.emit(Op::Transpose { permutation }, &[x])
+    }
+
+    /// `size` elements of one axis from `start`.
+    pub(super) fn narrow(&mut self, x: ValueId, axis: usize, start: Dim, size: Dim) -> Result<ValueId, Fault> {
+        let mut shape = self.shape(x);
+        let mut starts = vec![Dim::from(0i64); shape.len()];
+        let steps = vec![1; shape.len()];
+        if axis >= shape.len() {
+            return Err(Fault::new(format!("axis {axis} of {}", display_shape(&shape))));
+        }
+        starts[axis] = start;
+        shape[axis] = size;
+        self.emit(Op::Slice { starts, steps, shape }, &[x])
+    }
+
+    /// The slice at one index of an axis, without the axis.
+    pub(super) fn select(&mut self, x: ValueId, axis: usize, index: Dim) -> Result<ValueId, Fault> {
+        let part = self.narrow(x, axis, index, Dim::from(1i64))?;
+        let mut shape = self.shape(part);
+        shape.remove(axis);
+        self.emit(Op::Reshape { shape }, &[part])
+    }
+
+    /// A further axis of size 1.
+    pub(super) fn unsqueeze(&mut self, x: ValueId, axis: usize) -> Result<ValueId, Fault> {
+        let mut shape = self.shape(x);
+        shape.insert(axis.min(shape.len()), Dim::from(1i64));
+        self.emit(Op::Reshape { shape }, &[x])
+    }
+
+    /// The operands one after another along an axis. The other sizes must agree.
+    pub(super) fn concat(&mut self, inputs: &[ValueId], axis: usize) -> Result<ValueId, Fault> {
+        if let Some((&first, rest)) = inputs.split_first() {
+            let expected = self.shape(first);
+            for &other in rest {
+                let shape = self.shape(other);
+                let what = format!(
+                    "shapes {} and {} in one concat",
+                    display_shape(&expected),
+                    display_shape(&shape)
+                );
+                for (_, (a, b)) in expected.iter().zip(&shape).enumerate().filter(|(i, _)| *i != axis) {
+                    self.equal(&what, a, b)?;
+                }
+            }
+        }
+        self.emit(Op::Concat { axis }, inputs)
+    }
+
+    /// The symbols that decide a value, found by following its operands.
+    pub(super) fn symbols_behind(&self, value: ValueId) -> Vec<String> {
+        let nodes: Vec<&Node> = self.blocks.iter().flatten().collect();
+        let (mut symbols, mut seen, mut open) = (Vec::new(), HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            if !seen.insert(value) {
+                continue;
+            }
+            let Some(node) = nodes.iter().find(|node| node.outputs.contains(&value)) else {
+                continue;
+            };
+            open.extend(&node.inputs);
+            if let Op::Elementwise { expr, .. } = &node.op {
+                for node in &expr.nodes {
+                    if let Scalar::Dim(dim) = &node.op {
+                        dim.visit_symbols(&mut |symbol| symbols.push(symbol.to_string()));
+                    }
+                }
+            }
+        }
+        symbols.sort();
+        symbols.dedup();
+        symbols
+    }
+}
+
+/// Appends a number in the given type.
+pub(super) fn literal(expr: &mut Expr, value: f64, dtype: DType) -> ScalarId {
+    match dtype {
+        DType::Bool => expr.push(Scalar::Const(Literal::Bool(value != 0.0)), dtype),
+        _ if dtype.is_float() => expr.float(value, dtype),
+        _ => expr.int(value as i128, dtype),
+    }
+}
+
+/// Appends a known element in the given type.
+fn inline(expr: &mut Expr, known: &Known, dtype: DType) -> ScalarId {
+    match known {
+        Known::Float(value) => expr.float(*value, dtype),
+        Known::Bool(value) => expr.push(Scalar::Const(Literal::Bool(*value)), DType::Bool),
+        Known::Int(dim) => match dim.as_const() {
+            Some(value) if dtype.is_int() => expr.int(value.into(), dtype),
+            Some(value) => expr.float(value as f64, dtype),
+            None => {
+                let dim = expr.push(Scalar::Dim(dim.clone()), DType::I64);
+                expr.convert(dim, dtype)
+            }
+        },
+    }
+}
+
+/// What is left of `budget` after counting the terms and factors of a dimension; `None` if it does not suffice.
+fn size(dim: &Dim, mut budget: usize) -> Option<usize> {
+    for (_, factors) in dim.terms() {
+        budget = budget.checked_sub(1)?;
+        for (atom, power) in factors {
+            budget = budget.checked_sub(usize::try_from(*power).ok()?)?;
+            if let Atom::FloorDiv(a, b) | Atom::Min(a, b) | Atom::Max(a, b) = atom {
+                budget = size(b, size(a, budget)?)?;
+            }
+        }
+    }
+    Some(budget)
+}

@@ -1,0 +1,124 @@
+//! The types of the model's inputs, with a symbol for each dynamic dimension.
+
+use std::collections::BTreeMap;
+
+use super::{Options, dtype};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::frontend::{DeclaredDim, Model, ValueInfo, ValueType};
+use crate::ir::infer::display_shape;
+use crate::ir::{Bounds, Dim, Interval, TensorType};
+
+/// The names of the dynamic dimensions of a model's inputs, in the order of the inputs. One without a name of its own is
+/// called after its input and axis, such as `image_0`.
+pub fn dynamic_dims(model: &Model) -> Vec<String> {
+    let mut names = Vec::new();
+    for input in &model.graph.inputs {
+        if let Some(ValueType::Tensor { shape: Some(shape), .. }) = &input.ty {
+            names.extend(
+                shape
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(axis, dim)| input.dim_name(axis, dim)),
+            );
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// The bounds of the symbols and the type of each input, except those that are reported as unusable.
+pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics) -> (Bounds, Vec<TensorType>) {
+    let mut bounds = Bounds::new();
+    let mut sizes = BTreeMap::new();
+    for (name, range) in &options.dims {
+        let (low, high) = (*range.start(), *range.end());
+        if low < 0 || high < low || high < 1 || high > i64::from(i32::MAX) {
+            found.push(Diagnostic::new(format!(
+                "the dimension `{name}` cannot have sizes from {low} to {high}"
+            )));
+        }
+        let size = if low == high {
+            Dim::from(low)
+        } else {
+            bounds.insert(name.as_str(), Interval { low, high });
+            Dim::symbol(name.as_str())
+        };
+        sizes.insert(name.as_str(), size);
+    }
+
+    let dynamic = dynamic_dims(model);
+    let mut types = Vec::new();
+    for input in &model.graph.inputs {
+        let ty = declared(input, found).map(|(element, dims)| {
+            let shape = dims
+                .iter()
+                .enumerate()
+                .map(|(axis, dim)| match (dim, input.dim_name(axis, dim)) {
+                    (DeclaredDim::Fixed(size), _) => Dim::from(*size),
+                    (_, name) => {
+                        let name = name.unwrap_or_default();
+                        sizes.get(name.as_str()).cloned().unwrap_or_else(|| Dim::symbol(name))
+                    }
+                });
+            TensorType::new(element, shape.collect())
+        });
+        types.push(ty);
+    }
+
+    let unbounded: Vec<_> = dynamic
+        .iter()
+        .filter(|name| !sizes.contains_key(name.as_str()))
+        .collect();
+    if !unbounded.is_empty() {
+        let mut message = String::from("dynamic dimensions need a size or bounds:");
+        for name in &unbounded {
+            let uses = model.graph.inputs.iter().zip(&types).filter_map(|(input, ty)| {
+                let shape = &ty.as_ref()?.shape;
+                let symbol = Dim::symbol(name.as_str());
+                shape
+                    .contains(&symbol)
+                    .then(|| format!("{} {}", input.name, display_shape(shape)))
+            });
+            message.push_str(&format!("\n`{name}` in {}", uses.collect::<Vec<_>>().join(", ")));
+        }
+        let examples: Vec<_> = unbounded
+            .iter()
+            .map(|name| format!("`{name} = 1` or `{name} = 1..=8`"))
+            .collect();
+        let help = format!(
+            "give each one size, or the smallest and the largest: {}",
+            examples.join(", ")
+        );
+        found.push(Diagnostic::new(message).help(help));
+    }
+    for name in options.dims.keys().filter(|name| !dynamic.contains(name)) {
+        let names: Vec<_> = dynamic.iter().map(|name| format!("`{name}`")).collect();
+        let known = match names.as_slice() {
+            [] => "it has none".to_owned(),
+            names => format!("it has {}", names.join(", ")),
+        };
+        found.push(Diagnostic::new(format!(
+            "the model has no dynamic dimension `{name}`; {known}"
+        )));
+    }
+    (bounds, types.into_iter().flatten().collect())
+}
+
+fn declared<'m>(input: &'m ValueInfo, found: &mut Diagnostics) -> Option<(crate::ir::DType, &'m [DeclaredDim])> {
+    let name = &input.name;
+    let message = match &input.ty {
+        Some(ValueType::Tensor {
+            element,
+            shape: Some(shape),
+        }) => match dtype(*element) {
+            Ok(dtype) => return Some((dtype, shape)),
+            Err(message) => format!("input `{name}`: {message}"),
+        },
+        Some(ValueType::Tensor { shape: None, .. }) => format!("input `{name}` has no shape, not even a rank"),
+        Some(ValueType::Other(what)) => format!("input `{name}` is {what}, which is not supported"),
+        None => format!("input `{name}` has no type"),
+    };
+    found.push(Diagnostic::new(message));
+    None
+}

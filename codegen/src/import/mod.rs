@@ -1,0 +1,437 @@
+//! The importer: a [`Model`] to a [`Graph`] of primitives.
+//!
+//! Operator names, attributes and operator sets end here. Each ONNX operator has one lowering rule in [`rules`], and
+//! composite operators and functions that the model defines for itself are expanded. Shape arithmetic folds away while
+//! importing: small tensors of integers carry their elements as expressions over the symbols, so that a reshape to
+//! a computed shape becomes a reshape to a symbolic one, and a condition on sizes is decided from their bounds.
+
+mod builder;
+mod call;
+mod inputs;
+mod known;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::frontend::{self, Attribute, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData};
+use crate::ir::{self, DType, Graph, Port, TensorType, ValueId};
+use builder::{Builder, Fault};
+use call::Call;
+pub use inputs::dynamic_dims;
+
+/// How deep functions may call functions.
+const MAX_CALL_DEPTH: usize = 32;
+/// How many nodes a model may have once its functions are expanded.
+const MAX_NODES: usize = 1 << 20;
+
+/// What the importer needs to be told about a model.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Sizes of the dynamic dimensions: one size, or the smallest and the largest.
+    pub dims: BTreeMap<String, RangeInclusive<i64>>,
+}
+
+/// Imports a model.
+///
+/// # Errors
+///
+/// Everything in the model that cannot be compiled, and dynamic dimensions without bounds.
+pub fn import(model: &Model, options: &Options) -> Result<Graph, Diagnostics> {
+    let mut found = Diagnostics::new(model.name.as_str());
+    let (bounds, types) = inputs::resolve(model, options, &mut found);
+    let mut graph = Graph::new(model.name.as_str());
+    graph.bounds = bounds;
+    let mut importer = Importer {
+        model,
+        builder: Builder::new(graph),
+        found,
+        scopes: vec![Scope::new(&model.opsets, None)],
+        imported: 0,
+        depth: 0,
+    };
+    if !importer.found.is_empty() {
+        // Without the inputs nothing can be lowered, but what has no rule can be told.
+        let mut seen = BTreeSet::new();
+        model
+            .graph
+            .nodes
+            .iter()
+            .for_each(|node| importer.report_unsupported(node, &mut seen));
+        return Err(importer.found);
+    }
+    let mut params = Vec::new();
+    for (input, ty) in model.graph.inputs.iter().zip(types) {
+        let value = importer.builder.parameter(ty, Some(input.name.clone()));
+        params.push(value);
+        importer.builder.graph.inputs.push(Port {
+            name: input.name.clone(),
+        });
+        importer.bind(&input.name, Binding::Value(value));
+    }
+    importer.builder.graph.body.params = params;
+    let results = importer.graph_body(&model.graph);
+    for (output, binding) in model.graph.outputs.iter().zip(results) {
+        if let Binding::Value(value) = binding {
+            let value = importer.builder.placed(value);
+            importer.builder.graph.outputs.push(Port {
+                name: output.name.clone(),
+            });
+            importer.builder.graph.body.results.push(value);
+        }
+    }
+    let graph = importer.builder.finish();
+    importer.found.into_result(graph)
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+enum Binding {
+    Value(ValueId),
+    /// The result of a node that could not be lowered; reported there.
+    Failed,
+}
+
+/// The names of one graph or function body.
+struct Scope<'m> {
+    names: HashMap<&'m str, Binding>,
+    opsets: &'m BTreeMap<String, i64>,
+    /// The function whose body this is, with the node that calls it. Names do not reach through it.
+    function: Option<(&'m Function, &'m Node)>,
+}
+
+impl<'m> Scope<'m> {
+    fn new(opsets: &'m BTreeMap<String, i64>, function: Option<(&'m Function, &'m Node)>) -> Self {
+        Scope {
+            names: HashMap::new(),
+            opsets,
+            function,
+        }
+    }
+}
+
+struct Importer<'m> {
+    model: &'m Model,
+    builder: Builder,
+    found: Diagnostics,
+    scopes: Vec<Scope<'m>>,
+    /// Nodes imported so far.
+    imported: usize,
+    /// Function calls in progress.
+    depth: usize,
+}
+
+impl<'m> Importer<'m> {
+    fn bind(&mut self, name: &'m str, binding: Binding) {
+        if let Some(scope) = self.scopes.last_mut()
+            && !name.is_empty()
+        {
+            scope.names.insert(name, binding);
+        }
+    }
+
+    fn lookup(&self, name: &str) -> Binding {
+        for scope in self.scopes.iter().rev() {
+            if let Some(binding) = scope.names.get(name) {
+                return *binding;
+            }
+            if scope.function.is_some() {
+                break;
+            }
+        }
+        Binding::Failed
+    }
+
+    /// The node that calls the function whose body is being imported.
+    fn caller(&self) -> Option<&'m Node> {
+        self.scopes
+            .iter()
+            .rev()
+            .find_map(|scope| scope.function)
+            .map(|(_, node)| node)
+    }
+
+    /// The attribute of the calling node that a function's body refers to, or its default.
+    fn attribute_of_caller(&self, name: &str) -> Option<&'m Attribute> {
+        let mut name = name;
+        let mut scopes = &self.scopes[..];
+        loop {
+            let at = scopes.iter().rposition(|scope| scope.function.is_some())?;
+            let (function, node) = scopes[at].function?;
+            match node.attributes.get(name) {
+                // The call itself may pass on an attribute of its own caller.
+                Some(Attribute::Reference(outer)) => {
+                    name = outer;
+                    scopes = &scopes[..at];
+                }
+                Some(attribute) => return Some(attribute),
+                None => return function.attributes.get(name)?.as_ref(),
+            }
+        }
+    }
+
+    /// Imports constants and nodes into the innermost scope and gives the outputs.
+    fn graph_body(&mut self, graph: &'m ModelGraph) -> Vec<Binding> {
+        for (name, constant) in &graph.initializers {
+            let binding = match tensor(constant) {
+                Ok(tensor) => {
+                    let value = self.builder.constant(tensor);
+                    self.builder.graph.value_mut(value).name = Some(name.clone());
+                    Binding::Value(value)
+                }
+                Err(message) => {
+                    self.found
+                        .push(Diagnostic::new(format!("initializer `{name}`: {message}")));
+                    Binding::Failed
+                }
+            };
+            self.bind(name, binding);
+        }
+        for node in &graph.nodes {
+            self.node(node);
+        }
+        graph.outputs.iter().map(|output| self.lookup(&output.name)).collect()
+    }
+
+    /// Imports a subgraph in place, as part of the block that is open.
+    fn inline(&mut self, graph: &'m ModelGraph) -> Vec<Binding> {
+        let opsets = self.opsets();
+        self.scopes.push(Scope::new(opsets, None));
+        let results = self.graph_body(graph);
+        self.scopes.pop();
+        results
+    }
+
+    /// Imports a subgraph as a region; `None` if part of it could not be lowered, which has been reported.
+    fn region(&mut self, graph: &'m ModelGraph, params: Vec<TensorType>) -> Option<ir::Block> {
+        let opsets = self.opsets();
+        self.scopes.push(Scope::new(opsets, None));
+        self.builder.open();
+        let mut values = Vec::new();
+        for (input, ty) in graph.inputs.iter().zip(params) {
+            let value = self.builder.parameter(ty, Some(input.name.clone()));
+            self.bind(&input.name, Binding::Value(value));
+            values.push(value);
+        }
+        let results = self.graph_body(graph);
+        self.scopes.pop();
+        let results = results.into_iter().map(|binding| match binding {
+            Binding::Value(value) => Some(value),
+            Binding::Failed => None,
+        });
+        match results.collect() {
+            Some(results) => Some(self.builder.close(values, results)),
+            None => {
+                self.builder.abandon();
+                None
+            }
+        }
+    }
+
+    fn opsets(&self) -> &'m BTreeMap<String, i64> {
+        self.scopes.last().map_or(&self.model.opsets, |scope| scope.opsets)
+    }
+
+    fn node(&mut self, node: &'m Node) {
+        self.imported += 1;
+        if self.imported >= MAX_NODES {
+            if self.imported == MAX_NODES {
+                let message = format!("the model has more than {MAX_NODES} nodes once its functions are expanded");
+                self.found.push(Diagnostic::new(message));
+            }
+            return self.fail(node);
+        }
+        let inputs: Option<Vec<_>> = node
+            .inputs
+            .iter()
+            .map(|name| match self.lookup(name) {
+                _ if name.is_empty() => Some(None),
+                Binding::Value(value) => Some(Some(value)),
+                Binding::Failed => None,
+            })
+            .collect();
+        let Some(inputs) = inputs else {
+            // Why the operand is missing has been said; what else is wrong here cannot be told but for the operator.
+            self.report_unsupported(node, &mut BTreeSet::new());
+            return self.fail(node);
+        };
+        let results = match self.function_of(node) {
+            Some(function) => self.call(node, function, inputs),
+            None => self.lower(node, inputs),
+        };
+        match results {
+            Some(results) => {
+                for (name, binding) in node.outputs.iter().zip(results) {
+                    if let Binding::Value(value) = binding
+                        && self.builder.graph.value(value).name.is_none()
+                        && !name.is_empty()
+                    {
+                        self.builder.graph.value_mut(value).name = Some(name.clone());
+                    }
+                    self.bind(name, binding);
+                }
+            }
+            None => self.fail(node),
+        }
+    }
+
+    fn fail(&mut self, node: &'m Node) {
+        for name in &node.outputs {
+            self.bind(name, Binding::Failed);
+        }
+    }
+
+    fn report(&mut self, node: &Node, fault: Fault) {
+        let name = match self.caller() {
+            Some(caller) if !caller.name.is_empty() => format!("{}/{}", caller.name, node.name),
+            _ => node.name.clone(),
+        };
+        let finding = Diagnostic::new(fault.message).at(node.index, name, node.operator());
+        self.found.push(fault.help.into_iter().fold(finding, Diagnostic::help));
+    }
+
+    fn function_of(&self, node: &Node) -> Option<&'m Function> {
+        self.model.functions.get(&function_id(node))
+    }
+
+    /// Reports the operators without a rule in a node that is not going to be lowered, its subgraphs and its function.
+    fn report_unsupported(&mut self, node: &'m Node, seen: &mut BTreeSet<FunctionId>) {
+        if let Some(function) = self.function_of(node) {
+            if seen.insert(function_id(node)) {
+                for inner in &function.nodes {
+                    self.report_unsupported(inner, seen);
+                }
+            }
+        } else if rules::find(&node.domain, &node.op_type).is_none() {
+            self.report(node, Fault::new(UNSUPPORTED));
+        }
+        for attribute in node.attributes.values() {
+            let graphs = match attribute {
+                Attribute::Graph(graph) => std::slice::from_ref(graph.as_ref()),
+                Attribute::Graphs(graphs) => graphs.as_slice(),
+                _ => &[],
+            };
+            for inner in graphs.iter().flat_map(|graph| &graph.nodes) {
+                self.report_unsupported(inner, seen);
+            }
+        }
+    }
+
+    /// Lowers a node by the rule of its operator; `None` if that fails, which has been reported.
+    fn lower(&mut self, node: &'m Node, inputs: Vec<Option<ValueId>>) -> Option<Vec<Binding>> {
+        let Some(rule) = rules::find(&node.domain, &node.op_type) else {
+            self.report_unsupported(node, &mut BTreeSet::new());
+            return None;
+        };
+        let version = self.opsets().get(&node.domain).copied().unwrap_or(1);
+        self.builder.origin = self.origin(node);
+        let mut call = Call::new(self, node, version, inputs);
+        let result = rule(&mut call).and_then(|results| {
+            match call.unread().as_slice() {
+                [] => {}
+                names => {
+                    return Err(Fault::new(format!(
+                        "attribute `{}` is not supported",
+                        names.join("`, `")
+                    )));
+                }
+            }
+            match (results.len()..node.outputs.len()).find(|&output| call.wants(output)) {
+                Some(output) => Err(Fault::new(format!(
+                    "result {output} (`{}`) is not supported",
+                    node.outputs[output]
+                ))),
+                None => Ok(results),
+            }
+        });
+        match result {
+            Ok(results) => Some(results.into_iter().map(Binding::Value).collect()),
+            Err(fault) if fault.message.is_empty() => None,
+            Err(fault) => {
+                self.report(node, fault);
+                None
+            }
+        }
+    }
+
+    /// The name under which the graph remembers a node of the model.
+    fn origin(&self, node: &Node) -> String {
+        let name = match (&node.name, node.outputs.iter().find(|name| !name.is_empty())) {
+            (name, _) if !name.is_empty() => name.clone(),
+            (_, Some(output)) => output.clone(),
+            _ => format!("{}#{}", node.op_type, node.index),
+        };
+        match self.caller() {
+            Some(caller) if !caller.name.is_empty() => format!("{}/{name}", caller.name),
+            _ => name,
+        }
+    }
+
+    /// Expands a call of a function that the model defines.
+    fn call(&mut self, node: &'m Node, function: &'m Function, inputs: Vec<Option<ValueId>>) -> Option<Vec<Binding>> {
+        if self.depth >= MAX_CALL_DEPTH {
+            self.report(
+                node,
+                Fault::new(format!("functions call each other more than {MAX_CALL_DEPTH} deep")),
+            );
+            return None;
+        }
+        self.depth += 1;
+        let mut scope = Scope::new(&function.opsets, Some((function, node)));
+        for (name, input) in function.inputs.iter().zip(&inputs) {
+            if let Some(value) = input {
+                scope.names.insert(name, Binding::Value(*value));
+            }
+        }
+        self.scopes.push(scope);
+        for inner in &function.nodes {
+            self.node(inner);
+        }
+        let results = function.outputs.iter().map(|name| self.lookup(name)).collect();
+        self.scopes.pop();
+        self.depth -= 1;
+        Some(results)
+    }
+}
+
+const UNSUPPORTED: &str = "the operator is not supported";
+
+fn function_id(node: &Node) -> FunctionId {
+    FunctionId {
+        domain: node.domain.clone(),
+        name: node.op_type.clone(),
+        overload: node.overload.clone(),
+    }
+}
+
+/// The element type that stands for one of ONNX.
+fn dtype(element: ElementType) -> Result<DType, String> {
+    Ok(match element {
+        ElementType::Float => DType::F32,
+        ElementType::Double => DType::F64,
+        ElementType::Float16 => DType::F16,
+        ElementType::Bfloat16 => DType::BF16,
+        ElementType::Int8 => DType::I8,
+        ElementType::Int16 => DType::I16,
+        ElementType::Int32 => DType::I32,
+        ElementType::Int64 => DType::I64,
+        ElementType::Uint8 => DType::U8,
+        ElementType::Uint16 => DType::U16,
+        ElementType::Uint32 => DType::U32,
+        ElementType::Uint64 => DType::U64,
+        ElementType::Bool => DType::Bool,
+        other => return Err(format!("the element type {other} is not supported")),
+    })
+}
+
+/// A constant of the model as one of the graph.
+fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
+    let dtype = dtype(tensor.element)?;
+    match &tensor.data {
+        TensorData::Bytes(data) => Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), data.clone())),
+        TensorData::Strings(_) => Err("strings are not supported".into()),
+    }
+}

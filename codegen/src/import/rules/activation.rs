@@ -1,0 +1,263 @@
+//! Activation functions.
+
+use super::{MICROSOFT, ONNX, Rules};
+use crate::import::builder::Fault;
+use crate::import::call::Call;
+use crate::ir::{BinaryOp, DType, Dim, Expr, Op, Scalar, ScalarId, UnaryOp, ValueId};
+
+type Results = Result<Vec<ValueId>, Fault>;
+
+pub(super) const RULES: Rules = &[
+    (ONNX, "Relu", |cx| function(cx, |f, x| f.relu(x))),
+    (ONNX, "Sigmoid", |cx| function(cx, |f, x| f.unary(UnaryOp::Sigmoid, x))),
+    (ONNX, "Softplus", |cx| {
+        function(cx, |f, x| f.unary(UnaryOp::Softplus, x))
+    }),
+    (ONNX, "Mish", |cx| function(cx, |f, x| f.unary(UnaryOp::Mish, x))),
+    (ONNX, "HardSwish", |cx| {
+        function(cx, |f, x| f.unary(UnaryOp::HardSwish, x))
+    }),
+    (ONNX, "Softsign", |cx| {
+        function(cx, |f, x| {
+            let magnitude = f.unary(UnaryOp::Abs, x);
+            let divisor = f.plus(magnitude, 1.0);
+            f.binary(BinaryOp::Div, x, divisor)
+        })
+    }),
+    (ONNX, "LeakyRelu", |cx| {
+        let alpha = cx.float("alpha", 0.01)?;
+        function(cx, |f, x| {
+            let negative = f.times(x, alpha);
+            f.by_sign(x, x, negative)
+        })
+    }),
+    (ONNX, "PRelu", prelu),
+    (ONNX, "Elu", |cx| {
+        let alpha = cx.float("alpha", 1.0)?;
+        function(cx, |f, x| {
+            let negative = f.exp_minus_one(x, alpha);
+            f.by_sign(x, x, negative)
+        })
+    }),
+    (ONNX, "Selu", |cx| {
+        let (alpha, gamma) = (cx.float("alpha", 1.673_263_2)?, cx.float("gamma", 1.050_701)?);
+        function(cx, |f, x| {
+            let negative = f.exp_minus_one(x, alpha);
+            let result = f.by_sign(x, x, negative);
+            f.times(result, gamma)
+        })
+    }),
+    (ONNX, "Celu", |cx| {
+        let alpha = cx.float("alpha", 1.0)?;
+        function(cx, |f, x| {
+            let scale = f.number(alpha);
+            let scaled = f.binary(BinaryOp::Div, x, scale);
+            let negative = f.exp_minus_one(scaled, alpha);
+            f.by_sign(x, x, negative)
+        })
+    }),
+    (ONNX, "ThresholdedRelu", |cx| {
+        let alpha = cx.float("alpha", 1.0)?;
+        function(cx, |f, x| {
+            let (threshold, zero) = (f.number(alpha), f.number(0.0));
+            let above = f.binary(BinaryOp::Gt, x, threshold);
+            f.select(above, x, zero)
+        })
+    }),
+    (ONNX, "HardSigmoid", |cx| {
+        let (alpha, beta) = (cx.float("alpha", 0.2)?, cx.float("beta", 0.5)?);
+        function(cx, |f, x| {
+            let scaled = f.times(x, alpha);
+            let shifted = f.plus(scaled, beta);
+            let (zero, one) = (f.number(0.0), f.number(1.0));
+            let positive = f.binary(BinaryOp::Max, shifted, zero);
+            f.binary(BinaryOp::Min, positive, one)
+        })
+    }),
+    (ONNX, "Shrink", |cx| {
+        let (bias, lambda) = (cx.float("bias", 0.0)?, cx.float("lambd", 0.5)?);
+        function(cx, |f, x| {
+            let (low, high, zero) = (f.number(-lambda), f.number(lambda), f.number(0.0));
+            let (below, above) = (f.binary(BinaryOp::Lt, x, low), f.binary(BinaryOp::Gt, x, high));
+            let (raised, lowered) = (f.plus(x, bias), f.plus(x, -bias));
+            let inner = f.select(above, lowered, zero);
+            f.select(below, raised, inner)
+        })
+    }),
+    (ONNX, "Gelu", gelu),
+    (MICROSOFT, "Gelu", |cx| function(cx, |f, x| f.unary(UnaryOp::Gelu, x))),
+    (MICROSOFT, "FastGelu", |cx| biased(cx, UnaryOp::GeluTanh)),
+    (MICROSOFT, "BiasGelu", |cx| biased(cx, UnaryOp::Gelu)),
+    (ONNX, "Swish", |cx| {
+        let alpha = cx.float("alpha", 1.0)?;
+        swish(cx, alpha)
+    }),
+    (MICROSOFT, "QuickGelu", |cx| {
+        let alpha = cx.float("alpha", 1.702)?;
+        swish(cx, alpha)
+    }),
+    (ONNX, "Softmax", |cx| softmax(cx, false)),
+    (ONNX, "LogSoftmax", |cx| softmax(cx, true)),
+    (ONNX, "Hardmax", hardmax),
+];
+
+/// An expression over elements of one type.
+struct Function {
+    expr: Expr,
+    dtype: DType,
+}
+
+impl Function {
+    fn number(&mut self, value: f32) -> ScalarId {
+        crate::import::builder::literal(&mut self.expr, value.into(), self.dtype)
+    }
+
+    fn unary(&mut self, op: UnaryOp, x: ScalarId) -> ScalarId {
+        self.expr.apply1(op, x)
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: ScalarId, b: ScalarId) -> ScalarId {
+        self.expr.apply2(op, a, b)
+    }
+
+    fn plus(&mut self, x: ScalarId, value: f32) -> ScalarId {
+        let value = self.number(value);
+        self.binary(BinaryOp::Add, x, value)
+    }
+
+    fn times(&mut self, x: ScalarId, value: f32) -> ScalarId {
+        let value = self.number(value);
+        self.binary(BinaryOp::Mul, x, value)
+    }
+
+    fn relu(&mut self, x: ScalarId) -> ScalarId {
+        let zero = self.number(0.0);
+        self.binary(BinaryOp::Max, x, zero)
+    }
+
+    fn select(&mut self, condition: ScalarId, a: ScalarId, b: ScalarId) -> ScalarId {
+        let dtype = self.expr.nodes[a].dtype;
+        self.expr.push(Scalar::Select(condition, a, b), dtype)
+    }
+
+    /// `a` where `x` is not negative, `b` where it is.
+    fn by_sign(&mut self, x: ScalarId, a: ScalarId, b: ScalarId) -> ScalarId {
+        let zero = self.number(0.0);
+        let negative = self.binary(BinaryOp::Lt, x, zero);
+        self.select(negative, b, a)
+    }
+
+    /// `factor * (e^x - 1)`.
+    fn exp_minus_one(&mut self, x: ScalarId, factor: f32) -> ScalarId {
+        let exp = self.unary(UnaryOp::Exp, x);
+        let shifted = self.plus(exp, -1.0);
+        self.times(shifted, factor)
+    }
+}
+
+fn function(cx: &mut Call, body: impl FnOnce(&mut Function, ScalarId) -> ScalarId) -> Results {
+    let x = cx.input(0)?;
+    let mut function = Function {
+        expr: Expr::empty(),
+        dtype: cx.dtype(x),
+    };
+    let input = function.expr.input(0, function.dtype);
+    let result = body(&mut function, input);
+    let expr = function.expr.finish(result);
+    Ok(vec![cx.elementwise(expr, &[x])?])
+}
+
+/// The slope broadcasts to the tensor.
+fn prelu(cx: &mut Call) -> Results {
+    let (x, slope) = (cx.input(0)?, cx.input(1)?);
+    let mut f = Function {
+        expr: Expr::empty(),
+        dtype: cx.dtype(x),
+    };
+    let (value, factor) = (f.expr.input(0, f.dtype), f.expr.input(1, cx.dtype(slope)));
+    let negative = f.binary(BinaryOp::Mul, value, factor);
+    let result = f.by_sign(value, value, negative);
+    let expr = f.expr.finish(result);
+    Ok(vec![cx.elementwise(expr, &[x, slope])?])
+}
+
+fn gelu(cx: &mut Call) -> Results {
+    match cx.string("approximate", "none")? {
+        "none" => function(cx, |f, x| f.unary(UnaryOp::Gelu, x)),
+        "tanh" => function(cx, |f, x| f.unary(UnaryOp::GeluTanh, x)),
+        other => cx.unsupported("approximate", other),
+    }
+}
+
+fn biased(cx: &mut Call, op: UnaryOp) -> Results {
+    let mut x = cx.input(0)?;
+    if let Some(bias) = cx.optional(1) {
+        x = cx.binary(BinaryOp::Add, x, bias)?;
+    }
+    let expr = Expr::unary(op, cx.dtype(x));
+    Ok(vec![cx.elementwise(expr, &[x])?])
+}
+
+fn swish(cx: &mut Call, alpha: f32) -> Results {
+    function(cx, |f, x| {
+        if alpha == 1.0 {
+            return f.unary(UnaryOp::Silu, x);
+        }
+        let scaled = f.times(x, alpha);
+        let gate = f.unary(UnaryOp::Sigmoid, scaled);
+        f.binary(BinaryOp::Mul, x, gate)
+    })
+}
+
+/// Applies a function along an axis. Before version 13, all axes from `axis` on count as one.
+fn along_axis(cx: &mut Call, apply: impl FnOnce(&mut Call, ValueId, usize) -> Result<ValueId, Fault>) -> Results {
+    let x = cx.input(0)?;
+    let rank = cx.rank(x);
+    let flatten = cx.version < 13;
+    let axis = cx.int("axis", if flatten { 1 } else { -1 })?;
+    if rank == 0 {
+        let line = cx.unsqueeze(x, 0)?;
+        let result = apply(cx, line, 0)?;
+        return Ok(vec![cx.reshape(result, Vec::new())?]);
+    }
+    // Version 1 to 12 allow the axis after the last, over which nothing is normalized; no model means that.
+    let axis = cx.axis(axis, rank)?;
+    let shape = cx.shape(x);
+    if !flatten || shape[axis + 1..].iter().all(|dim| dim.is(1)) {
+        return Ok(vec![apply(cx, x, axis)?]);
+    }
+    let rows: Dim = shape[..axis].iter().cloned().product();
+    let columns: Dim = shape[axis..].iter().cloned().product();
+    let flat = cx.reshape(x, vec![rows, columns])?;
+    let result = apply(cx, flat, 1)?;
+    Ok(vec![cx.reshape(result, shape)?])
+}
+
+fn softmax(cx: &mut Call, log: bool) -> Results {
+    along_axis(cx, |cx, x, axis| cx.emit(Op::Softmax { axis, log }, &[x]))
+}
+
+/// One at the first largest element, zero elsewhere.
+fn hardmax(cx: &mut Call) -> Results {
+    along_axis(cx, |cx, x, axis| {
+        let largest = Op::ArgReduce {
+            largest: true,
+            axis,
+            keep_dims: true,
+            last: false,
+        };
+        let position = cx.emit(largest, &[x])?;
+        let (dtype, shape) = (cx.dtype(x), cx.shape(x));
+        let mut expr = Expr::empty();
+        let (chosen, here) = (expr.input(0, DType::I64), expr.push(Scalar::Index(axis), DType::I64));
+        let hit = expr.apply2(BinaryOp::Eq, chosen, here);
+        let result = expr.convert(hit, dtype);
+        cx.emit(
+            Op::Elementwise {
+                expr: expr.finish(result),
+                shape,
+            },
+            &[position],
+        )
+    })
+}

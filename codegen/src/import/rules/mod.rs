@@ -1,0 +1,65 @@
+//! The lowering rules, one per ONNX operator, in one file per family.
+
+mod activation;
+mod control;
+mod conv;
+mod einsum;
+mod elementwise;
+mod generate;
+mod indexing;
+mod linear;
+mod movement;
+mod norm;
+mod pool;
+mod quantize;
+mod recurrent;
+mod reduce;
+mod resize;
+mod shape;
+mod slice;
+
+use super::call::Rule;
+
+/// Rules by domain and operator.
+type Rules = &'static [(&'static str, &'static str, Rule)];
+
+/// The standard domain.
+const ONNX: &str = "";
+/// Operators that ONNX Runtime adds.
+const MICROSOFT: &str = "com.microsoft";
+
+const FAMILIES: [Rules; 17] = [
+    activation::RULES,
+    control::RULES,
+    conv::RULES,
+    einsum::RULES,
+    elementwise::RULES,
+    generate::RULES,
+    indexing::RULES,
+    linear::RULES,
+    movement::RULES,
+    norm::RULES,
+    pool::RULES,
+    quantize::RULES,
+    recurrent::RULES,
+    reduce::RULES,
+    resize::RULES,
+    shape::RULES,
+    slice::RULES,
+];
+
+/// The rule of an operator.
+pub(super) fn find(domain: &str, op_type: &str) -> Option<Rule> {
+    FAMILIES
+        .iter()
+        .copied()
+        .flatten()
+        .find(|rule| rule.0 == domain && rule.1 == op_type)
+        .map(|rule| rule.2)
+}
+
+/// The operators that have a rule, as domain and name.
+#[cfg(test)]
+pub(super) fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FAMILIES.iter().copied().flatten().map(|rule| (rule.0, rule.1))
+}
