@@ -9,6 +9,8 @@ pub trait Program {
     const INPUTS: &'static [Port];
     /// The outputs of a run, in the order of their indices in `run_dyn`.
     const OUTPUTS: &'static [Port];
+    /// The steps that a profile counts; empty for a model that was compiled without profiling.
+    const STEPS: &'static [Step] = &[];
 
     /// Runs the model and passes each output's index and tensor to `outputs`.
     ///
@@ -20,6 +22,41 @@ pub trait Program {
         inputs: &[AnyTensor<'_>],
         outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
     ) -> Result<(), RunError>;
+
+    /// As `run_dyn`, and tells `profile` when each step starts, if the model was compiled with profiling.
+    ///
+    /// # Errors
+    ///
+    /// As for `run_dyn`.
+    fn run_profiled(
+        &mut self,
+        inputs: &[AnyTensor<'_>],
+        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+        _profile: &mut dyn Profile,
+    ) -> Result<(), RunError> {
+        self.run_dyn(inputs, outputs)
+    }
+}
+
+/// A step of a model, as a profile shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The nodes of the model that the step computes.
+    pub nodes: &'static str,
+    /// The kernel that computes them.
+    pub kernel: &'static str,
+}
+
+/// What a model that was compiled with profiling reports to.
+pub trait Profile {
+    /// Called when the step with this index starts; a step may start more than once in a run.
+    fn step(&mut self, index: usize);
+}
+
+/// Ignores the steps. A generic run with this profile is as fast as one without.
+impl Profile for () {
+    #[inline(always)]
+    fn step(&mut self, _index: usize) {}
 }
 
 /// An input or an output of a model.
@@ -136,6 +173,26 @@ impl<'a> AnyData<'a> {
         self.len() == 0
     }
 
+    /// The elements in these little-endian bytes, unless they start at an address that is not aligned for the type, or
+    /// their number is no multiple of its size.
+    pub fn from_bytes(dtype: DType, bytes: &'a [u8]) -> Option<AnyData<'a>> {
+        Some(match dtype {
+            DType::F32 => AnyData::F32(elements(bytes)?),
+            DType::F64 => AnyData::F64(elements(bytes)?),
+            DType::F16 => AnyData::F16(elements(bytes)?),
+            DType::Bf16 => AnyData::Bf16(elements(bytes)?),
+            DType::I8 => AnyData::I8(elements(bytes)?),
+            DType::I16 => AnyData::I16(elements(bytes)?),
+            DType::I32 => AnyData::I32(elements(bytes)?),
+            DType::I64 => AnyData::I64(elements(bytes)?),
+            DType::U8 => AnyData::U8(bytes),
+            DType::U16 => AnyData::U16(elements(bytes)?),
+            DType::U32 => AnyData::U32(elements(bytes)?),
+            DType::U64 => AnyData::U64(elements(bytes)?),
+            DType::Bool => AnyData::Bool(bytes),
+        })
+    }
+
     /// The elements as little-endian bytes.
     pub const fn bytes(self) -> &'a [u8] {
         each_type!(self, data => bytes_of(data))
@@ -152,6 +209,15 @@ impl<'a> AnyData<'a> {
 const fn bytes_of<T: Element>(data: &[T]) -> &[u8] {
     // SAFETY: an element has no padding, so all of its bytes are initialized.
     unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+fn elements<T: Element>(bytes: &[u8]) -> Option<&[T]> {
+    let data = bytes.as_ptr().cast::<T>();
+    if !data.is_aligned() || !bytes.len().is_multiple_of(size_of::<T>()) {
+        return None;
+    }
+    // SAFETY: the bytes are aligned, and every bit pattern is an element.
+    Some(unsafe { core::slice::from_raw_parts(data, bytes.len() / size_of::<T>()) })
 }
 
 impl<'a> AnyTensor<'a> {

@@ -20,6 +20,8 @@ pub mod arena;
 pub mod describe;
 pub mod element;
 pub mod error;
+#[cfg(feature = "std")]
+pub mod harness;
 pub mod isa;
 pub mod kernels;
 pub mod math;

@@ -111,6 +111,32 @@ pub trait Elementwise: Isa {
         run::<_, _, _, _, true>(self, out, layout, shape, operands, f);
     }
 
+    /// Copies a tensor to a dense output of this shape: a transposition, a broadcast, a slice.
+    ///
+    /// # Panics
+    ///
+    /// As for [`map`](Elementwise::map).
+    #[inline(always)]
+    fn copy<T: Element, const R: usize>(self, out: &mut [T], shape: [usize; R], input: Strided<'_, T, R>) {
+        self.map(out, shape, (input,), |(element,)| element);
+    }
+
+    /// Copies a tensor to an output with strides: a part of a concatenation.
+    ///
+    /// # Panics
+    ///
+    /// As for [`map_into`](Elementwise::map_into).
+    #[inline(always)]
+    fn copy_into<T: Element, const R: usize>(
+        self,
+        out: &mut [T],
+        strides: [isize; R],
+        shape: [usize; R],
+        input: Strided<'_, T, R>,
+    ) {
+        self.map_into(out, strides, shape, (input,), |(element,)| element);
+    }
+
     /// Replaces the elements of one contiguous run: `f` gets each element and those of the operands, which are slices
     /// of the same length or a [`Splat`].
     ///

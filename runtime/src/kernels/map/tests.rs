@@ -185,6 +185,31 @@ fn a_run_is_replaced_in_place() {
 }
 
 #[test]
+fn copies_transpose_and_concatenate() {
+    let isa = crate::isa::Scalar;
+    let mut out = [0u8; 6];
+    isa.copy(
+        &mut out,
+        [3, 2],
+        Strided {
+            data: &[1, 2, 3, 4, 5, 6],
+            strides: [1, 3],
+        },
+    );
+    assert_eq!(out, [1, 4, 2, 5, 3, 6]);
+    isa.copy_into(
+        &mut out[1..],
+        [2, 1],
+        [2, 1],
+        Strided {
+            data: &[8, 9],
+            strides: [1, 1],
+        },
+    );
+    assert_eq!(out, [1, 8, 2, 9, 3, 6]);
+}
+
+#[test]
 #[should_panic = "a strided operand reaches out of its data"]
 fn an_operand_that_is_too_short_is_refused() {
     let operand = Strided {

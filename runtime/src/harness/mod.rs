@@ -1,0 +1,122 @@
+//! The command line of a program that runs one model: `run` and `bench`.
+//!
+//! ```text
+//! run --inputs FILE --outputs FILE [--isa NAME]
+//! bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]
+//! ```
+//!
+//! The files hold tensors in the [`container`] format.
+
+mod bench;
+pub mod container;
+#[cfg(test)]
+mod tests;
+
+use crate::describe::{AnyTensor, Program};
+use crate::isa::Level;
+use container::Container;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::format;
+use std::process::ExitCode;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+const USAGE: &str = "usage: run --inputs FILE --outputs FILE [--isa NAME]
+       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]";
+
+/// Makes the model with `new` for the instruction set level that is asked for, or the best one, and does what the
+/// arguments of the program say. Errors go to the standard error stream.
+pub fn main<P: Program>(new: fn(Level) -> Box<P>) -> ExitCode {
+    match drive(new, std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            std::eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item = String>) -> Result<(), String> {
+    let mut arguments = arguments.into_iter();
+    let command = arguments.next().ok_or(USAGE)?;
+    let known: &[&str] = match command.as_str() {
+        "run" => &["--inputs", "--outputs", "--isa"],
+        "bench" => &["--inputs", "--seconds", "--json", "--isa"],
+        _ => return Err(format!("there is no command `{command}`\n{USAGE}")),
+    };
+    let mut options = BTreeMap::new();
+    while let Some(name) = arguments.next() {
+        if !known.contains(&name.as_str()) {
+            return Err(format!("`{command}` has no option `{name}`\n{USAGE}"));
+        }
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("option `{name}` needs a value\n{USAGE}"))?;
+        options.insert(name, value);
+    }
+    let required = |name: &str| {
+        options
+            .get(name)
+            .ok_or_else(|| format!("option `{name}` is missing\n{USAGE}"))
+    };
+    let level = match options.get("--isa") {
+        None => Level::detect(),
+        Some(name) => level(name)?,
+    };
+    let inputs = Container::read(required("--inputs")?)?;
+    if command == "run" {
+        let path = required("--outputs")?;
+        let outputs = run(&mut *new(level), &inputs)?;
+        return Container::write(path, &outputs);
+    }
+    let seconds = match options.get("--seconds") {
+        None => 1.0,
+        Some(text) => text
+            .parse::<f64>()
+            .ok()
+            .filter(|seconds| (0.0..1e6).contains(seconds))
+            .ok_or_else(|| format!("`{text}` is no number of seconds: pass one from 0 to 1000000"))?,
+    };
+    let report = bench::bench(new, level, &inputs, seconds)?;
+    std::println!("{}", report.text());
+    match options.get("--json") {
+        None => Ok(()),
+        Some(path) => std::fs::write(path, report.json()).map_err(|error| format!("{path}: {error}")),
+    }
+}
+
+fn level(name: &str) -> Result<Level, String> {
+    let names = || Level::ALL.map(Level::name).join(", ");
+    let level = Level::from_name(name)
+        .ok_or_else(|| format!("there is no instruction set `{name}`: choose one of {}", names()))?;
+    if level.is_available() {
+        Ok(level)
+    } else {
+        Err(format!(
+            "this machine does not have {name}: its best is {}",
+            Level::detect().name()
+        ))
+    }
+}
+
+/// The inputs of the model, in order, from the tensors of a container by name.
+fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyTensor<'a>>, String> {
+    let find = |name: &str| {
+        container.get(name).ok_or_else(|| {
+            let names: Vec<&str> = container.iter().map(|(name, _)| name).collect();
+            format!("the inputs have no tensor `{name}`: there are `{}`", names.join("`, `"))
+        })
+    };
+    P::INPUTS.iter().map(|port| find(port.name)).collect()
+}
+
+fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
+    let mut outputs = Container::default();
+    model
+        .run_dyn(&inputs::<P>(container)?, &mut |index, tensor| {
+            outputs.push(P::OUTPUTS[index].name, tensor);
+        })
+        .map_err(|error| error.to_string())?;
+    Ok(outputs)
+}
