@@ -203,6 +203,13 @@ scalar_ops! {
     }
 }
 
+impl UnaryOp {
+    /// Whether the result is `bool` whatever the operand.
+    pub const fn gives_bool(self) -> bool {
+        matches!(self, UnaryOp::IsNan | UnaryOp::IsInf | UnaryOp::Not)
+    }
+}
+
 impl BinaryOp {
     /// Whether the result is `bool` whatever the operands.
     pub const fn is_comparison(self) -> bool {
@@ -272,9 +279,12 @@ impl Expr {
         self.push(Scalar::Input(index), dtype)
     }
 
-    /// A floating-point constant of a type.
+    /// A floating-point constant, rounded to a type.
     pub fn float(&mut self, value: f64, dtype: DType) -> ScalarId {
-        self.push(Scalar::Const(Literal::Float(value)), dtype)
+        self.push(
+            Scalar::Const(Literal::Float(super::eval::round_to(value, dtype))),
+            dtype,
+        )
     }
 
     /// An integer constant of a type.
@@ -284,9 +294,10 @@ impl Expr {
 
     /// A unary operation.
     pub fn apply1(&mut self, op: UnaryOp, x: ScalarId) -> ScalarId {
-        let dtype = match op {
-            UnaryOp::IsNan | UnaryOp::IsInf | UnaryOp::Not => DType::Bool,
-            _ => self.nodes[x].dtype,
+        let dtype = if op.gives_bool() {
+            DType::Bool
+        } else {
+            self.nodes[x].dtype
         };
         self.push(Scalar::Unary(op, x), dtype)
     }

@@ -173,6 +173,11 @@ impl Graph {
         &self.value(id).ty
     }
 
+    /// Replaces all values.
+    pub(super) fn set_values(&mut self, values: Vec<Value>) {
+        self.values = values;
+    }
+
     /// The number of values, defined or not.
     pub fn value_count(&self) -> usize {
         self.values.len()

@@ -11,11 +11,17 @@ pub mod expr;
 pub mod graph;
 pub mod infer;
 pub mod op;
+pub mod parse;
+mod renumber;
+pub mod sample;
 pub mod tensor;
+pub mod text;
 
 pub use dim::{Bounds, Dim, Interval};
 pub use dtype::DType;
 pub use expr::{BinaryOp, Expr, Literal, Scalar, ScalarId, UnaryOp};
 pub use graph::{Block, Constraint, Graph, Node, Port, TensorType, Value, ValueId};
 pub use op::{Cell, Epilogue, Op};
+pub use parse::{ParseError, parse};
 pub use tensor::Tensor;
+pub use text::Constants;

@@ -26,7 +26,7 @@ use super::tensor::Tensor;
 
 pub use control::{MAX_DEPTH, MAX_TRIPS, evaluate};
 pub use movement::movement;
-pub use numbers::Numbers;
+pub use numbers::{Numbers, round_to};
 
 /// The largest result of one operation, in bytes.
 pub const MAX_BYTES: usize = 1 << 31;

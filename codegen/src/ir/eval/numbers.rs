@@ -187,7 +187,7 @@ impl Ring for i64 {
 }
 
 /// Rounds a value to a floating-point type, to nearest, ties to even.
-pub(super) fn round_to(value: f64, dtype: DType) -> f64 {
+pub fn round_to(value: f64, dtype: DType) -> f64 {
     match dtype {
         DType::F32 => f64::from(value as f32),
         DType::F16 => decode_small(encode_small(value, 5), 5),
