@@ -7,5 +7,5 @@ pub mod ir;
 pub mod passes;
 pub mod plan;
 
-pub use compiler::{Compiler, DimRange, Module, Report};
+pub use compiler::{BuildError, Compiler, DimRange, Module, Report};
 pub use diagnostics::CompileError;

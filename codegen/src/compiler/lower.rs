@@ -8,7 +8,7 @@ use crate::frontend::Model;
 
 /// What a model becomes.
 pub(super) struct Lowered {
-    /// The text of the module.
+    /// The text of the module, but for its header.
     pub(super) source: String,
     /// The weights, in the layout that the module reads.
     pub(super) weights: Bytes,
