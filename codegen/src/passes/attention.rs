@@ -149,25 +149,33 @@ fn leads_to_product(rewriter: &Rewriter<'_>, term: Term) -> bool {
     search(rewriter, term, 2)
 }
 
-/// The factor and the rest of a value that is a multiple of another and used for nothing else.
-fn unscaled(rewriter: &Rewriter<'_>, value: ValueId) -> (f64, ValueId) {
-    let used_once = rewriter.uses(value) == 1;
-    match rewriter.scaled(rewriter.term(value)) {
-        (factor, Term::Value(inner))
-            if used_once && rewriter.same_shape(rewriter.shape(inner), rewriter.shape(value)) =>
-        {
-            (factor, inner)
-        }
-        (factor, Term::Scalar(inner, id)) if used_once && factor != 1.0 && inner != value => {
-            let whole = rewriter.term(inner) == Term::Scalar(inner, id);
-            if whole && rewriter.same_shape(rewriter.shape(inner), rewriter.shape(value)) {
-                (factor, inner)
-            } else {
-                (1.0, value)
-            }
-        }
-        _ => (1.0, value),
+/// The factor and the rest of a value that is a multiple of another, perhaps seen through views, and used for nothing
+/// else.
+fn unscaled(rewriter: &mut Rewriter<'_>, value: ValueId) -> (f64, ValueId) {
+    let mut views: Vec<Rc<Node>> = Vec::new();
+    let mut inner = value;
+    while rewriter.uses(inner) == 1
+        && let Some(node) = rewriter.definition(inner)
+        && matches!(node.op, Op::Reshape { .. } | Op::Transpose { .. })
+    {
+        inner = node.inputs[0];
+        views.push(node);
     }
+    let (factor, term) = rewriter.scaled(rewriter.term(inner));
+    let rest = match term {
+        Term::Value(rest) => rest,
+        Term::Scalar(rest, _) if rewriter.term(rest) == term => rest,
+        Term::Scalar(..) => return (1.0, value),
+    };
+    let useful =
+        factor != 1.0 && rewriter.uses(inner) == 1 && rewriter.same_shape(rewriter.shape(rest), rewriter.shape(inner));
+    if !useful {
+        return (1.0, value);
+    }
+    let rebuilt = views.iter().rev().try_fold(rest, |value, view| {
+        rewriter.emit_like(view, view.op.clone(), vec![value])
+    });
+    rebuilt.map_or((1.0, value), |value| (factor, value))
 }
 
 /// The sum of masks, if there are any; the outer `None` says that they cannot be formed.

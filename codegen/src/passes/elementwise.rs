@@ -3,13 +3,14 @@
 use super::expr::{recognize_activations, simplify};
 use super::pattern::compact;
 use super::rewrite::{Rewrite, Rewriter};
-use crate::ir::{Graph, Node, Op, Scalar, ValueId};
+use crate::ir::{Dim, Expr, Graph, Node, Op, Scalar, ValueId};
 use std::rc::Rc;
 
 /// Simplifies the expressions of elementwise nodes and of epilogues.
 ///
 /// Postcondition: expressions are [simple](simplify); operands are distinct, used, neither broadcasts nor the same
-/// value everywhere; no elementwise node is the identity of its operand or only repeats it.
+/// value everywhere; no elementwise node is the identity of its operand; none computes the same element more than once
+/// because all operands are smaller than its shape.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => elementwise(rewriter, node),
@@ -22,7 +23,11 @@ fn elementwise(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };
-    let inputs: Vec<ValueId> = node.inputs.iter().map(|&input| unbroadcast(rewriter, input)).collect();
+    let inputs: Vec<ValueId> = node
+        .inputs
+        .iter()
+        .map(|&input| unbroadcast(rewriter, input, shape.len()))
+        .collect();
     let mut simple = simplify(expr, shape, &|index| rewriter.splat(inputs[index]));
     if let Some(better) = recognize_activations(&simple) {
         simple = better;
@@ -37,6 +42,14 @@ fn elementwise(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         };
         return Some(vec![value]);
     }
+    if let Some(small) = smaller_shape(rewriter, &simple, &inputs, shape) {
+        let value = rewriter.elementwise(simple, inputs, small, &node.origin)?;
+        return Some(vec![rewriter.emit_like(
+            node,
+            Op::Broadcast { shape: shape.clone() },
+            vec![value],
+        )?]);
+    }
     if simple == *expr && inputs == node.inputs {
         return None;
     }
@@ -48,11 +61,38 @@ fn elementwise(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     )?])
 }
 
-/// The value before it was broadcast: elementwise operations broadcast themselves.
-fn unbroadcast(rewriter: &Rewriter<'_>, mut value: ValueId) -> ValueId {
-    while let Some(node) = rewriter.definition(value)
-        && matches!(node.op, Op::Broadcast { .. })
-    {
+/// The shape that operands broadcast to, if there are any and elements of `shape` repeat because it is larger.
+fn smaller_shape(rewriter: &Rewriter<'_>, expr: &Expr, inputs: &[ValueId], shape: &[Dim]) -> Option<Vec<Dim>> {
+    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
+    if positional || inputs.is_empty() {
+        return None;
+    }
+    let small = rewriter.broadcast_shape(inputs)?;
+    let (lead, tail) = shape.split_at(shape.len() - small.len());
+    let fills = lead.iter().all(|size| size.is(1)) && rewriter.same_shape(&small, tail);
+    (!fills).then_some(small)
+}
+
+/// The value before it was broadcast, or before leading axes of size 1 were added or removed: elementwise operations
+/// broadcast themselves.
+fn unbroadcast(rewriter: &Rewriter<'_>, mut value: ValueId, rank: usize) -> ValueId {
+    let core = |value: ValueId| -> &[Dim] {
+        let shape = rewriter.shape(value);
+        let lead = shape.iter().take_while(|size| size.is(1)).count();
+        &shape[lead..]
+    };
+    while let Some(node) = rewriter.definition(value) {
+        let same = match node.op {
+            Op::Broadcast { .. } => true,
+            Op::Reshape { .. } => {
+                let source = node.inputs[0];
+                rewriter.shape(source).len() <= rank && rewriter.same_shape(core(source), core(value))
+            }
+            _ => false,
+        };
+        if !same {
+            break;
+        }
         value = node.inputs[0];
     }
     value
@@ -63,7 +103,7 @@ fn epilogue(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let shape = rewriter.shape(node.outputs[0]).to_vec();
     let further: Vec<ValueId> = node.inputs[base..]
         .iter()
-        .map(|&input| unbroadcast(rewriter, input))
+        .map(|&input| unbroadcast(rewriter, input, shape.len()))
         .collect();
     let literal = |index: usize| {
         if index == 0 {

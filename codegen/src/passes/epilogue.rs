@@ -38,7 +38,9 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         ty.dtype == DType::F32
             && rewriter.uses(value) == 1
             && rewriter.is_local(value)
-            && rewriter.same_shape(&ty.shape, shape)
+            && shape.len() >= ty.rank()
+            && shape[..shape.len() - ty.rank()].iter().all(|size| size.is(1))
+            && rewriter.same_shape(&ty.shape, &shape[shape.len() - ty.rank()..])
             && contracts()
     };
     let chosen = (0..node.inputs.len())
@@ -47,6 +49,16 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let host = rewriter.definition(node.inputs[chosen])?;
     let base = host.op.epilogue_base()?;
 
+    // Leading axes of size 1 that the elementwise node adds to the result come after the epilogue.
+    let rank = rewriter.shape(host.outputs[0]).len();
+    let mut operands = node.inputs.clone();
+    for operand in &mut operands {
+        let extra = rewriter.shape(*operand).len().saturating_sub(rank);
+        let short = rewriter.shape(*operand)[extra..].to_vec();
+        if extra > 0 {
+            *operand = rewriter.reshaped(*operand, short, &node.origin)?;
+        }
+    }
     let mut further: Vec<ValueId> = host.inputs[base..].to_vec();
     let before = match host.op.epilogue() {
         Some(epilogue) => epilogue.expr.clone(),
@@ -59,7 +71,7 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
                 result.input(index, dtype)
             });
         }
-        let value = node.inputs[index];
+        let value = operands[index];
         let place = further.iter().position(|&input| input == value).unwrap_or_else(|| {
             further.push(value);
             further.len() - 1
@@ -75,5 +87,6 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     });
     let mut inputs = host.inputs[..base].to_vec();
     inputs.extend(further);
-    Some(vec![rewriter.emit(op, inputs, &merged_origin([&*host, node]))?])
+    let value = rewriter.emit(op, inputs, &merged_origin([&*host, node]))?;
+    Some(vec![rewriter.reshaped(value, shape.clone(), &node.origin)?])
 }

@@ -44,6 +44,7 @@ pub const PASSES: &[Pass] = &[
     CONTROL,
     FOLD,
     VIEWS,
+    SINK,
     ELEMENTWISE,
     CSE,
     DCE,
@@ -53,8 +54,8 @@ pub const PASSES: &[Pass] = &[
     ATTENTION,
     SCALE,
     REDUCE,
-    SINK,
     FUSE,
+    PRESCALE,
     EPILOGUE,
 ];
 
@@ -100,7 +101,11 @@ const ATTENTION: Pass = Pass {
 };
 const SCALE: Pass = Pass {
     name: "scale",
-    run: scale::run,
+    run: scale::outputs,
+};
+const PRESCALE: Pass = Pass {
+    name: "prescale",
+    run: scale::inputs,
 };
 const REDUCE: Pass = Pass {
     name: "reduce",
@@ -134,7 +139,18 @@ const PHASES: &[&[Pass]] = &[
     &[ATTENTION, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[SCALE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[REDUCE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
-    &[SCALE, NORMALIZE, EPILOGUE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[
+        SCALE,
+        PRESCALE,
+        NORMALIZE,
+        EPILOGUE,
+        FUSE,
+        VIEWS,
+        SINK,
+        ELEMENTWISE,
+        CSE,
+        DCE,
+    ],
 ];
 
 /// The most rounds of a phase. Each round of a long chain of rewrites does most of what is left; what is not done then

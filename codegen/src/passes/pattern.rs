@@ -54,7 +54,9 @@ impl Rewriter<'_> {
         let node = self.definition(value)?;
         match &node.op {
             Op::Constant(tensor) => splat_of(tensor),
-            Op::Broadcast { .. } | Op::Reshape { .. } => self.splat(node.inputs[0]),
+            Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => {
+                self.splat(node.inputs[0])
+            }
             Op::Elementwise { expr, .. } => match expr.nodes[expr.result()].op {
                 Scalar::Const(literal) => Some(literal),
                 _ => None,

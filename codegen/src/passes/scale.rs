@@ -12,13 +12,25 @@ use std::rc::Rc;
 ///
 /// Postcondition: no elementwise node begins with the multiplication or division, by a constant per output channel, of
 /// a result of which it is the only user and whose weights nobody else uses; nor, for convolutions, with the addition
-/// of such a constant; none ends with the multiplication by a constant per input channel of an only operand of such an
-/// operation. (Types other than `f32` and weights that are not constant stay as they are.)
+/// of such a constant. (Types other than `f32` and weights that are not constant stay as they are.)
 ///
 /// Results may differ from the original by the rounding of weights.
-pub(super) fn run(graph: &mut Graph) -> bool {
+pub(super) fn outputs(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => (0..node.inputs.len()).find_map(|operand| after(rewriter, node, operand)),
+        _ => None,
+    })
+}
+
+/// Folds the factor with which the operand of a convolution or matrix product ends into the constant weights. It runs
+/// after activations are recognized, of whose forms the factor may be a part.
+///
+/// Postcondition: no elementwise node ends with the multiplication by a constant per input channel of the operand of
+/// such an operation, its only user, whose weights nobody else uses. (As for [`outputs`], for `f32` and constant weights.)
+///
+/// Results may differ from the original by the rounding of weights.
+pub(super) fn inputs(graph: &mut Graph) -> bool {
+    super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Conv { .. } | Op::MatMul { .. } => before(rewriter, node),
         _ => None,
     })

@@ -11,11 +11,11 @@ use std::rc::Rc;
 /// The other operands are reshaped the other way, which is possible for those that, in every group of axes that the
 /// reshape merges or splits, vary along all axes of the group or along none.
 ///
-/// A reshape moves if that reshapes no operand but constants, or if more operands come to stand next to a producer to
+/// A reshape without other users moves if that reshapes no operand but constants, or if more operands come to stand next to a producer to
 /// fuse with than are parted from one. It never moves back, so this ends.
 ///
-/// Postcondition: no elementwise node without coordinates has a reshape of its own shape as an operand, unless the other
-/// operands forbid it.
+/// Postcondition: no elementwise node without coordinates is the only user of a reshape to its own shape, unless the
+/// other operands forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => (0..node.inputs.len()).find_map(|operand| sink(rewriter, node, operand)),
@@ -32,7 +32,9 @@ fn sink(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite
     if !matches!(reshape.op, Op::Reshape { .. }) || !rewriter.same_shape(rewriter.shape(reshaped), shape) {
         return None;
     }
-    if expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_))) {
+    let uses_here = node.inputs.iter().filter(|&&input| input == reshaped).count();
+    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
+    if positional || rewriter.uses(reshaped) as usize != uses_here {
         return None;
     }
     let from = rewriter.shape(reshape.inputs[0]).to_vec();
@@ -112,10 +114,10 @@ fn fuses(rewriter: &Rewriter<'_>, value: ValueId) -> bool {
 }
 
 /// Axes of one shape and the axes of another that they become.
-type Group = (Range<usize>, Range<usize>);
+pub(super) type Group = (Range<usize>, Range<usize>);
 
 /// Splits two shapes of equally many elements into the smallest groups of axes with equally many elements.
-fn groups(rewriter: &Rewriter<'_>, from: &[Dim], to: &[Dim]) -> Option<Vec<Group>> {
+pub(super) fn groups(rewriter: &Rewriter<'_>, from: &[Dim], to: &[Dim]) -> Option<Vec<Group>> {
     /// How many axes a group may have on one side.
     const MOST: usize = 4;
     let mut groups = Vec::new();

@@ -1,16 +1,19 @@
 //! Views that compose, cancel or do nothing.
 
 use super::rewrite::{Rewriter, merged_origin};
+use super::sink::groups;
 use crate::ir::op::PadMode;
-use crate::ir::{Dim, Graph, Node, Op, Tensor, ValueId};
+use crate::ir::{Dim, Graph, Literal, Node, Op, Tensor, ValueId};
 use std::rc::Rc;
 
 /// Simplifies reshapes, transpositions, slices, broadcasts, concatenations and padding.
 ///
 /// Postcondition: no view is the identity; no reshape follows a reshape, and so for transpositions, slices and
 /// broadcasts; a transposition that moves only axes of size 1 is a reshape; constants are not reshaped; a slice that
-/// takes exactly one operand of a concatenation is that operand; zero padding before a convolution is its padding;
-/// reductions keep the axes they reduce, and reduce none of size 1; a gather at one known index is a slice.
+/// takes exactly one operand of a concatenation is that operand, and one of a constant along its first axis a constant;
+/// transpositions come before reshapes that only merge axes; zero padding before a convolution is its padding;
+/// reductions keep the axes they reduce, and reduce none of size 1; a gather at one known index is a
+/// slice; neither gathered indices nor masks are broadcast.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
         let value = match &node.op {
@@ -26,6 +29,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
             Op::Conv { .. } => padded_conv(rewriter, node),
             Op::Reduce { .. } => reduce(rewriter, node),
             Op::Gather { axis } => gather(rewriter, node, *axis),
+            Op::Attention { mask: true, .. } => broadcast_mask(rewriter, node),
             _ => None,
         }?;
         Some(vec![value])
@@ -79,15 +83,49 @@ fn transpose(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, permutation: &[usize]
         return rewriter.emit_like(node, Op::Reshape { shape }, vec![input]);
     }
     let inner = operand(rewriter, node)?;
-    let Op::Transpose { permutation: first } = &inner.op else {
-        return None;
-    };
-    let permutation = permutation.iter().map(|&axis| first[axis]).collect();
-    rewriter.emit(
-        Op::Transpose { permutation },
-        vec![inner.inputs[0]],
-        &merged_origin([&*inner, node]),
-    )
+    match &inner.op {
+        Op::Transpose { permutation: first } => {
+            let permutation = permutation.iter().map(|&axis| first[axis]).collect();
+            let op = Op::Transpose { permutation };
+            rewriter.emit(op, vec![inner.inputs[0]], &merged_origin([&*inner, node]))
+        }
+        Op::Reshape { shape } => transpose_first(rewriter, node, &inner, shape, permutation),
+        _ => None,
+    }
+}
+
+/// A transposition of a reshape that only merges axes as a reshape of a transposition.
+///
+/// Both orders are the same, but a transposition of a merged tensor is a view of the original, and a merged tensor that
+/// was transposed before need not be.
+fn transpose_first(
+    rewriter: &mut Rewriter<'_>,
+    node: &Node,
+    reshape: &Node,
+    shape: &[Dim],
+    permutation: &[usize],
+) -> Option<ValueId> {
+    let source = reshape.inputs[0];
+    let from = rewriter.shape(source).to_vec();
+    let groups = groups(rewriter, &from, shape)?;
+    let mut first: Vec<usize> = Vec::with_capacity(from.len());
+    // Axes of size 1 that the reshape drops may go anywhere.
+    first.extend(
+        groups
+            .iter()
+            .filter(|(_, after)| after.is_empty())
+            .flat_map(|(before, _)| before.clone()),
+    );
+    for axis in permutation {
+        let (before, after) = groups.iter().find(|(_, after)| after.contains(axis))?;
+        if after.len() > 1 {
+            return None;
+        }
+        first.extend(before.clone());
+    }
+    let transposed = rewriter.emit_like(node, Op::Transpose { permutation: first }, vec![source])?;
+    let shape = rewriter.shape(node.outputs[0]).to_vec();
+    rewriter.emit_like(reshape, Op::Reshape { shape }, vec![transposed])
 }
 
 fn slice(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
@@ -102,6 +140,10 @@ fn slice(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
     }
     let inner = operand(rewriter, node)?;
     match &inner.op {
+        Op::Constant(tensor) => {
+            let part = leading_part(tensor, starts, steps, shape)?;
+            rewriter.emit(Op::Constant(part), Vec::new(), &merged_origin([&*inner, node]))
+        }
         Op::Slice {
             starts: first,
             steps: strides,
@@ -242,11 +284,13 @@ fn reduce(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
 }
 
 fn gather(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<ValueId> {
-    let indices: Tensor = rewriter.constant(node.inputs[1])?;
-    let [index] = indices.to_ints()?[..] else {
-        return None;
+    let (table, indices) = (node.inputs[0], node.inputs[1]);
+    let result = rewriter.shape(node.outputs[0]).to_vec();
+    let Some(Literal::Int(index)) = rewriter.splat(indices) else {
+        return gather_broadcast(rewriter, node, axis);
     };
-    let mut shape = rewriter.shape(node.inputs[0]).to_vec();
+    let index = i64::try_from(index).ok()?;
+    let mut shape = rewriter.shape(table).to_vec();
     let start = if index < 0 {
         shape[axis].clone() + Dim::from(index)
     } else {
@@ -263,9 +307,50 @@ fn gather(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<V
     let op = Op::Slice {
         starts,
         steps: vec![1; shape.len()],
-        shape,
+        shape: shape.clone(),
     };
-    let value = rewriter.emit_like(node, op, vec![node.inputs[0]])?;
-    let shape = rewriter.shape(node.outputs[0]).to_vec();
-    rewriter.reshaped(value, shape, &node.origin)
+    let value = rewriter.emit_like(node, op, vec![table])?;
+    let ones = vec![Dim::from(1i64); rewriter.shape(indices).len()];
+    shape.splice(axis..=axis, ones);
+    let value = rewriter.reshaped(value, shape, &node.origin)?;
+    rewriter.broadcast_to(value, result, &node.origin)
+}
+
+/// A gather at broadcast indices broadcasts what is gathered.
+fn gather_broadcast(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<ValueId> {
+    let (table, indices) = (node.inputs[0], node.inputs[1]);
+    let broadcast = rewriter
+        .definition(indices)
+        .filter(|inner| matches!(inner.op, Op::Broadcast { .. }))?;
+    let source = broadcast.inputs[0];
+    let missing = rewriter.shape(indices).len() - rewriter.shape(source).len();
+    let mut shape = vec![Dim::from(1i64); missing];
+    shape.extend(rewriter.shape(source).iter().cloned());
+    let source = rewriter.reshaped(source, shape, &node.origin)?;
+    let gathered = rewriter.emit_like(node, Op::Gather { axis }, vec![table, source])?;
+    let result = rewriter.shape(node.outputs[0]).to_vec();
+    rewriter.broadcast_to(gathered, result, &node.origin)
+}
+
+fn broadcast_mask(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
+    let inner = rewriter
+        .definition(node.inputs[3])
+        .filter(|inner| matches!(inner.op, Op::Broadcast { .. }))?;
+    let mut inputs = node.inputs.clone();
+    inputs[3] = inner.inputs[0];
+    rewriter.emit_like(node, node.op.clone(), inputs)
+}
+
+/// A slice of a constant along its first axis shares its bytes.
+fn leading_part(tensor: &Tensor, starts: &[Dim], steps: &[i64], shape: &[Dim]) -> Option<Tensor> {
+    let shape = shape.iter().map(Dim::as_usize).collect::<Option<Vec<usize>>>()?;
+    let inner_whole =
+        (1..shape.len()).all(|axis| starts[axis].is(0) && steps[axis] == 1 && shape[axis] == tensor.shape[axis]);
+    if !inner_whole || steps.first() != Some(&1) {
+        return None;
+    }
+    let row = tensor.data.len() / tensor.shape[0].max(1);
+    let start = starts[0].as_usize()?.checked_mul(row)?;
+    let end = start.checked_add(shape[0].checked_mul(row)?)?;
+    (end <= tensor.data.len()).then(|| Tensor::from_bytes(tensor.dtype, shape, tensor.data.slice(start..end)))
 }

@@ -6,6 +6,3 @@ mod simplify;
 
 pub(super) use activation::recognize_activations;
 pub(super) use simplify::simplify;
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! Attention in the spellings of exporters.
 
-use super::support::{Builder, ops, optimized};
+use super::support::{Builder, dim, ops, optimized, shape};
 use crate::ir::{BinaryOp::*, DType, Graph, Op, Tensor, ValueId};
 
 /// How the scores of a test are made from the operands of the product.
@@ -192,4 +192,52 @@ fn a_sum_over_another_axis_is_no_softmax() {
     let quotient = b.binary(Add, quotient, zero);
     let graph = optimized(b.finish(&[quotient]));
     assert_eq!(ops(&graph), "elementwise reduce reshape elementwise");
+}
+
+#[test]
+fn heads_merged_into_the_batch_and_a_mask_that_is_broadcast() {
+    let mut b = Builder::new();
+    let [q, k, v] = [0; 3].map(|_| {
+        let x = b.input(DType::F32, "b s 2 4");
+        b.transpose(x, &[0, 2, 1, 3])
+    });
+    let k = b.op(
+        Op::Reshape {
+            shape: vec![dim("b") * dim("2"), dim("s"), dim("4")],
+        },
+        &[k],
+    );
+    let k = b.transpose(k, &[0, 2, 1]);
+    let k = b.reshape(k, "b 2 4 s");
+    let k = b.with_number(Mul, k, 0.25);
+    let scores = b.matmul(q, k);
+    let mask = b.input(DType::F32, "b 1 1 s");
+    let mask = b.op(
+        Op::Broadcast {
+            shape: shape("b 1 s s"),
+        },
+        &[mask],
+    );
+    let scores = b.binary(Add, scores, mask);
+    let weights = b.op(Op::Softmax { axis: 3, log: false }, &[scores]);
+    let result = b.matmul(weights, v);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(found(&graph), (0.25, true));
+    assert_eq!(ops(&graph), "transpose transpose transpose attention");
+}
+
+#[test]
+fn a_scale_behind_views() {
+    let mut b = Builder::new();
+    let q = b.input(DType::F32, "1 b s 4");
+    let scaled = b.with_number(Mul, q, 0.5);
+    let q = b.reshape(scaled, "b s 4");
+    let k = b.input(DType::F32, "b s 4");
+    let turned = b.transpose(k, &[0, 2, 1]);
+    let scores = b.matmul(q, turned);
+    let weights = b.op(Op::Softmax { axis: 2, log: false }, &[scores]);
+    let result = b.matmul(weights, k);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(found(&graph), (0.5, false));
+    assert_eq!(ops(&graph), "reshape attention");
 }

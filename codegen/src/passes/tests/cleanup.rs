@@ -1,7 +1,7 @@
 //! Views, folding, common subexpressions and dead code.
 
 use super::fusion::window;
-use super::support::{Builder, formula, ops, optimized, shape};
+use super::support::{Builder, dim, formula, ops, optimized, shape};
 use crate::ir::op::{PadMode, ReduceKind};
 use crate::ir::{BinaryOp::*, DType, Dim, Op, Tensor, UnaryOp};
 
@@ -190,4 +190,43 @@ fn long_chains_take_linear_time() {
         graph.ty(graph.body.results[0]).shape,
         [Dim::from(4i64), Dim::from(4i64)]
     );
+}
+
+#[test]
+fn weights_that_are_cut_and_rearranged_stay_constant() {
+    let mut b = Builder::new();
+    let x = b.input(DType::F32, "b 8");
+    let weights = b.weights(&[300, 200]);
+    let part = |b: &mut Builder, start: &str, size: &str| {
+        let op = Op::Slice {
+            starts: shape(&format!("{start} 0")),
+            steps: vec![1; 2],
+            shape: shape(&format!("{size} 200")),
+        };
+        b.op(op, &[weights])
+    };
+    let (second, first) = (part(&mut b, "100", "200"), part(&mut b, "0", "100"));
+    let swapped = b.op(Op::Concat { axis: 0 }, &[second, first]);
+    let table = b.reshape(swapped, "8 7500");
+    let product = b.matmul(x, table);
+    let graph = optimized(b.finish(&[product]));
+    assert_eq!(ops(&graph), "matmul");
+}
+
+#[test]
+fn reshapes_cancel_across_elementwise_nodes() {
+    let mut b = Builder::new();
+    let x = b.input(DType::F32, "b s 4");
+    let flat = b.op(
+        Op::Reshape {
+            shape: vec![dim("b") * dim("s"), dim("4")],
+        },
+        &[x],
+    );
+    let bias = b.weights(&[4]);
+    let sum = b.binary(Add, flat, bias);
+    let back = b.reshape(sum, "b s 4");
+    let result = b.unary(UnaryOp::Tanh, back);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(ops(&graph), "elementwise");
 }

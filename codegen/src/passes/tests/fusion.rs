@@ -1,6 +1,6 @@
 //! Fusion, activations and epilogues.
 
-use super::support::{Builder, formula, ops, optimized};
+use super::support::{Builder, formula, ops, optimized, shape};
 use crate::ir::op::Window;
 use crate::ir::{BinaryOp::*, DType, Dim, Op, UnaryOp, ValueId};
 
@@ -235,4 +235,45 @@ fn a_mask_along_a_split_axis_stays_where_it_is() {
     let sum = b.binary(Add, split, partial);
     let graph = optimized(b.finish(&[sum]));
     assert_eq!(ops(&graph), "matmul reshape elementwise");
+}
+
+#[test]
+fn an_epilogue_comes_before_leading_axes_of_size_one() {
+    let mut b = Builder::new();
+    let x = b.input(DType::F32, "s 4");
+    let weights = b.weights(&[4, 6]);
+    let product = b.matmul(x, weights);
+    let residual = b.input(DType::F32, "1 s 6");
+    let sum = b.binary(Add, product, residual);
+    let result = b.op(Op::Softmax { axis: 2, log: false }, &[sum]);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(ops(&graph), "reshape matmul+ reshape softmax");
+}
+
+#[test]
+fn small_operands_are_combined_before_they_are_broadcast() {
+    let mut b = Builder::new();
+    let mask = b.input(DType::I64, "b 1 s");
+    let spread = b.op(Op::Broadcast { shape: shape("b 4 s") }, &[mask]);
+    let float = b.cast(spread, DType::F32);
+    let result = b.op(Op::Concat { axis: 1 }, &[float, float]);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(ops(&graph), "elementwise broadcast concat");
+    assert_eq!(graph.ty(graph.body.nodes[0].outputs[0]).shape, shape("b 1 s"));
+}
+
+#[test]
+fn activations_stay_whole_before_weights() {
+    let mut b = Builder::new();
+    let x = b.input(DType::F32, "s 4");
+    let scaled = b.with_number(Mul, x, std::f32::consts::FRAC_1_SQRT_2);
+    let erf = b.unary(UnaryOp::Erf, scaled);
+    let gate = b.with_number(Add, erf, 1.0);
+    let product = b.binary(Mul, x, gate);
+    let half = b.with_number(Mul, product, 0.5);
+    let weights = b.weights(&[4, 6]);
+    let result = b.matmul(half, weights);
+    let graph = optimized(b.finish(&[result]));
+    assert_eq!(ops(&graph), "elementwise matmul");
+    assert_eq!(formula(&graph), "(gelu x0)");
 }

@@ -90,3 +90,28 @@ fn an_index_that_may_be_out_of_range_stays_a_gather() {
     assert_eq!(ops(&graph), "gather");
     assert!(graph.ty(graph.body.results[0]).shape[1] == Dim::from(3i64));
 }
+
+#[test]
+fn gathers_of_broadcast_indices_broadcast() {
+    let mut b = Builder::new();
+    let table = b.weights(&[5, 3]);
+    let ids = b.input(DType::I64, "1 s");
+    let spread = b.op(Op::Broadcast { shape: shape("b s") }, &[ids]);
+    let gathered = b.op(Op::Gather { axis: 0 }, &[table, spread]);
+    let zeros = b.constant(Tensor::new(vec![1, 16], &[1i64; 16]));
+    let zeros = b.op(
+        Op::Slice {
+            starts: shape("0 0"),
+            steps: vec![1, 1],
+            shape: shape("1 s"),
+        },
+        &[zeros],
+    );
+    let zeros = b.op(Op::Broadcast { shape: shape("b s") }, &[zeros]);
+    let row = b.op(Op::Gather { axis: 0 }, &[table, zeros]);
+    let batch = b.input(DType::F32, "b 1 1");
+    let sum = b.binary(Add, gathered, row);
+    let sum = b.binary(Add, sum, batch);
+    let graph = optimized(b.finish(&[sum]));
+    assert_eq!(ops(&graph), "gather elementwise");
+}
