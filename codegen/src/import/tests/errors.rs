@@ -225,11 +225,11 @@ fn no_rule_panics_on_odd_operands() {
     let mut seen = BTreeSet::new();
     for (domain, op) in rules::operators() {
         assert!(seen.insert((domain, op)), "{op} has two rules");
-        for opset in [7, 13, 21] {
+        for opset in [7, 18] {
             for count in [0, 1, 2, 3, 6] {
-                for first in 0..operands.len() {
+                for first in 0..operands.len() / 2 {
                     let inputs: Vec<_> = (0..count)
-                        .map(|i| operands[(first + i * (first + 1)) % operands.len()])
+                        .map(|i| operands[(2 * first + i * (first + 1)) % operands.len()])
                         .collect();
                     // Each attribute alone, none, and all at once.
                     for set in 0..attributes.len() + 2 {
@@ -239,7 +239,7 @@ fn no_rule_panics_on_odd_operands() {
                             _ => &attributes[set - 2..set - 1],
                         };
                         // Attributes that no rule knows have been tried once.
-                        if set > 1 && (first > 1 || opset != 13 || !(1..=3).contains(&count)) {
+                        if set > 1 && (first > 1 || opset != 18 || !(1..=3).contains(&count)) {
                             continue;
                         }
                         let mut model = Build::new(opset)

@@ -35,7 +35,7 @@ fn shape_arithmetic_folds() {
 
 #[test]
 fn arithmetic_on_sizes_stays_symbolic() {
-    // resize(x, floor(size * 3 / 2)), through floats as older exporters write it.
+    // Resizing to floor(2 * size), computed in floats as older exporters write it.
     let model = Build::new(13)
         .input("x", "1 3 height 8")
         .constant("spatial", ints(&[1], &[2]))
