@@ -1,6 +1,7 @@
 //! The onnxide compiler: bytes -> [`Model`](frontend::Model) -> [`Graph`](ir::Graph) -> `Plan` -> Rust source.
 pub mod compiler;
 pub mod diagnostics;
+pub mod emit;
 pub mod frontend;
 pub mod import;
 pub mod ir;

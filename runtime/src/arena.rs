@@ -5,6 +5,7 @@
 //! [`split`](Memory::split). The checks compare constants, so that they vanish when a step is compiled.
 
 use crate::element::Element;
+use crate::plan::Live;
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 
@@ -28,6 +29,18 @@ impl<const BYTES: usize> Arena<BYTES> {
     #[inline(always)]
     pub fn memory(&mut self) -> Memory<'_> {
         Memory { bytes: &mut self.bytes }
+    }
+
+    /// The elements of a slot.
+    ///
+    /// # Panics
+    ///
+    /// If the slot is not inside of the arena.
+    #[inline(always)]
+    pub fn get<T: Element>(&self, slot: Slot<T>) -> &[T] {
+        assert!(slot.end() <= BYTES, "a slot reaches out of its arena");
+        // SAFETY: the slot is inside of the arena, which is borrowed for the life of the result.
+        unsafe { slot.shared(self.bytes.as_ptr()) }
     }
 }
 
@@ -123,6 +136,29 @@ impl<T: Element> Slot<T> {
             byte_offset: self.byte_offset + start * size_of::<T>(),
             len,
             element: PhantomData,
+        }
+    }
+
+    /// As many elements of the same type, `bytes` further in the arena.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is not a multiple of the alignment of `T`, or the end of the slot is not a `usize`.
+    #[inline(always)]
+    pub const fn shifted(self, bytes: usize) -> Self {
+        let Some(byte_offset) = self.byte_offset.checked_add(bytes) else {
+            panic!("a slot ends outside of the address space");
+        };
+        Slot::new(byte_offset, self.len)
+    }
+
+    /// The life of the value in this slot, from step `first` to step `last` inclusive.
+    pub const fn live(self, first: usize, last: usize) -> Live {
+        Live {
+            offset: self.byte_offset,
+            bytes: self.len * size_of::<T>(),
+            first,
+            last,
         }
     }
 
@@ -450,6 +486,20 @@ mod tests {
         assert_eq!(memory.get(A.prefix(2)), [1.5, 1.5]);
         assert_eq!(memory.get(C), [0, 0, 0, -1]);
         assert_eq!(memory.get(A).as_ptr().addr() % ALIGNMENT, 0);
+        assert_eq!(arena.get(C), [0, 0, 0, -1]);
+        assert_eq!(arena.get(A.shifted(128).prefix(8))[6..].len(), 2);
+    }
+
+    #[test]
+    fn a_slot_knows_its_bytes() {
+        let live = Live {
+            offset: 128,
+            bytes: 32,
+            first: 1,
+            last: 4,
+        };
+        assert_eq!(C.live(1, 4), live);
+        assert_eq!(B.shifted(64).byte_offset(), 128);
     }
 
     #[test]

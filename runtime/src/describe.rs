@@ -247,6 +247,21 @@ impl<'a> AnyTensor<'a> {
         })?;
         crate::tensor::TensorView::new(shape, data).map(|view| (view.shape(), view.data()))
     }
+
+    /// The elements of the input of a port whose dimensions are all constant.
+    ///
+    /// # Errors
+    ///
+    /// As for [`input`](AnyTensor::input), and [`RunError::Dimension`].
+    pub fn fixed<T: Element, const R: usize>(&self, port: &Port) -> Result<&'a [T], RunError> {
+        let (shape, data) = self.input::<T, R>(port)?;
+        for (axis, (dim, actual)) in port.shape.iter().zip(shape).enumerate() {
+            if let PortDim::Fixed(expected) = *dim {
+                crate::dims::fixed((port.name, axis), expected, actual)?;
+            }
+        }
+        Ok(data)
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +281,12 @@ mod tests {
             data: AnyData::I64(&[1, -1]),
         };
         assert_eq!(tensor.input::<i64, 2>(&PORT), Ok(([2, 1], &[1, -1][..])));
+        assert_eq!(tensor.fixed::<i64, 2>(&PORT), Ok(&[1, -1][..]));
+        let other_shape = AnyTensor {
+            shape: &[1, 2],
+            ..tensor
+        };
+        assert!(other_shape.fixed::<i64, 2>(&PORT).is_err());
         assert_eq!(tensor.data.bytes().len(), 16);
         assert_eq!(tensor.data.get::<u64>(), None);
     }

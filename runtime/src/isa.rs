@@ -66,6 +66,32 @@ impl Level {
     }
 }
 
+/// The highest level that a model may use; by default there is no limit. All-zero bytes are the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit(Option<core::num::NonZero<u8>>);
+
+impl Limit {
+    /// No limit: the best level of the machine is used.
+    pub const NONE: Limit = Limit(None);
+
+    /// A limit to `level`.
+    pub const fn to(level: Level) -> Limit {
+        Limit(core::num::NonZero::new(level as u8 + 1))
+    }
+
+    /// The highest level within the limit.
+    #[inline(always)]
+    pub const fn level(self) -> Level {
+        match self.0 {
+            Some(number) => Level::ALL[number.get() as usize - 1],
+            None => Level::ALL[Level::ALL.len() - 1],
+        }
+    }
+}
+
+// SAFETY: all-zero bytes are `None` of an option of `NonZero<u8>`, which is guaranteed.
+unsafe impl crate::arena::Zeroed for Limit {}
+
 /// The token of the compilation target itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scalar;

@@ -18,6 +18,7 @@ pub extern crate alloc;
 
 pub mod arena;
 pub mod describe;
+pub mod dims;
 pub mod element;
 pub mod error;
 #[cfg(feature = "std")]
@@ -25,6 +26,7 @@ pub mod harness;
 pub mod isa;
 pub mod kernels;
 pub mod math;
+pub mod nested;
 pub mod plan;
 pub mod tensor;
 pub mod weights;

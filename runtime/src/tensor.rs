@@ -1,6 +1,5 @@
 //! Typed views of tensors, the inputs and outputs of models with dynamic dimensions.
 
-use crate::element::Element;
 use crate::error::RunError;
 
 /// A dense tensor of rank `R` in row-major order, borrowed.
@@ -10,7 +9,7 @@ pub struct TensorView<'a, T, const R: usize> {
     data: &'a [T],
 }
 
-impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
+impl<'a, T: Copy, const R: usize> TensorView<'a, T, R> {
     /// The tensor of `shape` with the elements of `data`.
     ///
     /// # Errors

@@ -110,6 +110,37 @@ impl<T: Element> Weight<T> {
         }
     }
 
+    /// `len` elements from the element `start`.
+    ///
+    /// # Panics
+    ///
+    /// If they are not all inside of this weight.
+    #[inline(always)]
+    pub const fn range(self, start: usize, len: usize) -> Self {
+        assert!(
+            start <= self.len && len <= self.len - start,
+            "a range reaches out of its weight"
+        );
+        Weight {
+            byte_offset: self.byte_offset + start * size_of::<T>(),
+            len,
+            element: PhantomData,
+        }
+    }
+
+    /// As many elements of the same type, `bytes` further in the blob.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is not a multiple of the alignment of `T`, or the end of the weight is not a `usize`.
+    #[inline(always)]
+    pub const fn shifted(self, bytes: usize) -> Self {
+        let Some(byte_offset) = self.byte_offset.checked_add(bytes) else {
+            panic!("a weight ends outside of the address space");
+        };
+        Weight::new(byte_offset, self.len)
+    }
+
     /// The number of elements.
     #[inline(always)]
     pub const fn len(self) -> usize {

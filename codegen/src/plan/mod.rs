@@ -4,21 +4,24 @@
 //! of the arena, the lower bound that no placement of the same steps can beat, and the bytes live at each step.
 
 pub mod access;
+mod function;
 pub mod kernel;
 pub mod layout;
 mod lower;
+pub(crate) mod names;
 mod place;
-mod repeat;
+pub(crate) mod repeat;
 mod text;
 mod weights;
 
 use crate::ir::graph::{Constraint, Graph};
 use crate::ir::{DType, Dim, Interval, TensorType};
 pub use access::{Access, Base, Buffer, BufferId};
+pub use function::Function;
 pub use kernel::Kernel;
 pub use layout::Layout;
 pub use place::Certificate;
-pub use repeat::{Function, Repeat};
+pub use repeat::{Column, Repeat};
 use std::sync::Arc;
 pub use weights::{Packing, WeightId, WeightTable};
 
@@ -158,11 +161,21 @@ impl Plan {
     pub fn new(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         let mut plan = lower::lower(graph)?;
         place::place(&mut plan);
-        repeat::find_functions(&mut plan);
+        function::find_functions(&mut plan);
         plan.weights.assign_offsets();
         let program = std::mem::take(&mut plan.program);
         plan.program = repeat::roll(&plan, program);
         Ok(plan)
+    }
+
+    /// Calls `visit` with every access of steps, outputs, branches and loops.
+    pub(crate) fn for_each_access_mut(&mut self, visit: &mut dyn FnMut(&mut Access)) {
+        for step in &mut self.steps {
+            let all = step.reads.iter_mut().chain(&mut step.writes).chain(&mut step.scratch);
+            all.for_each(&mut *visit);
+        }
+        self.outputs.iter_mut().for_each(|output| visit(&mut output.access));
+        self.program.iter_mut().for_each(|item| item.for_each_access_mut(visit));
     }
 
     /// The bounds of the symbols.
@@ -176,6 +189,33 @@ impl Plan {
 }
 
 impl Item {
+    /// Calls `visit` with the accesses of branches and loops.
+    fn for_each_access_mut(&mut self, visit: &mut dyn FnMut(&mut Access)) {
+        match self {
+            Item::Step(_) | Item::Repeat(_) => {}
+            Item::If {
+                condition,
+                then_items,
+                else_items,
+            } => {
+                visit(condition);
+                let items = then_items.iter_mut().chain(else_items);
+                items.for_each(|item| item.for_each_access_mut(visit));
+            }
+            Item::Loop(repeated) => {
+                visit(&mut repeated.trips);
+                visit(&mut repeated.condition);
+                repeated.iteration.iter_mut().for_each(&mut *visit);
+                visit(&mut repeated.next);
+                repeated
+                    .body
+                    .iter_mut()
+                    .for_each(|item| item.for_each_access_mut(visit));
+            }
+            Item::For { body, .. } => body.iter_mut().for_each(|item| item.for_each_access_mut(visit)),
+        }
+    }
+
     /// Calls `visit` with every step, in order.
     pub fn for_each_step(&self, visit: &mut dyn FnMut(usize)) {
         match self {

@@ -101,6 +101,19 @@ impl WeightTable {
         id
     }
 
+    /// Puts the entries in another order, given by their numbers, and returns the new number of each.
+    pub(super) fn reorder(&mut self, order: &[usize]) -> Vec<WeightId> {
+        let mut places = vec![WeightId(0); order.len()];
+        for (place, &number) in order.iter().enumerate() {
+            places[number] = WeightId(place);
+        }
+        self.entries = order.iter().map(|&number| self.entries[number].clone()).collect();
+        for id in self.by_data.values_mut() {
+            *id = places[id.0];
+        }
+        places
+    }
+
     /// Lays the entries out one after another.
     pub fn assign_offsets(&mut self) {
         let mut offset = 0usize;

@@ -1,0 +1,186 @@
+//! How many elements a step reaches from the start of each access.
+
+use crate::ir::Dim;
+use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Matrix};
+use crate::plan::{Access, Kernel, Step};
+
+/// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
+/// whole.
+pub(super) struct Extents {
+    pub(super) reads: Vec<Option<Dim>>,
+    pub(super) writes: Vec<Option<Dim>>,
+}
+
+/// Counts of elements and the distances between them.
+type Axes = Vec<(Dim, Dim)>;
+
+impl Extents {
+    pub(super) fn of(step: &Step) -> Extents {
+        let (reads, writes) = axes(step);
+        let span = |(axes, access): (Option<Axes>, &Access)| axes.map(|axes| span(&axes, step, access));
+        let mut reads: Vec<Option<Axes>> = reads;
+        reads.resize(step.reads.len(), None);
+        Extents {
+            reads: reads.into_iter().zip(&step.reads).map(span).collect(),
+            writes: writes.into_iter().zip(&step.writes).map(span).collect(),
+        }
+    }
+}
+
+/// One more than the largest index that occurs.
+fn span(axes: &Axes, step: &Step, access: &Access) -> Dim {
+    let one = || Dim::from(1i64);
+    let loops = step.loops.iter().zip(&access.loop_strides);
+    let mut end = one();
+    for (size, stride) in axes.iter().map(|(size, stride)| (size, stride)).chain(loops) {
+        if size.is(0) {
+            return Dim::from(0i64);
+        }
+        end = end + (size.clone() - one()) * stride.clone();
+    }
+    end
+}
+
+fn dense<const N: usize>(sizes: [&Dim; N]) -> Option<Axes> {
+    let size: Dim = sizes.into_iter().cloned().product();
+    Some(vec![(size, Dim::from(1i64))])
+}
+
+fn strided<const N: usize>(sizes: [&Dim; N], strides: [&Dim; N]) -> Option<Axes> {
+    Some(sizes.into_iter().cloned().zip(strides.into_iter().cloned()).collect())
+}
+
+/// The elements of every read and write, without loops.
+fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let one = Dim::from(1i64);
+    match &step.kernel {
+        Kernel::Map(map) => {
+            let of = |strides: &Vec<Dim>| Some(map.shape.iter().cloned().zip(strides.iter().cloned()).collect());
+            let read = (0..map.operands.len()).filter(|&index| map.in_place != Some(index));
+            (
+                read.map(|index| of(&map.operands[index])).collect(),
+                vec![of(&map.output)],
+            )
+        }
+        Kernel::Gemm(gemm) => gemm_axes(gemm),
+        Kernel::Conv(conv) => conv_axes(conv),
+        Kernel::Pool(pool) => {
+            let [c, h, w] = &pool.input;
+            let [x0, x1, x2] = &pool.x;
+            let pixels = pool.output[0].clone() * pool.output[1].clone();
+            let y = strided([c, &pixels], [&pool.y_channel, &one]);
+            (vec![strided([c, h, w], [x0, x1, x2])], vec![y])
+        }
+        Kernel::Reduce { sizes: [a, b, c], .. } | Kernel::ArgReduce { sizes: [a, b, c], .. } => {
+            (vec![dense([a, b, c])], vec![dense([a, c])])
+        }
+        Kernel::CumSum { sizes: [a, b, c], .. } | Kernel::Softmax { sizes: [a, b, c], .. } => {
+            (vec![dense([a, b, c])], vec![dense([a, b, c])])
+        }
+        Kernel::Normalize { rows, size, .. } => {
+            let mut reads = vec![dense([size]); step.reads.len()];
+            reads[0] = dense([rows, size]);
+            (reads, vec![dense([rows, size])])
+        }
+        Kernel::Attention(attention) => {
+            let (queries, keys) = (&attention.queries, &attention.keys);
+            let pair = |rows: &Dim, columns: &Dim, [row, column]: &[Dim; 2]| strided([rows, columns], [row, column]);
+            let mut reads = vec![
+                pair(queries, &attention.head, &attention.q),
+                pair(keys, &attention.head, &attention.k),
+                pair(keys, &attention.value, &attention.v),
+            ];
+            reads.extend(attention.mask.as_ref().map(|mask| pair(queries, keys, mask)));
+            (
+                reads,
+                vec![strided([queries, &attention.value], [&attention.out_row, &one])],
+            )
+        }
+        Kernel::Recurrent(layer) => {
+            let [step_stride, batch_stride] = &layer.x;
+            let x = strided(
+                [&layer.steps, &layer.batch, &layer.input],
+                [step_stride, batch_stride, &one],
+            );
+            let state = dense([&layer.batch, &layer.hidden]);
+            let mut writes = vec![state; step.writes.len()];
+            writes[0] = dense([&layer.steps, &layer.batch, &layer.hidden]);
+            (vec![x], writes)
+        }
+        Kernel::Gather {
+            sizes: [a, b, c],
+            indices,
+        } => (vec![dense([a, b, c]), dense([indices])], vec![dense([a, indices, c])]),
+        Kernel::GatherElements {
+            sizes: [a, b, c],
+            indices,
+        } => (
+            vec![dense([a, b, c]), dense([a, indices, c])],
+            vec![dense([a, indices, c])],
+        ),
+        Kernel::Resize(resize) => {
+            let [h, w] = &resize.input;
+            let [oh, ow] = &resize.output;
+            (
+                vec![dense([&resize.planes, h, w])],
+                vec![dense([&resize.planes, oh, ow])],
+            )
+        }
+        Kernel::Pad {
+            shape, before, after, ..
+        } => {
+            let product = |dims: &mut dyn Iterator<Item = Dim>| Some(vec![(dims.product::<Dim>(), one.clone())]);
+            let padded = shape.iter().zip(before.iter().zip(after));
+            let mut padded = padded.map(|(size, (before, after))| size.clone() + before.clone() + after.clone());
+            let reads = vec![product(&mut shape.iter().cloned()), dense([&one])];
+            (reads, vec![product(&mut padded)])
+        }
+    }
+}
+
+fn gemm_axes(gemm: &Gemm) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let one = Dim::from(1i64);
+    let matrix = |matrix: &Matrix, rows: &Dim, columns: &Dim| match matrix {
+        Matrix::Packed => None,
+        Matrix::Strided { row, column } => strided([rows, columns], [row, column]),
+    };
+    let mut reads = vec![matrix(&gemm.a, &gemm.m, &gemm.k), matrix(&gemm.b, &gemm.k, &gemm.n)];
+    match gemm.init {
+        Init::Zero => {}
+        Init::PerRow => reads.push(dense([&gemm.m])),
+        Init::PerColumn => reads.push(dense([&gemm.n])),
+    }
+    reads.extend(epilogue_axes(gemm.epilogue.as_ref(), &gemm.m, &gemm.n));
+    (reads, vec![strided([&gemm.m, &gemm.n], [&gemm.c_row, &one])])
+}
+
+fn conv_axes(conv: &Conv) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let one = Dim::from(1i64);
+    let [c, h, w] = &conv.input;
+    let [x0, x1, x2] = &conv.x;
+    let pixels = conv.output[1].clone() * conv.output[2].clone();
+    let mut reads = vec![strided([c, h, w], [x0, x1, x2]), None];
+    match conv.init {
+        Init::Zero => {}
+        Init::PerRow => reads.push(dense([&conv.output[0]])),
+        Init::PerColumn => reads.push(dense([&pixels])),
+    }
+    reads.extend(epilogue_axes(conv.epilogue.as_ref(), &conv.output[0], &pixels));
+    (
+        reads,
+        vec![strided([&conv.output[0], &pixels], [&conv.y_channel, &one])],
+    )
+}
+
+fn epilogue_axes(epilogue: Option<&EpilogueMap>, rows: &Dim, columns: &Dim) -> Vec<Option<Axes>> {
+    let operands = epilogue
+        .map(|epilogue| epilogue.operands.as_slice())
+        .unwrap_or_default();
+    operands
+        .iter()
+        .map(|operand| {
+            let column = Dim::from(i64::from(operand.per_column));
+            strided([rows, columns], [&operand.row, &column])
+        })
+        .collect()
+}

@@ -1,0 +1,285 @@
+//! One function per distinct step.
+
+use super::extent::Extents;
+use super::module::Imports;
+use super::scalar::rust_type;
+use super::size::Sizes;
+use super::text::Writer;
+use super::{linear, map, rows, spatial};
+use crate::ir::Dim;
+use crate::plan::kernel::{Conv, Gemm, Init};
+use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
+
+/// Names of the operands of elementwise steps.
+const LETTERS: [&str; 8] = ["a", "b", "c", "e", "f", "g", "h", "k"];
+
+/// Names of the counters of loops around a kernel.
+const COUNTERS: [&str; 6] = ["i", "j", "l", "n", "o", "p"];
+
+/// The names that functions give what they read and write.
+pub(super) struct Roles {
+    pub(super) reads: Vec<String>,
+    pub(super) writes: Vec<String>,
+}
+
+impl Roles {
+    pub(super) fn of(step: &Step) -> Roles {
+        let mut reads: Vec<String> = Vec::new();
+        let mut push = |names: &[&str]| reads.extend(names.iter().map(|name| (*name).to_owned()));
+        let mut writes = vec!["y"];
+        match &step.kernel {
+            Kernel::Map(_) => {
+                writes = vec!["out"];
+                match step.reads.len() {
+                    1 => push(&["x"]),
+                    count => push(&LETTERS[..count.min(LETTERS.len())]),
+                }
+            }
+            Kernel::Gemm(Gemm { init, .. }) => {
+                push(&["a", "b"]);
+                if *init != Init::Zero {
+                    push(&["bias"]);
+                }
+                writes = vec!["c"];
+            }
+            Kernel::Conv(Conv { init, .. }) => {
+                push(&["x", "w"]);
+                if *init != Init::Zero {
+                    push(&["bias"]);
+                }
+            }
+            Kernel::Normalize { scale, bias, .. } => {
+                push(&["x"]);
+                if *scale {
+                    push(&["scale"]);
+                }
+                if *bias {
+                    push(&["bias"]);
+                }
+            }
+            Kernel::Attention(_) => {
+                push(&["q", "k", "v", "mask"]);
+                writes = vec!["out"];
+            }
+            Kernel::Recurrent(_) => {
+                push(&["x", "w", "r", "bias"]);
+                writes = vec!["y", "h", "c"];
+            }
+            Kernel::Gather { .. } | Kernel::GatherElements { .. } => {
+                push(&["data", "indices"]);
+                writes = vec!["out"];
+            }
+            Kernel::Pad { .. } => push(&["x", "value"]),
+            Kernel::Pool(_)
+            | Kernel::Reduce { .. }
+            | Kernel::ArgReduce { .. }
+            | Kernel::CumSum { .. }
+            | Kernel::Softmax { .. }
+            | Kernel::Resize(_) => push(&["x"]),
+        }
+        reads.truncate(step.reads.len());
+        for number in 1.. {
+            if reads.len() == step.reads.len() {
+                break;
+            }
+            reads.push(if number == 1 { "e".into() } else { format!("e{number}") });
+        }
+        let mut writes: Vec<String> = writes.into_iter().map(str::to_owned).collect();
+        writes.truncate(step.writes.len());
+        Roles { reads, writes }
+    }
+
+    /// Every name that a role or a local of generated code may have.
+    pub(super) fn reserved() -> Vec<&'static str> {
+        let mut names = vec![
+            "s", "d", "m", "at", "x", "y", "w", "r", "q", "v", "out", "bias", "scale", "mask", "data", "indices",
+            "value", "scratch", "epilogue", "problem", "self", "run", "acc", "math", "linear", "dims",
+        ];
+        names.extend(LETTERS);
+        names.extend(COUNTERS);
+        names
+    }
+}
+
+/// Whether the function of a step says whether every index was inside of its axis.
+pub(super) fn reports(step: &Step) -> bool {
+    matches!(step.kernel, Kernel::Gather { .. } | Kernel::GatherElements { .. })
+}
+
+/// What a function is printed from.
+pub(super) struct Body<'a> {
+    pub(super) step: &'a Step,
+    pub(super) sizes: &'a Sizes,
+    pub(super) imports: &'a mut Imports,
+    pub(super) writer: Writer,
+    pub(super) roles: Roles,
+    extents: Extents,
+    counters: Vec<Dim>,
+}
+
+/// A function as text, and what it takes besides what the step reads and writes.
+pub(super) struct Printed {
+    pub(super) text: String,
+    pub(super) isa: bool,
+    pub(super) dims: bool,
+}
+
+/// Prints a function.
+pub(super) fn function(plan: &Plan, function: &Function, sizes: &Sizes, imports: &mut Imports) -> Printed {
+    let step = &plan.steps[function.step];
+    let mut sizes = sizes.clone();
+    let mut counters = Vec::new();
+    for name in COUNTERS.iter().take(step.loops.len()) {
+        // No symbol of a model has a name with a space at its end.
+        let symbol = format!("{name} ");
+        sizes.names.insert(symbol.clone(), (*name).to_owned());
+        counters.push(Dim::symbol(symbol));
+    }
+    let mut body = Body {
+        step,
+        sizes: &sizes,
+        imports,
+        writer: Writer::new(1),
+        roles: Roles::of(step),
+        extents: Extents::of(step),
+        counters,
+    };
+    body.print();
+    let text = std::mem::take(&mut body.writer).finish();
+    let roles = Roles::of(step);
+    let isa = text.contains(" s.");
+    let dims = sizes.uses_dims();
+    let mut parameters = Vec::new();
+    if isa {
+        parameters.push("s: S".to_owned());
+    }
+    if dims {
+        parameters.push("d: Dims".into());
+    }
+    for (name, access) in roles.reads.iter().zip(&step.reads) {
+        let ty = rust_type(access.dtype);
+        imports.element(access.dtype);
+        parameters.push(match access.base {
+            Base::Weight(_) => format!("{name}: Weight<{ty}>"),
+            _ => format!("{name}: &[{ty}]"),
+        });
+    }
+    for (name, access) in roles.writes.iter().zip(&step.writes) {
+        imports.element(access.dtype);
+        parameters.push(format!("{name}: &mut [{}]", rust_type(access.dtype)));
+    }
+    if step.scratch.is_some() {
+        parameters.push("scratch: &mut [f32]".into());
+    }
+    let mut writer = Writer::default();
+    super::comments::function_doc(&mut writer, step, function.uses);
+    if parameters.len() > 7 {
+        writer.line("#[allow(clippy::too_many_arguments)]");
+    }
+    let generics = if isa { "<S: Isa>" } else { "" };
+    let result = if reports(step) { " -> bool" } else { "" };
+    writer.open_function(&format!("fn {}{generics}", function.name), &parameters, result);
+    writer.raw(&text);
+    writer.close("}");
+    Printed {
+        text: writer.finish(),
+        isa,
+        dims,
+    }
+}
+
+impl Body<'_> {
+    fn print(&mut self) {
+        for (name, access) in self.roles.reads.iter().zip(&self.step.reads) {
+            if matches!(access.base, Base::Weight(_)) {
+                self.imports.add("weights", "Weight");
+                self.writer.line(format!("let {name} = WEIGHTS.get({name});"));
+            }
+        }
+        match &self.step.kernel {
+            Kernel::Map(map) => map::print(self, map),
+            Kernel::Gemm(gemm) => linear::gemm(self, gemm),
+            Kernel::Conv(conv) => linear::conv(self, conv),
+            Kernel::Attention(attention) => linear::attention(self, attention),
+            Kernel::Recurrent(layer) => linear::recurrent(self, layer),
+            Kernel::Pool(pool) => spatial::pool(self, pool),
+            Kernel::Resize(resize) => spatial::resize(self, resize),
+            Kernel::Pad {
+                mode,
+                shape,
+                before,
+                after,
+            } => spatial::pad(self, *mode, shape, before, after),
+            Kernel::Reduce { .. }
+            | Kernel::ArgReduce { .. }
+            | Kernel::CumSum { .. }
+            | Kernel::Softmax { .. }
+            | Kernel::Normalize { .. }
+            | Kernel::Gather { .. }
+            | Kernel::GatherElements { .. } => rows::print(self),
+        }
+    }
+
+    /// Opens the loops around the kernel.
+    pub(super) fn open_loops(&mut self) {
+        for (size, counter) in self.step.loops.iter().zip(COUNTERS) {
+            let size = self.sizes.text(size);
+            self.writer.open(format!("for {counter} in 0..{size} {{"));
+        }
+    }
+
+    /// Closes them.
+    pub(super) fn close_loops(&mut self) {
+        for _ in &self.step.loops {
+            self.writer.close("}");
+        }
+    }
+
+    /// The elements of a read from the current iteration of the loops on.
+    pub(super) fn read(&self, index: usize) -> String {
+        self.place(&self.roles.reads[index], &self.step.reads[index], "&")
+    }
+
+    /// The elements of a write from the current iteration of the loops on.
+    pub(super) fn write(&self, index: usize) -> String {
+        self.place(&self.roles.writes[index], &self.step.writes[index], "&mut ")
+    }
+
+    fn place(&self, name: &str, access: &Access, borrow: &str) -> String {
+        let mut offset = Dim::from(0i64);
+        for (counter, stride) in self.counters.iter().zip(&access.loop_strides) {
+            offset = offset + counter.clone() * stride.clone();
+        }
+        match offset.is(0) {
+            true => name.to_owned(),
+            false => format!("{borrow}{name}[{}..]", self.sizes.text(&offset)),
+        }
+    }
+
+    /// Cuts slices to the lengths that a kernel requires, where the caller may pass longer ones.
+    pub(super) fn cut(&mut self) {
+        for (borrow, names, extents) in [
+            ("&", &self.roles.reads, &self.extents.reads),
+            ("&mut ", &self.roles.writes, &self.extents.writes),
+        ] {
+            for (name, extent) in names.iter().zip(extents) {
+                let Some(extent) = extent else {
+                    continue;
+                };
+                if extent.as_const().is_none() {
+                    let len = self.sizes.text(extent);
+                    self.writer.line(format!("let {name} = {borrow}{name}[..{len}];"));
+                }
+            }
+        }
+    }
+
+    /// The working memory.
+    pub(super) fn scratch(&self) -> &'static str {
+        if self.step.scratch.is_some() {
+            "scratch"
+        } else {
+            "&mut []"
+        }
+    }
+}

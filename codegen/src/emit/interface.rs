@@ -1,0 +1,396 @@
+//! The model as its caller sees it: inputs, outputs, and the sizes of a run.
+
+use super::function::reports;
+use super::module::Imports;
+use super::scalar::rust_type;
+use super::size::Sizes;
+use super::text::{Code, Writer};
+use crate::ir::dim::Atom;
+use crate::ir::{DType, Dim, TensorType};
+use crate::plan::names::{Names, identifier};
+use crate::plan::{Access, Base, Plan, Step};
+use std::collections::{BTreeSet, HashMap};
+
+/// The names and types of a model's inputs and outputs.
+pub(super) struct Interface<'a> {
+    pub(super) plan: &'a Plan,
+    /// The names of the inputs.
+    pub(super) inputs: Vec<String>,
+    /// The names of the outputs.
+    pub(super) outputs: Vec<String>,
+    /// The symbols that the inputs give a value, with the fields of `Dims` that hold it.
+    pub(super) symbols: Vec<(String, String)>,
+    /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
+    pub(super) fallible: BTreeSet<usize>,
+}
+
+/// How the value of a symbol follows from an axis of an input.
+struct Source {
+    input: usize,
+    axis: usize,
+    /// The size of the axis is `factor * symbol + offset`.
+    factor: i64,
+    offset: i64,
+}
+
+impl<'a> Interface<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Interface<'a> {
+        let mut names = Names::reserving(&super::function::Roles::reserved());
+        let inputs = plan
+            .inputs
+            .iter()
+            .map(|input| names.unique_or(&identifier(&input.name, "input"), "input"))
+            .collect();
+        let mut names = Names::default();
+        let outputs = plan
+            .outputs
+            .iter()
+            .map(|output| names.unique(&identifier(&output.name, "output")))
+            .collect();
+        let mut interface = Interface {
+            plan,
+            inputs,
+            outputs,
+            symbols: Vec::new(),
+            fallible: fallible_steps(plan),
+        };
+        let mut names = Names::default();
+        let sources = interface.sources();
+        for (symbol, _) in &plan.symbols {
+            if sources.contains_key(&**symbol) {
+                let name = names.unique(&identifier(symbol, "size"));
+                interface.symbols.push((symbol.to_string(), name));
+            }
+        }
+        interface
+    }
+
+    /// Whether sizes are known only at run time.
+    pub(super) fn is_dynamic(&self) -> bool {
+        !self.symbols.is_empty()
+    }
+
+    /// Whether a step may find an index outside of its axis.
+    pub(super) fn has_fallible_steps(&self) -> bool {
+        !self.fallible.is_empty()
+    }
+
+    /// Whether a run may be refused.
+    pub(super) fn is_fallible(&self) -> bool {
+        self.is_dynamic() || self.has_fallible_steps()
+    }
+
+    /// Whether an input or output has constant sizes.
+    pub(super) fn is_static(ty: &TensorType) -> bool {
+        ty.static_shape().is_some()
+    }
+
+    /// The sizes, as fields of `d`.
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes_named("d.")
+    }
+
+    fn sizes_named(&self, prefix: &str) -> Sizes {
+        let mut sizes = Sizes::default();
+        sizes.bounds = self.plan.bounds();
+        for (symbol, name) in &self.symbols {
+            sizes.names.insert(symbol.clone(), format!("{prefix}{name}"));
+        }
+        sizes
+    }
+
+    /// Where the value of each symbol comes from: the first axis that is the symbol, or a linear function of it.
+    fn sources(&self) -> HashMap<String, Source> {
+        let mut sources: HashMap<String, Source> = HashMap::new();
+        for plain in [true, false] {
+            for (input, port) in self.plan.inputs.iter().enumerate() {
+                for (axis, dim) in port.ty.shape.iter().enumerate() {
+                    if let Some((symbol, factor, offset)) = linear(dim)
+                        && plain == (factor == 1 && offset == 0)
+                    {
+                        sources.entry(symbol).or_insert(Source {
+                            input,
+                            axis,
+                            factor,
+                            offset,
+                        });
+                    }
+                }
+            }
+        }
+        sources
+    }
+
+    /// The type of an input's parameter.
+    pub(super) fn input_type(&self, number: usize, imports: &mut Imports) -> String {
+        let ty = &self.plan.inputs[number].ty;
+        match ty.static_shape() {
+            Some(shape) if shape.is_empty() => element(ty.dtype, imports),
+            Some(shape) => format!("&{}", nested(ty.dtype, &shape, imports)),
+            None => {
+                imports.add("tensor", "TensorView");
+                format!("TensorView<'_, {}, {}>", element(ty.dtype, imports), ty.rank())
+            }
+        }
+    }
+
+    /// The type of an output with the given lifetime.
+    pub(super) fn output_type(&self, number: usize, lifetime: &str, imports: &mut Imports) -> String {
+        let ty = &self.plan.outputs[number].ty;
+        let reference = if lifetime == "'_" {
+            "&".to_owned()
+        } else {
+            format!("&{lifetime} ")
+        };
+        match ty.static_shape() {
+            Some(shape) if shape.is_empty() => element(ty.dtype, imports),
+            Some(shape) => format!("{reference}{}", nested(ty.dtype, &shape, imports)),
+            None => {
+                imports.add("tensor", "TensorView");
+                format!("TensorView<{lifetime}, {}, {}>", element(ty.dtype, imports), ty.rank())
+            }
+        }
+    }
+
+    /// The elements of an input as a slice that `forward` takes.
+    pub(super) fn input_data(&self, number: usize, imports: &mut Imports) -> String {
+        let ty = &self.plan.inputs[number].ty;
+        let name = &self.inputs[number];
+        let flat = match ty.static_shape() {
+            Some(shape) => {
+                imports.add("nested", "flat");
+                if shape.is_empty() {
+                    format!("flat(&{name})")
+                } else {
+                    format!("flat({name})")
+                }
+            }
+            None => format!("{name}.data()"),
+        };
+        match ty.dtype {
+            DType::Bool => {
+                imports.add("nested", "bytes_of_bools");
+                format!("bytes_of_bools({flat})")
+            }
+            _ => flat,
+        }
+    }
+
+    /// The slot of an output, cut to its size.
+    pub(super) fn output_slot(&self, number: usize, slot: &str, sizes: &Sizes) -> String {
+        let output = &self.plan.outputs[number];
+        let Base::Buffer(id) = output.access.base else {
+            return slot.to_owned();
+        };
+        let capacity = self.plan.buffers[id.0].capacity;
+        let elements = output.ty.elements();
+        match output.access.offset.as_usize() {
+            Some(0) if elements.as_usize() == Some(capacity) => slot.to_owned(),
+            Some(0) => format!("{slot}.prefix({})", sizes.text(&elements)),
+            _ => format!(
+                "{slot}.range({}, {})",
+                sizes.text(&output.access.offset),
+                sizes.text(&elements)
+            ),
+        }
+    }
+
+    /// The value of an output as the caller gets it; a `Result` if the shape is dynamic.
+    pub(super) fn output_value(&self, number: usize, slot: &str, sizes: &Sizes, imports: &mut Imports) -> String {
+        let ty = &self.plan.outputs[number].ty;
+        let mut data = format!("self.arena.get({})", self.output_slot(number, slot, sizes));
+        if ty.dtype == DType::Bool {
+            imports.add("nested", "bools_of_bytes");
+            data = format!("bools_of_bytes({data})");
+        }
+        match ty.static_shape() {
+            Some(shape) if shape.is_empty() => format!("{data}[0]"),
+            Some(_) => {
+                imports.add("nested", "nested");
+                format!("nested({data})")
+            }
+            None => {
+                imports.add("tensor", "TensorView");
+                let shape: Vec<String> = ty.shape.iter().map(|dim| sizes.text(dim)).collect();
+                format!("TensorView::new([{}], {data})", shape.join(", "))
+            }
+        }
+    }
+
+    /// Prints `Dims`.
+    pub(super) fn print_dims(&self, writer: &mut Writer, imports: &mut Imports) {
+        imports.add("error", "RunError");
+        writer.line("/// The sizes of a run.");
+        writer.line("#[derive(Clone, Copy)]");
+        writer.open("struct Dims {");
+        for (_, name) in &self.symbols {
+            writer.line(format!("{name}: usize,"));
+        }
+        writer.close("}");
+        writer.blank();
+        writer.open("impl Dims {");
+        writer.line("/// The sizes that follow from the shapes of the inputs.");
+        let parameters: Vec<String> = self
+            .dynamic_inputs()
+            .map(|number| {
+                format!(
+                    "{}: [usize; {}]",
+                    self.inputs[number],
+                    self.plan.inputs[number].ty.rank()
+                )
+            })
+            .collect();
+        writer.open_function("fn of", &parameters, " -> Result<Dims, RunError>");
+        self.print_checks(writer);
+        let names: Vec<Code> = self.symbols.iter().map(|(_, name)| name.as_str().into()).collect();
+        writer.code("Ok(", &Code::structure("Dims", names), ")");
+        writer.close("}");
+        writer.close("}");
+    }
+
+    /// The inputs whose shapes `Dims::of` takes.
+    pub(super) fn dynamic_inputs(&self) -> impl Iterator<Item = usize> {
+        (0..self.plan.inputs.len()).filter(|&number| !Self::is_static(&self.plan.inputs[number].ty))
+    }
+
+    fn print_checks(&self, writer: &mut Writer) {
+        let sources = self.sources();
+        let sizes = self.local_sizes();
+        let plan = self.plan;
+        let axis_text = |input: usize, axis: usize| format!("({:?}, {axis})", plan.inputs[input].name);
+        for (symbol, name) in &self.symbols {
+            let source = &sources[symbol];
+            let mut actual = format!("{}[{}]", self.inputs[source.input], source.axis);
+            if source.offset != 0 {
+                actual = format!("{actual}.saturating_sub({})", source.offset);
+            }
+            if source.factor != 1 {
+                actual = format!("{actual} / {}", source.factor);
+            }
+            let bounds = plan.bounds().get(symbol);
+            let arguments = vec![
+                format!("{symbol:?}").into(),
+                axis_text(source.input, source.axis).into(),
+                actual.into(),
+                bounds.low.to_string().into(),
+                bounds.high.to_string().into(),
+            ];
+            let local = self.local(name);
+            writer.code(&format!("let {local} = "), &Code::call("dims::symbol", arguments), "?;");
+        }
+        for number in self.dynamic_inputs() {
+            for (axis, dim) in plan.inputs[number].ty.shape.iter().enumerate() {
+                let actual = format!("{}[{axis}]", self.inputs[number]);
+                let call = match dim.as_symbol() {
+                    Some(symbol) => {
+                        let source = &sources[&**symbol];
+                        if (source.input, source.axis) == (number, axis) {
+                            continue;
+                        }
+                        let arguments = vec![
+                            format!("{:?}", &**symbol).into(),
+                            axis_text(source.input, source.axis).into(),
+                            sizes.text(dim).into(),
+                            axis_text(number, axis).into(),
+                            actual.into(),
+                        ];
+                        Code::call("dims::agree", arguments)
+                    }
+                    None => {
+                        let arguments = vec![axis_text(number, axis).into(), sizes.text(dim).into(), actual.into()];
+                        Code::call("dims::fixed", arguments)
+                    }
+                };
+                writer.code("", &call, "?;");
+            }
+        }
+        for constraint in &plan.constraints {
+            let mut known = true;
+            for side in [&constraint.left, &constraint.right] {
+                side.visit_symbols(&mut |symbol| known &= self.symbols.iter().any(|(name, _)| **name == **symbol));
+            }
+            if known && constraint.left != constraint.right {
+                let holds = format!("{} == {}", sizes.text(&constraint.left), sizes.text(&constraint.right));
+                let text = format!("{} = {}", constraint.left, constraint.right);
+                let call = Code::call("dims::assume", vec![holds.into(), format!("{text:?}").into()]);
+                writer.code("", &call, "?;");
+            }
+        }
+    }
+
+    /// The name of a symbol among the parameters of `Dims::of`.
+    fn local(&self, field: &str) -> String {
+        if self.inputs.iter().any(|input| input == field) {
+            // A parameter has the name; the field is then set from another one.
+            format!("{field}_size")
+        } else {
+            field.to_owned()
+        }
+    }
+
+    fn local_sizes(&self) -> Sizes {
+        let mut sizes = self.sizes_named("");
+        for (symbol, name) in &self.symbols {
+            sizes.names.insert(symbol.clone(), self.local(name));
+        }
+        sizes
+    }
+}
+
+/// The steps that read at indices which follow from the inputs.
+fn fallible_steps(plan: &Plan) -> BTreeSet<usize> {
+    let mut tainted = vec![false; plan.buffers.len()];
+    let follows = |tainted: &[bool], access: &Access| match access.base {
+        Base::Input(_) => true,
+        Base::Weight(_) => false,
+        Base::Buffer(id) => tainted[id.0],
+    };
+    // A value may be carried from one iteration of a loop to the next.
+    for _ in 0..2 {
+        for step in &plan.steps {
+            if step.reads.iter().any(|access| follows(&tainted, access)) {
+                for access in &step.writes {
+                    if let Base::Buffer(id) = access.base {
+                        tainted[id.0] = true;
+                    }
+                }
+            }
+        }
+    }
+    let fallible = |step: &Step| reports(step) && step.reads.get(1).is_some_and(|indices| follows(&tainted, indices));
+    (0..plan.steps.len())
+        .filter(|&number| fallible(&plan.steps[number]))
+        .collect()
+}
+
+/// A dimension as `factor * symbol + offset`, with a positive factor and an offset that is not negative.
+fn linear(dim: &Dim) -> Option<(String, i64, i64)> {
+    let (mut symbol, mut offset) = (None, 0);
+    for (coefficient, factors) in dim.terms() {
+        match factors {
+            [] => offset = coefficient,
+            [(Atom::Symbol(name), 1)] if symbol.is_none() => symbol = Some((name.to_string(), coefficient)),
+            _ => return None,
+        }
+    }
+    let (name, factor) = symbol?;
+    (factor > 0 && offset >= 0).then_some((name, factor, offset))
+}
+
+/// The type of an element at the interface.
+pub(super) fn element(dtype: DType, imports: &mut Imports) -> String {
+    imports.element(dtype);
+    match dtype {
+        DType::Bool => "bool".into(),
+        other => rust_type(other).into(),
+    }
+}
+
+/// A nested array type.
+fn nested(dtype: DType, shape: &[usize], imports: &mut Imports) -> String {
+    let mut ty = element(dtype, imports);
+    for size in shape.iter().rev() {
+        ty = format!("[{ty}; {size}]");
+    }
+    ty
+}

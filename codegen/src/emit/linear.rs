@@ -1,0 +1,278 @@
+//! Matrix products, convolutions, attention and recurrent layers.
+
+use super::function::Body;
+use super::map::{closure_call, tuple_text};
+use super::scalar::{self, Context};
+use super::text::Code;
+use crate::ir::{Cell, Scalar};
+use crate::plan::kernel::{Attention, Conv, ConvKind, EpilogueMap, Gemm, Init, Matrix, Recurrent};
+
+pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
+    let sizes = body.sizes;
+    structure(
+        body,
+        "Gemm",
+        "problem",
+        vec![
+            ("m", sizes.text(&gemm.m)),
+            ("n", sizes.text(&gemm.n)),
+            ("k", sizes.text(&gemm.k)),
+            ("c_row", sizes.text(&gemm.c_row)),
+        ],
+    );
+    body.open_loops();
+    let a = matrix(body, "Lhs", "a", &gemm.a, 0);
+    let b = matrix(body, "Rhs", "b", &gemm.b, 1);
+    let epilogue = epilogue(body, gemm.init, gemm.epilogue.as_ref());
+    let init = init(body, gemm.init);
+    let arguments = ["&problem", &a, &b, &init, &body.write(0), body.scratch(), &epilogue];
+    call(body, "s.gemm", &arguments);
+    body.close_loops();
+}
+
+pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
+    let (ty, method) = match conv.kind {
+        ConvKind::Gemm => ("Conv2d", "s.conv2d"),
+        ConvKind::Depthwise => ("Conv2d", "s.depthwise_conv2d"),
+        ConvKind::Transposed => ("ConvTranspose2d", "s.conv_transpose2d"),
+    };
+    let sizes = body.sizes;
+    let pair = |pair: [usize; 2]| format!("[{}, {}]", pair[0], pair[1]);
+    structure(
+        body,
+        ty,
+        "problem",
+        vec![
+            ("in_channels", sizes.text(&conv.input[0])),
+            ("in_height", sizes.text(&conv.input[1])),
+            ("in_width", sizes.text(&conv.input[2])),
+            ("out_channels", sizes.text(&conv.output[0])),
+            ("out_height", sizes.text(&conv.output[1])),
+            ("out_width", sizes.text(&conv.output[2])),
+            ("kernel", pair(conv.kernel)),
+            ("stride", pair(conv.stride)),
+            ("dilation", pair(conv.dilation)),
+            (
+                "pad",
+                format!("[{}, {}]", sizes.text(&conv.pad[0]), sizes.text(&conv.pad[1])),
+            ),
+            ("groups", conv.groups.to_string()),
+            ("x_channel", sizes.text(&conv.x[0])),
+            ("x_row", sizes.text(&conv.x[1])),
+            ("x_column", sizes.text(&conv.x[2])),
+            ("y_channel", sizes.text(&conv.y_channel)),
+        ],
+    );
+    body.open_loops();
+    let epilogue = epilogue(body, conv.init, conv.epilogue.as_ref());
+    let init = init(body, conv.init);
+    let arguments = [
+        "&problem",
+        &body.read(0),
+        &body.read(1),
+        &init,
+        &body.write(0),
+        body.scratch(),
+        &epilogue,
+    ];
+    call(body, method, &arguments);
+    body.close_loops();
+}
+
+pub(super) fn attention(body: &mut Body<'_>, attention: &Attention) {
+    let sizes = body.sizes;
+    structure(
+        body,
+        "Attention",
+        "problem",
+        vec![
+            ("q_len", sizes.text(&attention.queries)),
+            ("kv_len", sizes.text(&attention.keys)),
+            ("head_dim", sizes.text(&attention.head)),
+            ("value_dim", sizes.text(&attention.value)),
+            ("scale", scalar::single(attention.scale)),
+            ("q_row", sizes.text(&attention.q[0])),
+            ("k_row", sizes.text(&attention.k[0])),
+            ("k_column", sizes.text(&attention.k[1])),
+            ("v_row", sizes.text(&attention.v[0])),
+            ("v_column", sizes.text(&attention.v[1])),
+            ("out_row", sizes.text(&attention.out_row)),
+            ("causal", attention.causal.to_string()),
+            ("causal_offset", "0".into()),
+        ],
+    );
+    body.open_loops();
+    let mask = match &attention.mask {
+        None => "None".to_owned(),
+        Some([row, _]) => {
+            let (data, row) = (body.read(3), sizes.text(row));
+            structure(body, "Mask", "mask", vec![("data", data), ("row", row)]);
+            "Some(mask)".to_owned()
+        }
+    };
+    let arguments = [
+        "&problem",
+        &body.read(0),
+        &body.read(1),
+        &body.read(2),
+        &mask,
+        &body.write(0),
+        body.scratch(),
+    ];
+    call(body, "s.attention", &arguments);
+    body.close_loops();
+}
+
+pub(super) fn recurrent(body: &mut Body<'_>, layer: &Recurrent) {
+    let sizes = body.sizes;
+    let dense_step = sizes.text(&(layer.batch.clone() * layer.hidden.clone()));
+    let mut fields = vec![
+        ("steps", sizes.text(&layer.steps)),
+        ("batch", sizes.text(&layer.batch)),
+        ("input", sizes.text(&layer.input)),
+        ("hidden", sizes.text(&layer.hidden)),
+        ("reverse", layer.reverse.to_string()),
+    ];
+    if let Cell::Gru { linear_before_reset } = layer.cell {
+        fields.push(("linear_before_reset", linear_before_reset.to_string()));
+    }
+    fields.extend([
+        ("x_step", sizes.text(&layer.x[0])),
+        ("x_batch", sizes.text(&layer.x[1])),
+        ("y_step", dense_step),
+        ("y_batch", sizes.text(&layer.hidden)),
+    ]);
+    let ty = if layer.cell == Cell::Lstm { "Lstm" } else { "Gru" };
+    structure(body, ty, "problem", fields);
+    let bias = match body.roles.reads.get(3) {
+        Some(bias) => format!("Some({bias})"),
+        None => "None".into(),
+    };
+    let [x, w, r] = [0, 1, 2].map(|index| body.read(index));
+    let y = format!("Some({})", body.write(0));
+    let h = body.write(1);
+    if layer.cell == Cell::Lstm {
+        let c = body.write(2);
+        call(
+            body,
+            "s.lstm",
+            &["&problem", &x, &w, &r, &bias, "None", &h, &c, &y, body.scratch()],
+        );
+    } else {
+        call(body, "s.gru", &["&problem", &x, &w, &r, &bias, &h, &y, body.scratch()]);
+    }
+}
+
+/// `let name = Type { ... };`
+fn structure(body: &mut Body<'_>, ty: &'static str, name: &str, fields: Vec<(&str, String)>) {
+    body.imports.add("linear", ty);
+    let field = |(field, value): (&str, String)| match field == value {
+        true => value.into(),
+        false => format!("{field}: {value}").into(),
+    };
+    let literal = Code::structure(ty, fields.into_iter().map(field).collect());
+    body.writer.code(&format!("let {name} = "), &literal, ";");
+}
+
+fn call(body: &mut Body<'_>, function: &str, arguments: &[&str]) {
+    let code = Code::call(function, arguments.iter().map(|&argument| argument.into()).collect());
+    body.writer.code("", &code, ";");
+}
+
+/// A matrix operand: an expression, after a `let` where it is long.
+fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, index: usize) -> String {
+    body.imports.add("linear", side);
+    let data = body.read(index);
+    match matrix {
+        Matrix::Packed => format!("{side}::Packed({data})"),
+        Matrix::Strided { row, column } => {
+            let fields = vec![
+                format!("data: {data}").into(),
+                format!("row: {}", body.sizes.text(row)).into(),
+                format!("column: {}", body.sizes.text(column)).into(),
+            ];
+            let literal = Code::structure(&format!("{side}::Strided"), fields);
+            body.writer.code(&format!("let {name} = "), &literal, ";");
+            name.to_owned()
+        }
+    }
+}
+
+/// What accumulators start from.
+fn init(body: &mut Body<'_>, init: Init) -> String {
+    body.imports.add("linear", "Init");
+    match init {
+        Init::Zero => "Init::Zero".to_owned(),
+        Init::PerRow => format!("Init::PerRow({})", body.read(2)),
+        Init::PerColumn => format!("Init::PerColumn({})", body.read(2)),
+    }
+}
+
+/// The argument for an epilogue, after a `let` of its closure.
+fn epilogue(body: &mut Body<'_>, init: Init, epilogue: Option<&EpilogueMap>) -> String {
+    let Some(epilogue) = epilogue else {
+        return "None".to_owned();
+    };
+    body.imports.add("kernels::map", "Elementwise");
+    body.imports.add("linear", "Position");
+    let first = 2 + usize::from(init != Init::Zero);
+    let used = |index: usize| epilogue.expr.nodes.iter().any(|node| node.op == Scalar::Input(index));
+    let mut slices = Vec::new();
+    let mut operands: Vec<Code> = Vec::new();
+    let mut elements: Vec<String> = Vec::new();
+    let mut uses_position = false;
+    for (index, operand) in epilogue.operands.iter().enumerate() {
+        if !used(index + 1) {
+            continue;
+        }
+        let name = body.roles.reads[first + index].clone();
+        let from = body.read(first + index);
+        if from != name {
+            body.writer.line(format!("let {name} = {from};"));
+        }
+        let row = match () {
+            () if operand.row.is(0) => None,
+            () if operand.row.is(1) => Some("at.row".to_owned()),
+            () => Some(format!("at.row * {}", body.sizes.factor(&operand.row))),
+        };
+        uses_position |= operand.per_column || row.is_some();
+        elements.push(name.clone());
+        if operand.per_column {
+            let start = row.map_or("at.column".to_owned(), |row| format!("{row} + at.column"));
+            slices.push(format!("let {name} = &{name}[{start}..][..run.len()];"));
+            operands.push(name.into());
+        } else {
+            body.imports.add("kernels::map", "Splat");
+            operands.push(format!("Splat({name}[{}])", row.unwrap_or("0".into())).into());
+        }
+    }
+    let reads = body.roles.reads.clone();
+    let inputs = |index: usize| match index {
+        0 => "acc".to_owned(),
+        index => reads[first + index - 1].clone(),
+    };
+    let indices = |axis: usize| format!("at{axis}");
+    let context = Context {
+        inputs: &inputs,
+        indices: &indices,
+        sizes: body.sizes,
+    };
+    let printed = scalar::body(&epilogue.expr, &context);
+    body.imports.expression(&epilogue.expr);
+    let at = if uses_position { "at" } else { "_" };
+    body.writer
+        .open(format!("let epilogue = |run: &mut [f32], {at}: Position| {{"));
+    for slice in slices {
+        body.writer.line(slice);
+    }
+    let parameters = format!("|acc, {}|", tuple_text(&elements));
+    let call = closure_call(
+        "s.apply",
+        vec!["run".into(), Code::tuple(operands)],
+        &parameters,
+        &printed,
+    );
+    body.writer.code("", &call, ";");
+    body.writer.close("};");
+    "Some(&epilogue)".to_owned()
+}

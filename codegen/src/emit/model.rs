@@ -1,0 +1,256 @@
+//! The struct `Model` and its methods.
+
+use super::forward::ForwardInputs;
+use super::interface::Interface;
+use super::memory::Places;
+use super::module::Imports;
+use super::text::{Code, Writer};
+use crate::ir::DType;
+use crate::plan::Base;
+
+/// Prints the struct and its methods.
+pub(super) fn print(
+    writer: &mut Writer,
+    interface: &Interface<'_>,
+    forward: &ForwardInputs,
+    places: &mut Places,
+    imports: &mut Imports,
+    runtime: &str,
+) {
+    for name in ["Arena", "Memory"] {
+        imports.add("arena", name);
+    }
+    for name in ["Isa", "Level", "Limit"] {
+        imports.add("isa", name);
+    }
+    let plan = interface.plan;
+    writer.open(format!("{runtime}::model! {{"));
+    writer.line(format!("/// The model `{}` with its memory.", plan.name));
+    writer.open("pub struct Model {");
+    writer.line("arena: Arena<ARENA_BYTES>,");
+    writer.line("limit: Limit,");
+    writer.close("}");
+    writer.close("}");
+    writer.blank();
+    writer.open("impl Model {");
+    writer.line("/// A model that computes with the best instructions of the machine.");
+    writer.open("pub const fn new() -> Self {");
+    model_literal(writer, "NONE");
+    writer.close("}");
+    writer.blank();
+    writer.line("/// A model that computes with no instructions above a level.");
+    writer.open("pub const fn with_isa(level: Level) -> Self {");
+    model_literal(writer, "to(level)");
+    writer.close("}");
+    writer.blank();
+    run(writer, interface, forward, places, imports);
+    writer.blank();
+    compute(writer, interface, forward, runtime);
+    writer.close("}");
+    writer.blank();
+    writer.open("impl Default for Model {");
+    writer.open("fn default() -> Self {");
+    writer.line("Self::new()");
+    writer.close("}");
+    writer.close("}");
+    if interface.outputs.len() > 1 {
+        writer.blank();
+        let has_lifetime = interface.plan.outputs.iter().any(|output| output.ty.rank() > 0);
+        writer.line("/// The outputs of a run.");
+        writer.line("#[derive(Clone, Copy, Debug)]");
+        writer.open(format!(
+            "pub struct Outputs{} {{",
+            if has_lifetime { "<'a>" } else { "" }
+        ));
+        for (number, name) in interface.outputs.iter().enumerate() {
+            writer.comment(
+                "///",
+                &format!("`{}`: `{}`.", plan.outputs[number].name, plan.outputs[number].ty),
+            );
+            let ty = interface.output_type(number, "'a", imports);
+            writer.line(format!("pub {name}: {ty},"));
+        }
+        writer.close("}");
+    }
+}
+
+fn model_literal(writer: &mut Writer, limit: &str) {
+    writer.open("Model {");
+    writer.line("arena: Arena::new(),");
+    writer.line(format!("limit: Limit::{limit},"));
+    writer.close("}");
+}
+
+fn run(
+    writer: &mut Writer,
+    interface: &Interface<'_>,
+    forward: &ForwardInputs,
+    places: &mut Places,
+    imports: &mut Imports,
+) {
+    let plan = interface.plan;
+    writer.line("/// Runs the model.");
+    writer.line("///");
+    for (input, name) in plan.inputs.iter().zip(&interface.inputs) {
+        let named = if *name == input.name {
+            String::new()
+        } else {
+            format!(" (`{}`)", input.name)
+        };
+        writer.comment("///", &format!("- `{name}`{named}: `{}`.", input.ty));
+    }
+    let mut errors: Vec<String> = Vec::new();
+    if interface.is_dynamic() {
+        let bounds = plan.bounds();
+        let ranges = interface.symbols.iter().map(|(symbol, _)| {
+            let range = bounds.get(symbol);
+            format!("`{symbol}` is {} to {}", range.low, range.high)
+        });
+        errors.push(format!(
+            "the shapes do not fit ({})",
+            ranges.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if interface.has_fallible_steps() {
+        errors.push("an index is outside of the axis that it selects from".into());
+    }
+    if !errors.is_empty() {
+        imports.add("error", "RunError");
+        writer.line("///");
+        writer.line("/// # Errors");
+        writer.line("///");
+        writer.comment("///", &format!("If {}.", errors.join(", or ")));
+    }
+    let mut parameters = vec!["&mut self".to_owned()];
+    let dynamic: Vec<usize> = interface.dynamic_inputs().collect();
+    for (number, name) in interface.inputs.iter().enumerate() {
+        let used = forward.inputs.contains(&number) || dynamic.contains(&number);
+        let ty = interface.input_type(number, imports);
+        parameters.push(format!("{}{name}: {ty}", if used { "" } else { "_" }));
+    }
+    let several = interface.outputs.len() > 1;
+    let result = match interface.outputs.len() {
+        1 => interface.output_type(0, "'_", imports),
+        _ if plan.outputs.iter().any(|output| output.ty.rank() > 0) => "Outputs<'_>".to_owned(),
+        _ => "Outputs".to_owned(),
+    };
+    let tail = match interface.is_fallible() {
+        true => format!(" -> Result<{result}, RunError>"),
+        false => format!(" -> {result}"),
+    };
+    if parameters.len() > 7 {
+        writer.line("#[allow(clippy::too_many_arguments)]");
+    }
+    writer.open_function("pub fn run", &parameters, &tail);
+    let mut arguments: Vec<Code> = Vec::new();
+    if interface.is_dynamic() {
+        let shapes = dynamic
+            .iter()
+            .map(|&number| format!("{}.shape()", interface.inputs[number]).into());
+        writer.code(
+            dims_head(interface, forward),
+            &Code::call("Dims::of", shapes.collect()),
+            "?;",
+        );
+        if forward.dims {
+            arguments.push("d".into());
+        }
+    }
+    for &number in &forward.inputs {
+        arguments.push(interface.input_data(number, imports).into());
+    }
+    let end = if interface.has_fallible_steps() { "?;" } else { ";" };
+    writer.code("", &Code::call("self.compute", arguments), end);
+    let sizes = interface.sizes();
+    let mut values: Vec<String> = Vec::new();
+    for (number, output) in plan.outputs.iter().enumerate() {
+        let Base::Buffer(id) = output.access.base else {
+            continue;
+        };
+        let slot = places.slot(plan, id);
+        values.push(interface.output_value(number, &slot, &sizes, imports));
+    }
+    if several {
+        let fields = interface
+            .outputs
+            .iter()
+            .zip(values)
+            .zip(&plan.outputs)
+            .map(|((name, value), output)| {
+                let fallible = !Interface::is_static(&output.ty);
+                format!("{name}: {value}{}", if fallible { "?" } else { "" }).into()
+            });
+        let literal = Code::structure("Outputs", fields.collect());
+        match interface.is_fallible() {
+            true => writer.code("Ok(", &literal, ")"),
+            false => writer.code("", &literal, ""),
+        }
+    } else if let (Some(value), Some(output)) = (values.first(), plan.outputs.first()) {
+        match interface.is_fallible() && Interface::is_static(&output.ty) {
+            true => writer.line(format!("Ok({value})")),
+            false => writer.line(value),
+        }
+    }
+    writer.close("}");
+}
+
+/// The start of the statement that finds the sizes of a run.
+pub(super) fn dims_head(interface: &Interface<'_>, forward: &ForwardInputs) -> &'static str {
+    let outputs = interface
+        .plan
+        .outputs
+        .iter()
+        .any(|output| !Interface::is_static(&output.ty));
+    if forward.dims || outputs { "let d = " } else { "" }
+}
+
+/// Prints the method that enters the one dispatch.
+fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInputs, runtime: &str) {
+    let mut parameters = vec!["&mut self".to_owned()];
+    let mut arguments = Vec::new();
+    if forward.dims {
+        parameters.push("d: Dims".into());
+        arguments.push("d".to_owned());
+    }
+    arguments.push("m".to_owned());
+    for &number in &forward.inputs {
+        let ty = super::scalar::rust_type(interface.plan.inputs[number].ty.dtype);
+        parameters.push(format!("{}: &[{ty}]", interface.inputs[number]));
+        arguments.push(interface.inputs[number].clone());
+    }
+    if parameters.len() > 7 {
+        writer.line("#[allow(clippy::too_many_arguments)]");
+    }
+    let (result, end) = match interface.has_fallible_steps() {
+        true => (" -> Result<(), RunError>", ""),
+        false => ("", ";"),
+    };
+    writer.open_function("fn compute", &parameters, result);
+    writer.line("let m = &mut self.arena.memory();");
+    let inner = Code::call("forward", arguments.into_iter().map(Code::from).collect());
+    let call = Code::call(
+        &format!("{runtime}::dispatch!"),
+        vec!["self.limit.level()".into(), inner],
+    );
+    writer.code("", &call, end);
+    writer.close("}");
+}
+
+/// The variant of the runtime's `DType` or `AnyData`.
+pub(super) fn variant(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "F32",
+        DType::F64 => "F64",
+        DType::F16 => "F16",
+        DType::BF16 => "Bf16",
+        DType::I8 => "I8",
+        DType::I16 => "I16",
+        DType::I32 => "I32",
+        DType::I64 => "I64",
+        DType::U8 => "U8",
+        DType::U16 => "U16",
+        DType::U32 => "U32",
+        DType::U64 => "U64",
+        DType::Bool => "Bool",
+    }
+}

@@ -1,0 +1,567 @@
+//! Scalar expressions as Rust.
+
+use super::size::{Sizes, parenthesized};
+use crate::ir::{BinaryOp, DType, Expr, Literal, Scalar, ScalarId, UnaryOp};
+
+/// How tightly the outermost operation of an expression binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Prec {
+    /// `if`, which binds least.
+    If,
+    Compare,
+    BitOr,
+    BitXor,
+    BitAnd,
+    Add,
+    Mul,
+    As,
+    Unary,
+    /// A name, literal, call or method call.
+    Atom,
+}
+
+/// Widest operand that stays inside of its expression rather than getting a `let` of its own.
+const OPERAND_WIDTH: usize = 32;
+
+/// Widest `if` on one line (rustfmt's `single_line_if_else_max_width`).
+const IF_WIDTH: usize = 60;
+
+/// An expression as the body of a closure.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    /// The statements before the result.
+    pub(super) lets: Vec<String>,
+    /// The result, of the type that is stored.
+    pub(super) result: String,
+}
+
+/// What an expression is printed with.
+pub(super) struct Context<'a> {
+    /// The names of the operands; their elements have the types in which tensors are stored.
+    pub(super) inputs: &'a dyn Fn(usize) -> String,
+    /// The names of the coordinates.
+    pub(super) indices: &'a dyn Fn(usize) -> String,
+    /// The sizes.
+    pub(super) sizes: &'a Sizes,
+}
+
+/// Prints an expression.
+pub(super) fn body(expr: &Expr, context: &Context<'_>) -> Body {
+    let last = expr.result();
+    let mut needed = vec![0usize; last + 1];
+    needed[last] = 1;
+    for id in (0..=last).rev() {
+        if needed[id] > 0 {
+            expr.nodes[id].op.for_each_operand(|operand| needed[operand] += 1);
+        }
+    }
+    let mut printer = Printer {
+        expr,
+        context,
+        lets: Vec::new(),
+        texts: Vec::with_capacity(last + 1),
+        names: 0,
+    };
+    for (id, &uses) in needed.iter().enumerate() {
+        if uses == 0 {
+            printer.texts.push((String::new(), Prec::Atom));
+            continue;
+        }
+        let (text, precedence) = printer.node(id);
+        let leaf = precedence == Prec::Atom
+            && matches!(
+                expr.nodes[id].op,
+                Scalar::Input(_) | Scalar::Const(_) | Scalar::Index(_)
+            );
+        let named = id != last && !leaf && (uses > 1 || text.chars().count() > OPERAND_WIDTH);
+        let entry = if named { printer.bind(&text) } else { (text, precedence) };
+        printer.texts.push(entry);
+    }
+    let (mut result, precedence) = printer.texts[last].clone();
+    if expr.dtype() == DType::Bool {
+        result = format!("u8::from({result})");
+    } else if precedence == Prec::If && result.chars().count() > IF_WIDTH {
+        result = printer.bind(&result).0;
+    }
+    Body {
+        lets: printer.lets,
+        result,
+    }
+}
+
+struct Printer<'a> {
+    expr: &'a Expr,
+    context: &'a Context<'a>,
+    lets: Vec<String>,
+    texts: Vec<(String, Prec)>,
+    names: usize,
+}
+
+impl Printer<'_> {
+    /// Gives an expression a name.
+    fn bind(&mut self, text: &str) -> (String, Prec) {
+        self.names += 1;
+        let name = format!("t{}", self.names);
+        self.lets.push(format!("let {name} = {text};"));
+        (name, Prec::Atom)
+    }
+
+    /// An operand, in parentheses if it binds less tightly than needed.
+    fn operand(&self, id: ScalarId, needed: Prec) -> String {
+        let (text, precedence) = &self.texts[id];
+        parenthesized(text.clone(), *precedence, needed)
+    }
+
+    fn plain(&self, id: ScalarId) -> String {
+        self.texts[id].0.clone()
+    }
+
+    fn dtype(&self, id: ScalarId) -> DType {
+        self.expr.nodes[id].dtype
+    }
+
+    /// The receiver of a method; a number gets a suffix, as its type is not known otherwise.
+    fn receiver(&self, id: ScalarId) -> String {
+        match self.expr.nodes[id].op {
+            Scalar::Const(Literal::Int(_)) => {
+                let text = format!("{}{}", self.plain(id), rust_type(self.dtype(id)));
+                parenthesized(text, self.texts[id].1, Prec::Atom)
+            }
+            _ => self.operand(id, Prec::Atom),
+        }
+    }
+
+    /// An operand of a type that is only stored, as `f32`.
+    fn widened(&self, id: ScalarId) -> (String, Prec) {
+        if is_half(self.dtype(id)) {
+            (format!("{}.to_f32()", self.operand(id, Prec::Atom)), Prec::Atom)
+        } else {
+            self.texts[id].clone()
+        }
+    }
+
+    fn node(&mut self, id: ScalarId) -> (String, Prec) {
+        let node = &self.expr.nodes[id];
+        match node.op {
+            Scalar::Input(index) => {
+                let name = (self.context.inputs)(index);
+                match node.dtype {
+                    DType::Bool => (format!("{name} != 0"), Prec::Compare),
+                    _ => (name, Prec::Atom),
+                }
+            }
+            Scalar::Const(literal) => constant(literal, node.dtype),
+            Scalar::Dim(ref dim) => (format!("{} as i64", self.context.sizes.atom(dim)), Prec::As),
+            Scalar::Index(axis) => ((self.context.indices)(axis), Prec::Atom),
+            Scalar::Unary(op, x) => self.unary(op, x, node.dtype),
+            Scalar::Binary(op, a, b) => self.binary(op, a, b),
+            Scalar::Select(condition, a, b) => self.select(condition, a, b),
+            Scalar::Cast(x) => self.cast(x, node.dtype),
+        }
+    }
+
+    fn select(&mut self, condition: ScalarId, a: ScalarId, b: ScalarId) -> (String, Prec) {
+        for part in [condition, a, b] {
+            let text = self.select_text(condition, a, b);
+            if text.chars().count() <= IF_WIDTH {
+                break;
+            }
+            let (own, precedence) = self.texts[part].clone();
+            if own.chars().count() > 6 && (precedence != Prec::Atom || own.contains('(')) {
+                self.texts[part] = self.bind(&own);
+            }
+        }
+        (self.select_text(condition, a, b), Prec::If)
+    }
+
+    fn select_text(&self, condition: ScalarId, a: ScalarId, b: ScalarId) -> String {
+        format!(
+            "if {} {{ {} }} else {{ {} }}",
+            self.plain(condition),
+            self.plain(a),
+            self.plain(b)
+        )
+    }
+
+    fn unary(&self, op: UnaryOp, x: ScalarId, dtype: DType) -> (String, Prec) {
+        let from = self.dtype(x);
+        if is_half(from) {
+            let text = match float_unary(op, &self.widened(x).0, Prec::Atom, false) {
+                (text, _) if dtype == DType::Bool => return (text, Prec::Atom),
+                (text, _) => text,
+            };
+            return (narrowed(&text, from), Prec::Atom);
+        }
+        match from {
+            DType::F32 | DType::F64 => float_unary(op, &self.plain(x), self.texts[x].1, from == DType::F64),
+            _ => {
+                let text = match op {
+                    UnaryOp::Not | UnaryOp::BitNot => {
+                        return (format!("!{}", self.operand(x, Prec::Unary)), Prec::Unary);
+                    }
+                    UnaryOp::Neg => format!("{}.wrapping_neg()", self.receiver(x)),
+                    UnaryOp::Abs if is_signed(from) => format!("{}.wrapping_abs()", self.receiver(x)),
+                    UnaryOp::Sign if is_signed(from) => format!("{}.signum()", self.receiver(x)),
+                    UnaryOp::Sign => format!("{}.min(1)", self.receiver(x)),
+                    UnaryOp::IsNan | UnaryOp::IsInf => "false".into(),
+                    // What remains keeps an integer as it is: rounding, and the magnitude of an unsigned one.
+                    _ => return self.texts[x].clone(),
+                };
+                (text, Prec::Atom)
+            }
+        }
+    }
+
+    fn binary(&self, op: BinaryOp, a: ScalarId, b: ScalarId) -> (String, Prec) {
+        let dtype = self.dtype(a);
+        if is_half(dtype) {
+            let (text, precedence) = float_binary(op, self.widened(a), self.widened(b), false);
+            return match op.is_comparison() {
+                true => (text, precedence),
+                false => (narrowed(&text, dtype), Prec::Atom),
+            };
+        }
+        if let Some(result) = self.infix(op, a, b) {
+            return result;
+        }
+        if dtype.is_float() {
+            return float_binary(op, self.texts[a].clone(), self.texts[b].clone(), dtype == DType::F64);
+        }
+        let method = match op {
+            BinaryOp::Add => "wrapping_add",
+            BinaryOp::Sub => "wrapping_sub",
+            BinaryOp::Mul => "wrapping_mul",
+            BinaryOp::Max => "max",
+            BinaryOp::Min => "min",
+            _ => {
+                let function = match op {
+                    BinaryOp::Div => "div",
+                    BinaryOp::Mod => "modulo",
+                    BinaryOp::Rem => "rem",
+                    BinaryOp::Pow => {
+                        let exponent = match dtype {
+                            DType::I64 => self.plain(b),
+                            _ => format!("{} as i64", self.operand(b, Prec::As)),
+                        };
+                        return (format!("math::Integer::pow({}, {exponent})", self.plain(a)), Prec::Atom);
+                    }
+                    BinaryOp::Shl => "shl",
+                    _ => "shr",
+                };
+                return (
+                    format!("math::Integer::{function}({}, {})", self.plain(a), self.plain(b)),
+                    Prec::Atom,
+                );
+            }
+        };
+        (format!("{}.{method}({})", self.receiver(a), self.plain(b)), Prec::Atom)
+    }
+
+    /// What has an operator in Rust for this type.
+    fn infix(&self, op: BinaryOp, a: ScalarId, b: ScalarId) -> Option<(String, Prec)> {
+        let float = self.dtype(a).is_float();
+        let (symbol, own) = match op {
+            BinaryOp::Add if float => ("+", Prec::Add),
+            BinaryOp::Sub if float => ("-", Prec::Add),
+            BinaryOp::Mul if float => ("*", Prec::Mul),
+            BinaryOp::Div if float => ("/", Prec::Mul),
+            BinaryOp::And => ("&", Prec::BitAnd),
+            BinaryOp::Or => ("|", Prec::BitOr),
+            BinaryOp::Xor => ("^", Prec::BitXor),
+            BinaryOp::Eq => ("==", Prec::Compare),
+            BinaryOp::Ne => ("!=", Prec::Compare),
+            BinaryOp::Lt => ("<", Prec::Compare),
+            BinaryOp::Le => ("<=", Prec::Compare),
+            BinaryOp::Gt => (">", Prec::Compare),
+            BinaryOp::Ge => (">=", Prec::Compare),
+            _ => return None,
+        };
+        Some(infix(symbol, own, self.texts[a].clone(), self.texts[b].clone()))
+    }
+
+    fn cast(&self, x: ScalarId, to: DType) -> (String, Prec) {
+        let from = self.dtype(x);
+        if from == to {
+            return self.texts[x].clone();
+        }
+        if from == DType::Bool {
+            let text = match to {
+                _ if is_half(to) => narrowed(&format!("f32::from({})", self.plain(x)), to),
+                _ => format!("{}::from({})", rust_type(to), self.plain(x)),
+            };
+            return (text, Prec::Atom);
+        }
+        let (text, precedence) = self.widened(x);
+        if to == DType::Bool {
+            let zero = if from.is_float() { "0.0" } else { "0" };
+            return (
+                format!("{} != {zero}", parenthesized(text, precedence, Prec::BitOr)),
+                Prec::Compare,
+            );
+        }
+        if is_half(to) {
+            let text = match from {
+                DType::F32 | DType::F16 | DType::BF16 => text,
+                _ => format!("{} as f32", parenthesized(text, precedence, Prec::As)),
+            };
+            return (narrowed(&text, to), Prec::Atom);
+        }
+        if is_half(from) && to == DType::F32 {
+            return (text, Prec::Atom);
+        }
+        (
+            format!("{} as {}", parenthesized(text, precedence, Prec::As), rust_type(to)),
+            Prec::As,
+        )
+    }
+}
+
+fn infix(symbol: &str, own: Prec, a: (String, Prec), b: (String, Prec)) -> (String, Prec) {
+    let tighter = match own {
+        Prec::Compare => Prec::BitOr,
+        Prec::BitOr => Prec::BitXor,
+        Prec::BitXor => Prec::BitAnd,
+        Prec::BitAnd => Prec::Add,
+        Prec::Add => Prec::Mul,
+        _ => Prec::As,
+    };
+    // Operators associate to the left, comparisons not at all, and `x as i64 < y` would start generic arguments.
+    let left_needed = match own {
+        Prec::Compare if a.1 == Prec::As => Prec::Unary,
+        Prec::Compare => tighter,
+        _ => own,
+    };
+    let left = parenthesized(a.0, a.1, left_needed);
+    let right = parenthesized(b.0, b.1, tighter);
+    (format!("{left} {symbol} {right}"), own)
+}
+
+/// A function of a floating-point number.
+fn float_unary(op: UnaryOp, x: &str, precedence: Prec, double: bool) -> (String, Prec) {
+    let receiver = || parenthesized(x.to_owned(), precedence, Prec::Atom);
+    let method = match op {
+        UnaryOp::Neg => {
+            return (
+                format!("-{}", parenthesized(x.to_owned(), precedence, Prec::Unary)),
+                Prec::Unary,
+            );
+        }
+        UnaryOp::Abs => "abs",
+        UnaryOp::IsNan => "is_nan",
+        UnaryOp::IsInf => "is_infinite",
+        UnaryOp::Recip if double => {
+            return (
+                format!("1.0 / {}", parenthesized(x.to_owned(), precedence, Prec::As)),
+                Prec::Mul,
+            );
+        }
+        UnaryOp::Rsqrt if double => return (format!("1.0 / math::sqrt_f64({x})"), Prec::Mul),
+        UnaryOp::Exp | UnaryOp::Ln | UnaryOp::Sigmoid | UnaryOp::Tanh | UnaryOp::Sqrt if double => {
+            return (format!("math::{}_f64({x})", op.name()), Prec::Atom);
+        }
+        _ if double => {
+            let x = parenthesized(x.to_owned(), precedence, Prec::As);
+            return (format!("f64::from(math::{}({x} as f32))", op.name()), Prec::Atom);
+        }
+        _ => return (format!("math::{}({x})", op.name()), Prec::Atom),
+    };
+    (format!("{}.{method}()", receiver()), Prec::Atom)
+}
+
+/// A function of two floating-point numbers.
+fn float_binary(op: BinaryOp, a: (String, Prec), b: (String, Prec), double: bool) -> (String, Prec) {
+    let symbol = match op {
+        BinaryOp::Add => ("+", Prec::Add),
+        BinaryOp::Sub => ("-", Prec::Add),
+        BinaryOp::Mul => ("*", Prec::Mul),
+        BinaryOp::Div => ("/", Prec::Mul),
+        BinaryOp::Eq => ("==", Prec::Compare),
+        BinaryOp::Ne => ("!=", Prec::Compare),
+        BinaryOp::Lt => ("<", Prec::Compare),
+        BinaryOp::Le => ("<=", Prec::Compare),
+        BinaryOp::Gt => (">", Prec::Compare),
+        BinaryOp::Ge => (">=", Prec::Compare),
+        BinaryOp::Max if !double && b.0 == "0.0" => return (format!("math::relu({})", a.0), Prec::Atom),
+        BinaryOp::Max if !double && a.0 == "0.0" => return (format!("math::relu({})", b.0), Prec::Atom),
+        BinaryOp::Max | BinaryOp::Min if double => {
+            let receiver = parenthesized(a.0, a.1, Prec::Atom);
+            return (format!("{receiver}.{}({})", op.name(), b.0), Prec::Atom);
+        }
+        _ if double => {
+            let [a, b] = [a, b].map(|(text, precedence)| parenthesized(text, precedence, Prec::As));
+            return (
+                format!("f64::from(math::{}({a} as f32, {b} as f32))", op.name()),
+                Prec::Atom,
+            );
+        }
+        BinaryOp::Mod => {
+            let quotient = infix("/", Prec::Mul, a.clone(), b.clone());
+            let floor = (format!("math::floor({})", quotient.0), Prec::Atom);
+            return infix("-", Prec::Add, a, infix("*", Prec::Mul, b, floor));
+        }
+        _ => return (format!("math::{}({}, {})", op.name(), a.0, b.0), Prec::Atom),
+    };
+    infix(symbol.0, symbol.1, a, b)
+}
+
+/// Rounds an `f32` to a type that is only stored.
+fn narrowed(text: &str, dtype: DType) -> String {
+    format!("{}::from_f32({text})", rust_type(dtype))
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+fn is_signed(dtype: DType) -> bool {
+    matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64)
+}
+
+/// The type in which elements are stored.
+pub(super) fn rust_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "F16",
+        DType::BF16 => "Bf16",
+        DType::Bool => "u8",
+        other => other.name(),
+    }
+}
+
+/// A constant of a type.
+fn constant(literal: Literal, dtype: DType) -> (String, Prec) {
+    let text = match (literal, dtype) {
+        (Literal::Bool(value), _) => value.to_string(),
+        (Literal::Int(value), _) => value.to_string(),
+        (Literal::Float(value), DType::F64) => double(value),
+        (Literal::Float(value), _) if is_half(dtype) => narrowed(&single(value as f32), dtype),
+        (Literal::Float(value), _) => single(value as f32),
+    };
+    let precedence = if text.starts_with('-') { Prec::Unary } else { Prec::Atom };
+    (text, precedence)
+}
+
+/// An `f32`, exactly.
+pub(super) fn single(value: f32) -> String {
+    use std::f32::consts::*;
+    const NAMED: [(f32, &str); 8] = [
+        (PI, "PI"),
+        (FRAC_PI_2, "FRAC_PI_2"),
+        (E, "E"),
+        (LN_2, "LN_2"),
+        (LOG2_E, "LOG2_E"),
+        (SQRT_2, "SQRT_2"),
+        (FRAC_1_SQRT_2, "FRAC_1_SQRT_2"),
+        (FRAC_2_SQRT_PI, "FRAC_2_SQRT_PI"),
+    ];
+    if let Some((_, name)) = NAMED.iter().find(|(known, _)| *known == value.abs()) {
+        return format!("{}core::f32::consts::{name}", if value < 0.0 { "-" } else { "" });
+    }
+    special("f32", value.is_nan(), value.is_infinite(), value < 0.0).unwrap_or_else(|| format!("{value:?}"))
+}
+
+fn double(value: f64) -> String {
+    special("f64", value.is_nan(), value.is_infinite(), value < 0.0).unwrap_or_else(|| format!("{value:?}"))
+}
+
+fn special(ty: &str, nan: bool, infinite: bool, negative: bool) -> Option<String> {
+    match (nan, infinite, negative) {
+        (true, ..) => Some(format!("{ty}::NAN")),
+        (_, true, true) => Some(format!("{ty}::NEG_INFINITY")),
+        (_, true, false) => Some(format!("{ty}::INFINITY")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(expr: &Expr) -> String {
+        let sizes = Sizes::default();
+        let inputs = |index: usize| ["a", "b", "c"][index].to_owned();
+        let indices = |axis: usize| format!("i{axis}");
+        let context = Context {
+            inputs: &inputs,
+            indices: &indices,
+            sizes: &sizes,
+        };
+        let body = body(expr, &context);
+        body.lets.into_iter().chain([body.result]).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn parentheses_appear_where_they_matter_and_nowhere_else() {
+        let mut expr = Expr::empty();
+        let [a, b, c] = [0, 1, 2].map(|index| expr.input(index, DType::F32));
+        let sum = expr.apply2(BinaryOp::Add, b, c);
+        let product = expr.apply2(BinaryOp::Mul, a, sum);
+        let negated = expr.apply1(UnaryOp::Neg, product);
+        expr.apply2(BinaryOp::Sub, negated, sum);
+        assert_eq!(print(&expr), "let t1 = b + c; -(a * t1) - t1");
+
+        let mut expr = Expr::empty();
+        let [a, b, c] = [0, 1, 2].map(|index| expr.input(index, DType::F32));
+        let inner = expr.apply2(BinaryOp::Add, b, c);
+        expr.apply2(BinaryOp::Add, a, inner);
+        assert_eq!(print(&expr), "a + (b + c)");
+    }
+
+    #[test]
+    fn types_decide_the_operation() {
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::I64);
+        let two = expr.int(2, DType::I64);
+        let sum = expr.apply2(BinaryOp::Add, two, a);
+        let quotient = expr.apply2(BinaryOp::Div, sum, a);
+        expr.convert(quotient, DType::F32);
+        assert_eq!(
+            print(&expr),
+            "let t1 = math::Integer::div(2i64.wrapping_add(a), a); t1 as f32"
+        );
+
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::F16);
+        let b = expr.input(1, DType::F16);
+        expr.apply2(BinaryOp::Mul, a, b);
+        assert_eq!(print(&expr), "F16::from_f32(a.to_f32() * b.to_f32())");
+
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::Bool);
+        let b = expr.input(1, DType::F32);
+        let zero = expr.float(0.0, DType::F32);
+        let below = expr.apply2(BinaryOp::Lt, b, zero);
+        let both = expr.apply2(BinaryOp::And, a, below);
+        let infinity = expr.float(f64::NEG_INFINITY, DType::F32);
+        expr.push(Scalar::Select(both, infinity, b), DType::F32);
+        assert_eq!(print(&expr), "if (a != 0) & (b < 0.0) { f32::NEG_INFINITY } else { b }");
+    }
+
+    #[test]
+    fn long_expressions_are_cut_into_statements() {
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::F32);
+        let mut sum = a;
+        for step in 0..8 {
+            let factor = expr.float(0.125 + f64::from(step), DType::F32);
+            let term = expr.apply2(BinaryOp::Mul, sum, factor);
+            sum = expr.apply2(BinaryOp::Add, term, a);
+        }
+        insta::assert_snapshot!(print(&expr), @"let t1 = ((a * 0.125 + a) * 1.125 + a) * 2.125; let t2 = ((t1 + a) * 3.125 + a) * 4.125 + a; let t3 = ((t2 * 5.125 + a) * 6.125 + a) * 7.125; t3 + a");
+    }
+
+    #[test]
+    fn constants_are_exact() {
+        for (value, text) in [
+            (0.1, "0.1"),
+            (-0.0, "-0.0"),
+            (1e-12, "1e-12"),
+            (
+                f64::from(std::f32::consts::FRAC_1_SQRT_2),
+                "core::f32::consts::FRAC_1_SQRT_2",
+            ),
+            (f64::NAN, "f32::NAN"),
+        ] {
+            assert_eq!(constant(Literal::Float(value), DType::F32).0, text);
+        }
+    }
+}
