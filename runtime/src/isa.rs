@@ -279,7 +279,7 @@ pub(crate) use kernel_table;
 /// machine does not have falls back to the best one below it.
 #[macro_export]
 macro_rules! dispatch {
-    ($level:expr, $function:ident($($argument:expr),* $(,)?)) => {{
+    ($level:expr, $function:ident($($argument:expr),* $(,)?) $(,)?) => {{
         let level = $level;
         #[cfg(target_arch = "x86_64")]
         {

@@ -212,9 +212,8 @@ impl Forward<'_> {
             writer.code("let inside = ", &call, ";");
             writer.open("if !inside {");
             let node = step.origin.first().map(String::as_str).unwrap_or_default();
-            writer.open("return Err(RunError::Index {");
-            writer.line(format!("node: {node:?},"));
-            writer.close("});");
+            let error = Code::structure("RunError::Index", vec![format!("node: {node:?}").into()]);
+            writer.code("return Err(", &error, ");");
             writer.close("}");
         } else {
             writer.code("", &call, ";");

@@ -196,7 +196,7 @@ impl<'a> Interface<'a> {
     }
 
     /// The value of an output as the caller gets it; a `Result` if the shape is dynamic.
-    pub(super) fn output_value(&self, number: usize, slot: &str, sizes: &Sizes, imports: &mut Imports) -> String {
+    pub(super) fn output_value(&self, number: usize, slot: &str, sizes: &Sizes, imports: &mut Imports) -> Code {
         let ty = &self.plan.outputs[number].ty;
         let mut data = format!("self.arena.get({})", self.output_slot(number, slot, sizes));
         if ty.dtype == DType::Bool {
@@ -204,15 +204,15 @@ impl<'a> Interface<'a> {
             data = format!("bools_of_bytes({data})");
         }
         match ty.static_shape() {
-            Some(shape) if shape.is_empty() => format!("{data}[0]"),
+            Some(shape) if shape.is_empty() => format!("{data}[0]").into(),
             Some(_) => {
                 imports.add("nested", "nested");
-                format!("nested({data})")
+                format!("nested({data})").into()
             }
             None => {
                 imports.add("tensor", "TensorView");
-                let shape: Vec<String> = ty.shape.iter().map(|dim| sizes.text(dim)).collect();
-                format!("TensorView::new([{}], {data})", shape.join(", "))
+                let shape = ty.shape.iter().map(|dim| sizes.text(dim).into()).collect();
+                Code::call("TensorView::new", vec![Code::array(shape), data.into()])
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::forward::ForwardInputs;
 use super::interface::Interface;
+use super::map::with_name;
 use super::memory::Places;
 use super::module::Imports;
 use super::text::{Code, Writer};
@@ -162,7 +163,7 @@ fn run(
     let end = if interface.has_fallible_steps() { "?;" } else { ";" };
     writer.code("", &Code::call("self.compute", arguments), end);
     let sizes = interface.sizes();
-    let mut values: Vec<String> = Vec::new();
+    let mut values: Vec<Code> = Vec::new();
     for (number, output) in plan.outputs.iter().enumerate() {
         let Base::Buffer(id) = output.access.base else {
             continue;
@@ -178,7 +179,8 @@ fn run(
             .zip(&plan.outputs)
             .map(|((name, value), output)| {
                 let fallible = !Interface::is_static(&output.ty);
-                format!("{name}: {value}{}", if fallible { "?" } else { "" }).into()
+                let value = if fallible { value.ending(")?") } else { value };
+                with_name(&format!("{name}: "), value)
             });
         let literal = Code::structure("Outputs", fields.collect());
         match interface.is_fallible() {
@@ -187,8 +189,8 @@ fn run(
         }
     } else if let (Some(value), Some(output)) = (values.first(), plan.outputs.first()) {
         match interface.is_fallible() && Interface::is_static(&output.ty) {
-            true => writer.line(format!("Ok({value})")),
-            false => writer.line(value),
+            true => writer.code("Ok(", value, ")"),
+            false => writer.code("", value, ""),
         }
     }
     writer.close("}");

@@ -9,7 +9,7 @@ pub(super) const WIDTH: usize = 120;
 const LIST_WIDTH: usize = 72;
 
 /// The width of the fields of a struct literal on one line (`struct_lit_width`).
-const STRUCT_WIDTH: usize = 21;
+const STRUCT_WIDTH: usize = 22;
 
 /// An indented text under construction.
 #[derive(Debug, Default)]
@@ -178,6 +178,19 @@ impl Code {
             items,
             close: ")",
             kind: ListKind::Call,
+        }
+    }
+
+    /// The same list with something after it: `f(x)?`.
+    pub(super) fn ending(self, end: &'static str) -> Code {
+        match self {
+            Code::List { open, items, kind, .. } => Code::List {
+                open,
+                items,
+                close: end,
+                kind,
+            },
+            other => other,
         }
     }
 
