@@ -17,7 +17,15 @@ pub fn infer(graph: &Graph, op: &Op, inputs: &[ValueId], regions: &[Block]) -> R
     match op {
         Op::If | Op::Loop { .. } | Op::Scan { .. } => cx.control(op, regions),
         _ if !regions.is_empty() => Err(format!("{} has no regions", op.name())),
-        _ => cx.tensor_op(op),
+        _ => {
+            let mut types = cx.tensor_op(op)?;
+            if let Some(epilogue) = op.epilogue()
+                && let ([ty], Some(last)) = (types.as_mut_slice(), epilogue.expr.nodes.last())
+            {
+                ty.dtype = last.dtype;
+            }
+            Ok(types)
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod renumber;
 pub mod sample;
 pub mod tensor;
 pub mod text;
+pub mod verify;
 
 pub use dim::{Bounds, Dim, Interval};
 pub use dtype::DType;
@@ -25,3 +26,4 @@ pub use op::{Cell, Epilogue, Op};
 pub use parse::{ParseError, parse};
 pub use tensor::Tensor;
 pub use text::Constants;
+pub use verify::{Violation, verify};

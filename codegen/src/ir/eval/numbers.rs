@@ -212,7 +212,7 @@ pub(super) fn wrap_to(value: i128, dtype: DType) -> i128 {
 }
 
 /// The smallest and largest value of an integer type.
-pub(super) fn int_limits(dtype: DType) -> (i128, i128) {
+pub(in crate::ir) fn int_limits(dtype: DType) -> (i128, i128) {
     let bits = 8 * dtype.size() as u32;
     match dtype {
         DType::U8 | DType::U16 | DType::U32 | DType::U64 => (0, (1 << bits) - 1),
