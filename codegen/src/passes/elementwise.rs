@@ -3,6 +3,7 @@
 use super::expr::{recognize_activations, simplify};
 use super::pattern::compact;
 use super::rewrite::{Rewrite, Rewriter};
+use super::sink::without_lead;
 use crate::ir::{Dim, Expr, Graph, Node, Op, Scalar, ValueId};
 use std::rc::Rc;
 
@@ -76,11 +77,7 @@ fn smaller_shape(rewriter: &Rewriter<'_>, expr: &Expr, inputs: &[ValueId], shape
 /// The value before it was broadcast, or before leading axes of size 1 were added or removed: elementwise operations
 /// broadcast themselves.
 fn unbroadcast(rewriter: &Rewriter<'_>, mut value: ValueId, rank: usize) -> ValueId {
-    let core = |value: ValueId| -> &[Dim] {
-        let shape = rewriter.shape(value);
-        let lead = shape.iter().take_while(|size| size.is(1)).count();
-        &shape[lead..]
-    };
+    let core = |value: ValueId| without_lead(rewriter.shape(value));
     while let Some(node) = rewriter.definition(value) {
         let same = match node.op {
             Op::Broadcast { .. } => true,

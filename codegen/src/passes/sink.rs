@@ -82,12 +82,12 @@ enum Operand {
 
 fn changed(rewriter: &Rewriter<'_>, input: ValueId, from: &[Dim], to: &[Dim], groups: &[Group]) -> Option<Operand> {
     let wanted = regrouped(rewriter, rewriter.shape(input), from, to, groups)?;
-    if rewriter.same_shape(rewriter.shape(input), &wanted) {
+    if broadcasts_alike(rewriter, input, &wanted, from.len()) {
         return Some(Operand::Kept(input));
     }
     if let Some(node) = rewriter.definition(input)
         && matches!(node.op, Op::Reshape { .. })
-        && rewriter.same_shape(rewriter.shape(node.inputs[0]), &wanted)
+        && broadcasts_alike(rewriter, node.inputs[0], &wanted, from.len())
     {
         let value = node.inputs[0];
         return Some(Operand::Freed {
@@ -102,6 +102,13 @@ fn changed(rewriter: &Rewriter<'_>, input: ValueId, from: &[Dim], to: &[Dim], gr
         constant,
         fuses: fuses(rewriter, input),
     })
+}
+
+/// Whether a value broadcasts to a shape of rank `rank` as one of the shape `wanted` does: they differ in nothing but
+/// leading axes of size 1.
+fn broadcasts_alike(rewriter: &Rewriter<'_>, value: ValueId, wanted: &[Dim], rank: usize) -> bool {
+    let shape = rewriter.shape(value);
+    shape.len() <= rank && rewriter.same_shape(without_lead(shape), without_lead(wanted))
 }
 
 /// Whether a value has a producer that could fuse with its only user.
@@ -165,11 +172,11 @@ fn regrouped(rewriter: &Rewriter<'_>, shape: &[Dim], from: &[Dim], to: &[Dim], g
             return None;
         }
     }
-    // Without leading axes of size 1, so that an operand that fits as it is stays as it is.
-    let lead = result
-        .iter()
-        .take_while(|size| size.is(1))
-        .count()
-        .min(result.len().saturating_sub(shape.len()));
-    Some(result.split_off(lead))
+    Some(without_lead(&result).to_vec())
+}
+
+/// A shape without its leading axes of size 1.
+pub(super) fn without_lead(shape: &[Dim]) -> &[Dim] {
+    let lead = shape.iter().take_while(|size| size.is(1)).count();
+    &shape[lead..]
 }

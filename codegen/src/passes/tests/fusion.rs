@@ -277,3 +277,18 @@ fn activations_stay_whole_before_weights() {
     assert_eq!(ops(&graph), "elementwise matmul");
     assert_eq!(formula(&graph), "(gelu x0)");
 }
+
+#[test]
+fn trailing_axes_of_size_one_do_not_part_a_convolution_from_its_bias() {
+    for batch in ["b", "1"] {
+        let mut b = Builder::new();
+        let x = b.input(DType::F32, &format!("{batch} 4 8 1"));
+        let y = conv(&mut b, x, &[6, 4, 3, 3], 1);
+        let y = b.reshape(y, &format!("{batch} 6 8"));
+        let bias = b.weights(&[1, 6, 1]);
+        let y = b.binary(Add, y, bias);
+        let y = b.unary(UnaryOp::Tanh, y);
+        let graph = optimized(b.finish(&[y]));
+        assert_eq!(ops(&graph), "convb+ reshape");
+    }
+}

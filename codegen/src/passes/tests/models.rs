@@ -1,11 +1,12 @@
 //! Real models: how many operations of each kind remain. Run by hand:
 //! `ONNXIDE_MODELS=folder:folder cargo test -p onnxide-codegen models -- --ignored --nocapture`, each folder with one
-//! `NAME/model.onnx` per model. `ONNXIDE_MODEL=NAME` shows the nodes of one.
+//! `NAME/model.onnx` per model. `ONNXIDE_MODEL=NAME` prints the graph of one; `ONNXIDE_EVALUATE=1` evaluates graphs
+//! before and after, which takes long for all but small models. `ONNXIDE_SIZES=symbol=8,other=9` fixes sizes.
 
-use super::support::text;
 use crate::frontend;
 use crate::import;
-use crate::ir::{Block, Graph, Op};
+use crate::ir::eval::evaluate;
+use crate::ir::{Block, DType, Dim, Graph, Op, Tensor};
 use crate::passes::optimize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,10 +36,58 @@ fn summary(graph: &Graph) -> String {
 fn load(path: &Path) -> Result<Graph, String> {
     let model = frontend::load(path).map_err(|error| error.to_string())?;
     let mut options = import::Options::default();
+    let sizes = std::env::var("ONNXIDE_SIZES").unwrap_or_default();
+    let sizes: BTreeMap<&str, i64> = sizes
+        .split(',')
+        .filter_map(|size| size.split_once('='))
+        .map(|(name, size)| (name, size.parse().unwrap()))
+        .collect();
     for name in import::dynamic_dims(&model) {
-        options.dims.insert(name, 1..=64);
+        let range = sizes.get(name.as_str()).map_or(1..=64, |&size| size..=size);
+        options.dims.insert(name, range);
     }
     import::import(&model, &options).map_err(|error| format!("{error:?}"))
+}
+
+/// Inputs with every symbol 32 or the nearest size within its bounds, which most networks can halve a few times.
+fn inputs(graph: &Graph) -> Vec<Tensor> {
+    let size = |symbol: &str| {
+        let bounds = graph.bounds.get(symbol);
+        Some(32.clamp(bounds.low, bounds.high))
+    };
+    let params = graph.body.params.iter().enumerate();
+    params
+        .map(|(index, &param)| {
+            let ty = graph.ty(param);
+            let extent = |dim: &Dim| dim.eval(&size).unwrap() as usize;
+            let shape: Vec<usize> = ty.shape.iter().map(extent).collect();
+            match ty.dtype {
+                dtype if dtype.is_float() || dtype == DType::Bool => Tensor::random(dtype, shape, index as u64),
+                dtype => Tensor::random_integers(dtype, shape, index as u64, 0, 1),
+            }
+        })
+        .collect()
+}
+
+/// The largest difference between results, relative to the largest magnitude of the expected one.
+fn difference(found: &[Tensor], expected: &[Tensor]) -> f64 {
+    let mut worst = 0.0f64;
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!((found.dtype, &found.shape), (expected.dtype, &expected.shape));
+        let (Some(found), Some(expected)) = (found.to_floats(), expected.to_floats()) else {
+            assert_eq!(found.data, expected.data);
+            continue;
+        };
+        let magnitude = expected.iter().fold(f64::MIN_POSITIVE, |most, x| most.max(x.abs()));
+        for (a, b) in found
+            .iter()
+            .zip(&expected)
+            .filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
+        {
+            worst = worst.max((a - b).abs() / magnitude);
+        }
+    }
+    worst
 }
 
 #[test]
@@ -46,6 +95,7 @@ fn load(path: &Path) -> Result<Graph, String> {
 fn models() {
     let folders = std::env::var("ONNXIDE_MODELS").expect("ONNXIDE_MODELS names folders of models");
     let only = std::env::var("ONNXIDE_MODEL").unwrap_or_default();
+    let compare = std::env::var_os("ONNXIDE_EVALUATE").is_some();
     for folder in folders.split(':') {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
             .unwrap()
@@ -54,7 +104,7 @@ fn models() {
         paths.sort();
         for path in paths {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if !only.is_empty() && name != only {
+            if !only.is_empty() && !only.split(',').any(|only| only == name) {
                 continue;
             }
             let start = Instant::now();
@@ -66,64 +116,22 @@ fn models() {
                 }
             };
             println!("{name}: imported in {:.0?}: {}", start.elapsed(), summary(&graph));
-            let mut changes: Vec<&'static str> = Vec::new();
+            let inputs = inputs(&graph);
+            let expected = compare.then(|| evaluate(&graph, &inputs).unwrap());
             let start = Instant::now();
-            optimize(&mut graph, &mut |pass, _| changes.push(pass));
+            let mut changes = 0;
+            optimize(&mut graph, &mut |_, _| changes += 1);
             println!(
-                "    optimized in {:.0?} ({} changes): {}",
+                "    optimized in {:.0?} ({changes} changes): {}",
                 start.elapsed(),
-                changes.len(),
                 summary(&graph)
             );
-            if !only.is_empty() {
-                println!("{changes:?}");
-                show(&graph, &graph.body, 0);
+            if let Some(expected) = expected {
+                let found = evaluate(&graph, &inputs).unwrap();
+                println!("    relative difference {:.1e}", difference(&found, &expected));
+            } else if !only.is_empty() {
+                println!("{graph}");
             }
-        }
-    }
-}
-
-fn show(graph: &Graph, block: &Block, depth: usize) {
-    for node in &block.nodes {
-        let inputs: Vec<String> = node
-            .inputs
-            .iter()
-            .map(|&input| format!("{input}:{}", graph.ty(input)))
-            .collect();
-        let detail = match &node.op {
-            Op::Constant(_) => continue,
-            Op::Elementwise { expr, .. } => text(expr, expr.result()),
-            op if op.epilogue().is_some() => op
-                .epilogue()
-                .map(|epilogue| text(&epilogue.expr, epilogue.expr.result()))
-                .unwrap(),
-            Op::Transpose { permutation } => format!("{permutation:?}"),
-            Op::Reduce { kind, axes, .. } => format!("{kind:?} {axes:?}"),
-            Op::Normalize {
-                kind,
-                axis,
-                scale,
-                bias,
-                ..
-            } => format!("{kind:?} {axis} {scale} {bias}"),
-            Op::Attention { scale, mask, .. } => format!("{scale} {mask}"),
-            _ => String::new(),
-        };
-        let outputs: Vec<String> = node
-            .outputs
-            .iter()
-            .map(|&output| format!("{output}:{}", graph.ty(output)))
-            .collect();
-        println!(
-            "{:depth$}{} = {} {detail} ({})",
-            "",
-            outputs.join(", "),
-            node.op.name(),
-            inputs.join(", ")
-        );
-        for region in &node.regions {
-            println!("{:depth$}  region {:?}", "", region.params);
-            show(graph, region, depth + 4);
         }
     }
 }
