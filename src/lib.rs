@@ -54,7 +54,7 @@ pub use onnxide_macros::include_model as __include_model;
 /// | --- | --- |
 /// | `batch = 4` | always 4 |
 /// | `sequence <= 256` | from 1 to 256 |
-/// | `"image.2" in 32..=640` | from 32 to 640 |
+/// | `image_2 in 32..=640` | from 32 to 640 |
 #[macro_export]
 macro_rules! include_model {
     ($($input:tt)*) => {

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 const BERT: &str = "models/bert_tiny_dyn.onnx";
+const REFERENCE: &str = "models/bert_tiny_dyn.npz";
 
 fn onnxide(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onnxide"));
@@ -40,7 +41,11 @@ fn help_lists_the_commands() {
 
     Commands:
       compile  Write the module of a model and its weights
+      new      Make a package with a program that runs a model
       inspect  Show the steps of a model and its memory over time
+      check    Compare a model's outputs with those of a reference
+      run      Run a model once
+      bench    Measure how long a model takes
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -49,6 +54,7 @@ fn help_lists_the_commands() {
 
     Exit status:
       0  success
+      1  `check` has found a difference
       2  wrong usage, a model that does not compile, or another error
     ");
 }
@@ -75,6 +81,25 @@ fn help_of_each_command() {
       onnxide compile magika.onnx --dim batch=1
       onnxide compile minilm.onnx -o src/models --dim batch=1 --dim sequence=1..=256
     ");
+    insta::assert_snapshot!(help(&["new", "--help"]), @r"
+    Make a package with a program that runs a model
+
+    Usage: onnxide new [OPTIONS] <MODEL> <NAME>
+
+    Arguments:
+      <MODEL>  The model, an ONNX file
+      <NAME>   Folder of the package, which must not exist yet
+
+    Options:
+          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
+                                  chooses; once for every dimension
+      -h, --help                  Print help
+
+    Example:
+      onnxide new magika.onnx filetype --dim batch=1
+      cd filetype
+      cargo run --release
+    ");
     insta::assert_snapshot!(help(&["inspect", "--help"]), @r"
     Show the steps of a model and its memory over time
 
@@ -94,12 +119,103 @@ fn help_of_each_command() {
       onnxide inspect minilm.onnx --dim batch=1 --dim sequence=128
       onnxide inspect minilm.onnx --dim batch=1 --dim sequence=128 --svg memory.svg
     ");
+    insta::assert_snapshot!(help(&["check", "--help"]), @r"
+    Compare a model's outputs with those of a reference
+
+    Usage: onnxide check [OPTIONS] --reference <REF.npz> <MODEL>
+
+    Arguments:
+      <MODEL>  The model, an ONNX file
+
+    Options:
+          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
+                                  chooses; once for every dimension
+          --reference <REF.npz>   Inputs and the outputs expected of them
+          --tolerance <X>         Largest relative error of an output [default: 1e-4]
+          --isa <NAME>            Instruction set; by default the best that this machine has
+          --threads <N>           Number of threads [default: 1]
+          --json                  Print JSON
+      -h, --help                  Print help
+
+    The reference is an archive of NumPy arrays: `in:NAME` for every input, `out:NAME` for the outputs
+    to compare.
+    The relative error is the largest difference over the largest magnitude in the reference.
+    A dimension without --dim has the size that the reference gives it. With --dim NAME=N it may have
+    any size up to N.
+
+    Example:
+      onnxide check bert.onnx --reference ref.npz --dim sequence=64 --tolerance 1e-5
+    ");
+    insta::assert_snapshot!(help(&["run", "--help"]), @r"
+    Run a model once
+
+    Usage: onnxide run [OPTIONS] --inputs <IN.npz> --outputs <OUT.npz> <MODEL>
+
+    Arguments:
+      <MODEL>  The model, an ONNX file
+
+    Options:
+          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
+                                  chooses; once for every dimension
+          --inputs <IN.npz>       File to read the inputs from
+          --outputs <OUT.npz>     File to write the outputs to
+          --isa <NAME>            Instruction set; by default the best that this machine has
+          --threads <N>           Number of threads [default: 1]
+      -h, --help                  Print help
+
+    Both files are archives of NumPy arrays, named after the model's inputs and outputs. Inputs may also
+    be named `in:NAME`.
+    A dimension without --dim has the size that the inputs give it. With --dim NAME=N it may have any
+    size up to N.
+
+    Example:
+      onnxide run magika.onnx --inputs in.npz --outputs out.npz
+    ");
+    insta::assert_snapshot!(help(&["bench", "--help"]), @r"
+    Measure how long a model takes
+
+    Usage: onnxide bench [OPTIONS] <MODEL>
+
+    Arguments:
+      <MODEL>  The model, an ONNX file
+
+    Options:
+          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
+                                  chooses; once for every dimension
+          --reference <REF.npz>   Inputs, as for `check`
+          --seconds <S>           How long to measure [default: 3]
+          --isa <NAME>            Instruction set; by default the best that this machine has
+          --threads <N>           Number of threads [default: 1]
+          --json                  Print JSON
+      -h, --help                  Print help
+
+    Without a reference the inputs are zero, and every symbolic dimension has its largest size.
+
+    Example:
+      onnxide bench bert.onnx --reference ref.npz --seconds 5
+    ");
 }
 
 #[test]
 fn wrong_arguments() {
     insta::assert_snapshot!(error(&["inspect", BERT, "--dim", "batch"]), @r"
     error: invalid value 'batch' for '--dim <NAME=N|LO..=HI>': expected NAME=N or NAME=LO..=HI, such as batch=1 or sequence=1..=256
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--tolerance", "-1"]), @r"
+    error: invalid value '-1' for '--tolerance <X>': expected a number that is not negative, such as 1e-4
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--threads", "2"]), @"error: models do not run on more than one thread yet; leave --threads out");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--isa", "mmx"]), @r"
+    error: invalid value 'mmx' for '--isa <NAME>': expected one of scalar, avx2, avx512
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(error(&["bench", BERT, "--seconds", "0"]), @r"
+    error: invalid value '0' for '--seconds <S>': expected a positive number, such as 0.5
 
     For more information, try '--help'.
     ");
@@ -114,6 +230,7 @@ fn models_that_are_none() {
     error: cannot compile README.md
       this looks like text, not an ONNX model
     ");
+    insta::assert_snapshot!(error(&["check", "cat.onnx", "--reference", REFERENCE]), @"error: cannot read cat.onnx: there is no such file");
 }
 
 #[test]
@@ -130,4 +247,12 @@ fn dimensions_that_have_no_size_or_do_not_exist() {
       the model has no dimension `seq`
         help: its dimensions are `batch`, `sequence`
     ");
+}
+
+#[test]
+fn references_that_do_not_fit() {
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", "nowhere.npz"]), @"error: cannot open nowhere.npz: No such file or directory (os error 2)");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", "README.md"]), @"error: README.md is not an archive of NumPy arrays; numpy.savez makes one: invalid Zip archive: Could not find EOCD");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", "models/digits_cnn_fp32.npz"]), @"error: models/digits_cnn_fp32.npz: there is no array `in:input_ids`, `in:attention_mask`, `in:token_type_ids` for an input of the model; the other arrays are `in:image`, `out:logits`");
+    insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--dim", "sequence=8"]), @"error: dimension `sequence` is 16 in models/bert_tiny_dyn.npz, outside of --dim sequence=8");
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
 use onnxide_codegen::{Compiler, DimRange};
+use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
     .header(Style::new().bold())
@@ -17,6 +19,7 @@ const STYLES: Styles = Styles::styled()
 const EXIT_STATUS: &str = "\
 Exit status:
   0  success
+  1  `check` has found a difference
   2  wrong usage, a model that does not compile, or another error";
 
 /// Compiles ONNX models into Rust.
@@ -31,8 +34,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Write the module of a model and its weights
     Compile(Compile),
+    /// Make a package with a program that runs a model
+    New(New),
     /// Show the steps of a model and its memory over time
     Inspect(Inspect),
+    /// Compare a model's outputs with those of a reference
+    Check(Check),
+    /// Run a model once
+    Run(Run),
+    /// Measure how long a model takes
+    Bench(Bench),
 }
 
 /// A model and the sizes of its dimensions.
@@ -70,6 +81,21 @@ pub(crate) struct Compile {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Example:
+  onnxide new magika.onnx filetype --dim batch=1
+  cd filetype
+  cargo run --release")]
+pub(crate) struct New {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Folder of the package, which must not exist yet
+    #[arg(value_name = "NAME")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   onnxide inspect minilm.onnx --dim batch=1 --dim sequence=128
   onnxide inspect minilm.onnx --dim batch=1 --dim sequence=128 --svg memory.svg")]
@@ -84,6 +110,95 @@ pub(crate) struct Inspect {
     /// Write a picture of the memory over time
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+}
+
+/// How a compiled model runs.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Instruction set; by default the best that this machine has
+    #[arg(long, value_name = "NAME", value_parser = parse_isa)]
+    pub(crate) isa: Option<Level>,
+
+    /// Number of threads
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) threads: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The reference is an archive of NumPy arrays: `in:NAME` for every input, `out:NAME` for the outputs to compare.
+The relative error is the largest difference over the largest magnitude in the reference.
+A dimension without --dim has the size that the reference gives it. With --dim NAME=N it may have any size up to N.
+
+Example:
+  onnxide check bert.onnx --reference ref.npz --dim sequence=64 --tolerance 1e-5")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Inputs and the outputs expected of them
+    #[arg(long, value_name = "REF.npz")]
+    pub(crate) reference: PathBuf,
+
+    /// Largest relative error of an output
+    #[arg(long, value_name = "X", default_value = "1e-4", value_parser = parse_tolerance, allow_negative_numbers = true)]
+    pub(crate) tolerance: f64,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Both files are archives of NumPy arrays, named after the model's inputs and outputs. Inputs may also be named `in:NAME`.
+A dimension without --dim has the size that the inputs give it. With --dim NAME=N it may have any size up to N.
+
+Example:
+  onnxide run magika.onnx --inputs in.npz --outputs out.npz")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// File to read the inputs from
+    #[arg(long, value_name = "IN.npz")]
+    pub(crate) inputs: PathBuf,
+
+    /// File to write the outputs to
+    #[arg(long, value_name = "OUT.npz")]
+    pub(crate) outputs: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a reference the inputs are zero, and every symbolic dimension has its largest size.
+
+Example:
+  onnxide bench bert.onnx --reference ref.npz --seconds 5")]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Inputs, as for `check`
+    #[arg(long, value_name = "REF.npz")]
+    pub(crate) reference: Option<PathBuf>,
+
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value = "3", value_parser = parse_seconds)]
+    pub(crate) seconds: f64,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `NAME=N`, `NAME=LO..=HI` or `NAME=..=HI`
@@ -115,6 +230,44 @@ impl FromStr for DimArg {
     }
 }
 
+fn parse_isa(text: &str) -> Result<Level, String> {
+    let level = Level::from_name(text).ok_or_else(|| format!("expected one of {}", names(&Level::ALL)))?;
+    if level.is_available() {
+        return Ok(level);
+    }
+    let available: Vec<_> = Level::ALL.into_iter().filter(|level| level.is_available()).collect();
+    Err(format!("this machine does not have it, only {}", names(&available)))
+}
+
+fn names(levels: &[Level]) -> String {
+    levels.iter().map(|level| level.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    let valid = text.parse::<f64>().ok().filter(|x| x.is_finite() && *x >= 0.0);
+    valid.ok_or_else(|| "expected a number that is not negative, such as 1e-4".into())
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let valid = text.parse::<f64>().ok().filter(|x| *x > 0.0 && *x <= 86_400.0);
+    valid.ok_or_else(|| "expected a positive number, such as 0.5".into())
+}
+
+impl RunArgs {
+    /// Refuses what programs cannot do.
+    ///
+    /// # Errors
+    ///
+    /// Another number of threads than 1.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.threads.get() == 1,
+            "models do not run on more than one thread yet; leave --threads out"
+        );
+        Ok(())
+    }
+}
+
 impl ModelArgs {
     /// A compiler of the model with these sizes.
     pub(crate) fn compiler(&self) -> Compiler {
@@ -143,7 +296,7 @@ mod tests {
             ("batch=1", "batch", 1, 1),
             ("sequence=2..=256", "sequence", 2, 256),
             ("sequence=..=256", "sequence", 1, 256),
-            ("image.0 = 3", "image.0", 3, 3),
+            ("image_0 = 3", "image_0", 3, 3),
         ] {
             let dim: DimArg = text.parse().unwrap();
             assert_eq!((dim.name.as_str(), dim.range), (name, DimRange { min, max }));

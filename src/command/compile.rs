@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use onnxide_codegen::compiler::MARKER;
 
+use crate::Outcome;
 use crate::args::Compile;
 use crate::term::{self, BOLD};
 
-pub(crate) fn compile(args: &Compile) -> Result<()> {
+pub(crate) fn compile(args: &Compile) -> Result<Outcome> {
     let mut compiler = args.model.compiler();
     if let Some(name) = &args.name {
         compiler = compiler.name(name);
@@ -40,7 +41,7 @@ pub(crate) fn compile(args: &Compile) -> Result<()> {
         weights.display(),
         term::bytes(report.weight_bytes)
     )?;
-    Ok(())
+    Ok(Outcome::Success)
 }
 
 /// Fails if the files exist and are not what this command has written before.

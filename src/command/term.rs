@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Prints an error with its causes.
@@ -19,8 +20,13 @@ pub(crate) fn print_error(error: &anyhow::Error) {
 
 /// Whether the reader of the output has closed its end.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    kind == Some(io::ErrorKind::BrokenPipe)
+    let kind = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<serde_json::Error>() {
+        Some(error) => error.io_error_kind(),
+        None => cause.downcast_ref().map(io::Error::kind),
+    };
+    error
+        .chain()
+        .any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
 }
 
 /// Shows `message` while `work` is done, if the standard error is a terminal.
@@ -63,6 +69,16 @@ pub(crate) fn count(count: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// A time with a unit, such as `1.50 ms`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
 /// `text` cut to `width` characters, its middle left out.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -88,6 +104,17 @@ mod tests {
         );
         let all = [999, 1000, 999_949, 999_950, 22_800_000, 3_000_000_000_000].map(count);
         assert_eq!(all, ["999", "1.0 k", "999.9 k", "1.0 M", "22.8 M", "3.0 T"]);
+        let all = [2e-8, 1.5e-5, 0.0015, 1.5].map(seconds);
+        assert_eq!(all, ["20 ns", "15.0 µs", "1.50 ms", "1.50 s"]);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_recognized() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&closed().into()));
+        assert!(is_broken_pipe(&serde_json::Error::io(closed()).into()));
+        assert!(is_broken_pipe(&anyhow::Error::from(closed()).context("printing")));
+        assert!(!is_broken_pipe(&io::Error::from(io::ErrorKind::NotFound).into()));
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub struct Compiler {
     name: Option<String>,
     dims: Vec<(String, DimRange)>,
     profile: bool,
+    program: bool,
     weights: Option<WeightsPath>,
     front: Front,
 }
@@ -82,6 +83,7 @@ impl Compiler {
             name: None,
             dims: Vec::new(),
             profile: false,
+            program: false,
             weights: None,
             front: Front::default(),
         }
@@ -95,7 +97,7 @@ impl Compiler {
 
     /// Says what sizes a symbolic dimension may have: a size, `1..=256` or `..=256`, which starts at 1.
     ///
-    /// A dimension that the model gives no name is named after the input and the axis, as in `image.0`. The last call
+    /// A dimension that the model gives no name is named after the input and the axis, as in `image_0`. The last call
     /// for a dimension counts.
     pub fn dim(mut self, name: impl Into<String>, range: impl Into<DimRange>) -> Self {
         self.dims.push((name.into(), range.into()));
@@ -105,6 +107,12 @@ impl Compiler {
     /// Lets the module's caller time every step.
     pub fn profile(mut self, profile: bool) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// Implements the runtime's `Program` for the model, which tools run a model by.
+    pub fn program(mut self, program: bool) -> Self {
+        self.program = program;
         self
     }
 
@@ -149,6 +157,7 @@ impl Compiler {
             name,
             dims: self.dims.into_iter().collect(),
             profile: self.profile,
+            program: self.program,
         };
         dims::check(&model, &options.dims, self.front)?;
         let key = options.key(&model.hash);

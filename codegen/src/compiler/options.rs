@@ -18,6 +18,8 @@ pub struct Options {
     pub dims: BTreeMap<String, DimRange>,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
+    /// Whether the model implements the runtime's `Program`.
+    pub program: bool,
     /// Where the module finds its weights.
     pub weights: WeightsPath,
 }
@@ -117,7 +119,7 @@ impl Options {
         field(env!("ONNXIDE_FINGERPRINT").as_bytes());
         field(model);
         field(self.name.as_bytes());
-        field(&[u8::from(self.profile)]);
+        field(&[u8::from(self.profile), u8::from(self.program)]);
         for (name, range) in &self.dims {
             field(name.as_bytes());
             field(&(range.min as u64).to_le_bytes());
@@ -194,6 +196,7 @@ mod tests {
             name: "m".into(),
             dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
             profile: false,
+            program: false,
             weights: WeightsPath::Beside("m.weights".into()),
         };
         let key = options.key(&[0; 32]);
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(key, with(&|o| o.weights = WeightsPath::Absolute("/m".into())));
         assert_ne!(key, with(&|o| o.name = "n".into()));
         assert_ne!(key, with(&|o| o.profile = true));
+        assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));
         assert_ne!(key, with(&|o| o.dims.extend([("s".into(), 8.into())])));
         assert_ne!(key, options.key(&[1; 32]));

@@ -9,10 +9,13 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+pub(crate) use table::nodes;
+
+use crate::Outcome;
 use crate::args::Inspect;
 use crate::term;
 
-pub(crate) fn inspect(args: &Inspect) -> Result<()> {
+pub(crate) fn inspect(args: &Inspect) -> Result<Outcome> {
     let module = term::with_spinner("Compiling", || args.model.compiler().compile_module())?;
     let report = &module.report;
     if let Some(path) = &args.svg {
@@ -25,7 +28,7 @@ pub(crate) fn inspect(args: &Inspect) -> Result<()> {
     } else {
         table::print(report, &mut out)?;
     }
-    Ok(())
+    Ok(Outcome::Success)
 }
 
 #[cfg(test)]

@@ -1,0 +1,171 @@
+//! `onnxide bench`
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anyhow::Result;
+use onnxide_codegen::Report;
+use serde::Serialize;
+
+use crate::args::Bench;
+use crate::inspect::nodes;
+use crate::npz::{self, Array};
+use crate::program::{Measured, Program};
+use crate::term::{self, BOLD, DIM};
+use crate::{Outcome, model};
+
+/// What was measured, as it is printed in JSON.
+#[derive(Debug, Serialize)]
+struct Times<'a> {
+    isa: &'a str,
+    load_seconds: f64,
+    iterations: u64,
+    min_seconds: f64,
+    median_seconds: f64,
+    /// 2 operations for each multiply-accumulate, in the shortest run.
+    gflops: f64,
+    weight_bytes: u64,
+    arena_bytes: u64,
+    steps: Vec<StepTime<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepTime<'a> {
+    kernel: &'a str,
+    nodes: &'a [String],
+    results: &'a [String],
+    macs: u64,
+    /// The mean time.
+    seconds: f64,
+    gflops: f64,
+}
+
+pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
+    args.run.check()?;
+    let (program, inputs) = match &args.reference {
+        Some(reference) => {
+            let mut arrays: BTreeMap<String, Array> = npz::read(reference)?.into_iter().collect();
+            let bound = model::bind(&args.model, &mut arrays, reference)?;
+            (Program::build(bound.compiler.profile(true))?, bound.inputs)
+        }
+        None => (
+            Program::build(args.model.compiler().profile(true))?,
+            model::zeros(&args.model)?,
+        ),
+    };
+    let measured = program.bench(&inputs, args.seconds, &args.run)?;
+    let times = times(&measured, &program.report);
+    let mut out = anstream::stdout();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &times)?;
+        writeln!(out)?;
+    } else {
+        print(&times, &program.report, &mut out)?;
+    }
+    Ok(Outcome::Success)
+}
+
+fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    // Operations per nanosecond; a step may be too short for the clock.
+    let gflops = |macs: u64, ns: u64| 2.0 * macs as f64 / ns.max(1) as f64;
+    let steps = report.steps.iter().zip(&measured.steps).map(|(step, time)| StepTime {
+        kernel: &step.kernel,
+        nodes: &step.nodes,
+        results: &step.results,
+        macs: step.macs,
+        seconds: seconds(time.ns),
+        gflops: gflops(step.macs, time.ns),
+    });
+    Times {
+        isa: &measured.isa,
+        load_seconds: seconds(measured.load_ns),
+        iterations: measured.iterations,
+        min_seconds: seconds(measured.min_ns),
+        median_seconds: seconds(measured.median_ns),
+        gflops: gflops(report.steps.iter().map(|step| step.macs).sum(), measured.min_ns),
+        weight_bytes: report.weight_bytes,
+        arena_bytes: report.arena_bytes,
+        steps: steps.collect(),
+    }
+}
+
+fn print(times: &Times<'_>, report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let total: f64 = times.steps.iter().map(|step| step.seconds).sum();
+    if total > 0.0 {
+        writeln!(
+            out,
+            "{BOLD}{:>4}  {:>9}  {:>6}  {:>7}  kernel{BOLD:#}",
+            "step", "time", "share", "GFLOP/s"
+        )?;
+        for (index, (step, described)) in times.steps.iter().zip(&report.steps).enumerate() {
+            let gflops = if step.macs == 0 {
+                "-".into()
+            } else {
+                format!("{:.1}", step.gflops)
+            };
+            writeln!(
+                out,
+                "{index:>4}  {:>9}  {:>4.1} %  {gflops:>7}  {} {} {DIM}{}{DIM:#}",
+                term::seconds(step.seconds),
+                100.0 * step.seconds / total,
+                step.kernel,
+                step.results.join(" "),
+                nodes(described)
+            )?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(
+        out,
+        "{BOLD}minimum{BOLD:#}  {} ({:.1} GFLOP/s)",
+        term::seconds(times.min_seconds),
+        times.gflops
+    )?;
+    writeln!(out, "{BOLD}median{BOLD:#}   {}", term::seconds(times.median_seconds))?;
+    writeln!(out, "{BOLD}load{BOLD:#}     {}", term::seconds(times.load_seconds))?;
+    writeln!(out, "{DIM}{} runs, {}{DIM:#}", times.iterations, times.isa)
+}
+
+#[cfg(test)]
+mod tests {
+    use onnxide_codegen::compiler::StepReport;
+
+    use super::*;
+
+    #[test]
+    fn steps_have_times_and_rates() {
+        let step = |kernel: &str, node: &str, macs| StepReport {
+            kernel: kernel.into(),
+            nodes: vec![node.into()],
+            results: vec!["f32[1, 8]".into()],
+            macs,
+            weight_bytes: 0,
+            live_bytes: 0,
+        };
+        let report = Report {
+            steps: vec![step("gemm", "/fc/Gemm", 60_000), step("softmax", "/Softmax", 0)],
+            arena_bytes: 128,
+            weight_bytes: 64,
+            ..Report::default()
+        };
+        let json = r#"{"isa":"avx2","load_ns":700,"iterations":9,"min_ns":4000,"median_ns":5000,
+            "steps":[{"ns":3000},{"ns":1000}]}"#;
+        let measured: Measured = serde_json::from_str(json).unwrap();
+        let times = times(&measured, &report);
+        let mut text = Vec::new();
+        print(&times, &report, &mut text).unwrap();
+        let plain = anstream::adapter::strip_bytes(&text).into_vec();
+        insta::assert_snapshot!(String::from_utf8(plain).unwrap(), @r"
+        step       time   share  GFLOP/s  kernel
+           0     3.0 µs  75.0 %     40.0  gemm f32[1, 8] /fc/Gemm
+           1     1.0 µs  25.0 %        -  softmax f32[1, 8] /Softmax
+
+        minimum  4.0 µs (30.0 GFLOP/s)
+        median   5.0 µs
+        load     700 ns
+        9 runs, avx2
+        ");
+        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"weight_bytes":64,"arena_bytes":128,"steps":[{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0},{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0}]}"#);
+    }
+}

@@ -1,0 +1,51 @@
+//! Programs around models, built by Cargo in a cache.
+
+mod cargo;
+mod folder;
+mod package;
+mod session;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use onnxide_codegen::{Compiler, Report};
+
+pub(crate) use package::{Package, create};
+pub(crate) use session::Measured;
+
+use crate::term;
+
+/// A program that runs a model.
+#[derive(Debug)]
+pub(crate) struct Program {
+    binary: PathBuf,
+    pub(crate) report: Report,
+}
+
+impl Program {
+    /// Compiles a model and builds a program of it, unless there is one already.
+    ///
+    /// # Errors
+    ///
+    /// The model does not compile, or Cargo cannot build the program.
+    pub(crate) fn build(compiler: Compiler) -> Result<Self> {
+        let cache = folder::cache()?;
+        let compiler = package::prepare(compiler);
+        let module = term::with_spinner("Compiling the model", || compiler.compile_module())?;
+        let package = Package {
+            // Packages share a target folder, in which a program has the name of its package.
+            name: format!("onnxide-{}-{}", module.report.name, module.hash),
+            folder: cache
+                .join("programs")
+                .join(format!("{}-{}", module.report.name, module.hash)),
+        };
+        package.write(&module)?;
+        let binary = term::with_spinner("Building the program", || {
+            cargo::build(&package.folder, &cache.join("target"))
+        })?;
+        Ok(Self {
+            binary,
+            report: module.report,
+        })
+    }
+}

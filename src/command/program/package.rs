@@ -1,0 +1,136 @@
+//! Packages with a program around a model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use onnxide_codegen::compiler::WeightsPath;
+use onnxide_codegen::{Compiler, Module, Report};
+
+use crate::term;
+
+/// The file of the weights, below the folder of the package.
+const WEIGHTS: &str = "src/model.weights";
+
+const MAIN: &str = "\
+//! Runs a model for `onnxide`.
+
+mod model;
+
+use std::process::ExitCode;
+use std::thread;
+
+use model::Model;
+use onnxide_runtime::harness;
+
+/// Stack for all but the model.
+const STACK: usize = 16 << 20;
+
+fn main() -> ExitCode {
+    // A model is on the stack before it moves to the heap, as a whole with its memory.
+    let program = || harness::main(|level| Box::new(Model::with_isa(level)));
+    let thread = thread::Builder::new().stack_size(STACK + 2 * size_of::<Model>()).spawn(program);
+    thread.map(|thread| thread.join().unwrap_or(ExitCode::FAILURE)).unwrap_or(ExitCode::FAILURE)
+}
+";
+
+/// Has a compiler make a module for a package like these.
+pub(super) fn prepare(compiler: Compiler) -> Compiler {
+    compiler.program(true).weights(WeightsPath::Below {
+        variable: "CARGO_MANIFEST_DIR",
+        path: WEIGHTS.into(),
+    })
+}
+
+/// Makes a package for a user.
+///
+/// # Errors
+///
+/// The folder exists, the model does not compile, or a file cannot be written.
+pub(crate) fn create(compiler: Compiler, package: &Package) -> Result<Report> {
+    let folder = &package.folder;
+    ensure!(!folder.exists(), "{} exists; choose another name", folder.display());
+    let module = term::with_spinner("Compiling the model", || prepare(compiler).compile_module())?;
+    package.write(&module)?;
+    write(&folder.join(".gitignore"), b"/target\n")?;
+    Ok(module.report)
+}
+
+/// A package.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl Package {
+    /// Writes the package, unless it is there already.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub(super) fn write(&self, module: &Module) -> Result<()> {
+        let main = self.folder.join("src/main.rs");
+        // What the package has in it follows from its name, and this file is written last.
+        if fs::read_to_string(&main).is_ok_and(|text| text == MAIN) {
+            return Ok(());
+        }
+        let source = self.folder.join("src");
+        fs::create_dir_all(&source).with_context(|| format!("cannot make the folder {}", source.display()))?;
+        write(&self.folder.join("Cargo.toml"), manifest(&self.name).as_bytes())?;
+        write(&self.folder.join(WEIGHTS), &module.weights)?;
+        write(&source.join("model.rs"), module.source.as_bytes())?;
+        write(&main, MAIN.as_bytes())
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The manifest of a package.
+fn manifest(name: &str) -> String {
+    format!(
+        "\
+[package]
+name = \"{name}\"
+version = \"0.1.0\"
+edition = \"2024\"
+publish = false
+
+[dependencies]
+onnxide-runtime = {{ {}, features = [\"std\"] }}
+
+# The package is none of a workspace that its folder happens to lie in.
+[workspace]
+",
+        runtime()
+    )
+}
+
+/// Where a package finds the runtime.
+fn runtime() -> String {
+    match runtime_folder() {
+        Some(folder) => format!("path = {}", toml_string(&folder.to_string_lossy())),
+        None => concat!("version = \"=", env!("CARGO_PKG_VERSION"), "\"").into(),
+    }
+}
+
+/// A basic string of TOML.
+fn toml_string(text: &str) -> String {
+    let mut string = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => string.extend(['\\', c]),
+            c if c.is_control() => string += &format!("\\u{:04X}", u32::from(c)),
+            c => string.push(c),
+        }
+    }
+    string + "\""
+}
+
+/// The sources of the runtime, if the command was built in a checkout that is still there.
+pub(super) fn runtime_folder() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime");
+    folder.join("Cargo.toml").is_file().then_some(folder)
+}

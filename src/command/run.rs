@@ -1,0 +1,25 @@
+//! `onnxide run`
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use anyhow::Result;
+
+use crate::args::Run;
+use crate::npz::{self, Array};
+use crate::program::Program;
+use crate::term::BOLD;
+use crate::{Outcome, model};
+
+pub(crate) fn run(args: &Run) -> Result<Outcome> {
+    args.run.check()?;
+    let mut arrays: BTreeMap<String, Array> = npz::read(&args.inputs)?.into_iter().collect();
+    let bound = model::bind(&args.model, &mut arrays, &args.inputs)?;
+    let outputs = Program::build(bound.compiler)?.run(&bound.inputs, &args.run)?;
+    npz::write(&args.outputs, &outputs)?;
+    let mut out = anstream::stdout();
+    for (name, array) in &outputs {
+        writeln!(out, "{BOLD}{name}{BOLD:#} {}{:?}", array.dtype, array.shape)?;
+    }
+    Ok(Outcome::Success)
+}
