@@ -2,7 +2,7 @@
 
 use super::pattern::{Head, Term};
 use super::rewrite::{Rewrite, Rewriter, merged_origin};
-use crate::ir::{BinaryOp, Expr, Graph, Literal, Node, Op, Scalar, ValueId};
+use crate::ir::{BinaryOp, DType, Expr, Graph, Node, Op, Scalar, ValueId};
 use std::rc::Rc;
 
 /// From this magnitude on, a score that is replaced by a large negative number is as well increased by it: the sum with
@@ -178,43 +178,44 @@ fn unscaled(rewriter: &mut Rewriter<'_>, value: ValueId) -> (f64, ValueId) {
     rebuilt.map_or((1.0, value), |value| (factor, value))
 }
 
-/// The sum of masks, if there are any; the outer `None` says that they cannot be formed.
+/// One additive mask for all, if there are any; the outer `None` says that it cannot be formed.
+///
+/// `masks` are from the outermost to the innermost. A number that fills replaces what inner masks add, rather than
+/// adding to it: two large numbers may be minus infinity together, and a row of nothing else is not a number.
 fn mask(rewriter: &mut Rewriter<'_>, masks: &[Mask], origin: &[String]) -> Option<Option<ValueId>> {
-    let mut sum: Option<ValueId> = None;
-    for mask in masks {
-        let value = match mask {
-            Mask::Added(term) => rewriter.materialize(*term, origin)?,
-            Mask::Filled { condition, value, when } => {
-                let condition = rewriter.materialize(*condition, origin)?;
-                filled(rewriter, condition, *value, *when, origin)?
+    let mut total: Option<ValueId> = None;
+    for mask in masks.iter().rev() {
+        total = Some(match *mask {
+            Mask::Added(term) => {
+                let added = rewriter.materialize(term, origin)?;
+                match total {
+                    None => added,
+                    Some(total) => {
+                        let expr = Expr::binary(BinaryOp::Add, rewriter.ty(added).dtype);
+                        combined(rewriter, expr, vec![total, added], origin)?
+                    }
+                }
             }
-        };
-        sum = Some(match sum {
-            None => value,
-            Some(sum) => {
-                let shape = rewriter.broadcast_shape(&[sum, value])?;
-                let expr = Expr::binary(BinaryOp::Add, rewriter.ty(value).dtype);
-                rewriter.elementwise(expr, vec![sum, value], shape, origin)?
+            Mask::Filled { condition, value, when } => {
+                let condition = rewriter.materialize(condition, origin)?;
+                let mut expr = Expr::empty();
+                let holds = expr.input(0, DType::Bool);
+                let fill = expr.float(value, DType::F32);
+                let rest = match total {
+                    None => expr.float(0.0, DType::F32),
+                    Some(_) => expr.input(1, DType::F32),
+                };
+                let (a, b) = if when { (fill, rest) } else { (rest, fill) };
+                expr.push(Scalar::Select(holds, a, b), DType::F32);
+                let inputs = [condition].into_iter().chain(total).collect();
+                combined(rewriter, expr, inputs, origin)?
             }
         });
     }
-    Some(sum)
+    Some(total)
 }
 
-fn filled(
-    rewriter: &mut Rewriter<'_>,
-    condition: ValueId,
-    value: f64,
-    when: bool,
-    origin: &[String],
-) -> Option<ValueId> {
-    let dtype = crate::ir::DType::F32;
-    let mut expr = Expr::empty();
-    let input = expr.input(0, crate::ir::DType::Bool);
-    let value = expr.push(Scalar::Const(Literal::Float(value)), dtype);
-    let zero = expr.float(0.0, dtype);
-    let (a, b) = if when { (value, zero) } else { (zero, value) };
-    expr.push(Scalar::Select(input, a, b), dtype);
-    let shape = rewriter.shape(condition).to_vec();
-    rewriter.elementwise(expr, vec![condition], shape, origin)
+fn combined(rewriter: &mut Rewriter<'_>, expr: Expr, inputs: Vec<ValueId>, origin: &[String]) -> Option<ValueId> {
+    let shape = rewriter.broadcast_shape(&inputs)?;
+    rewriter.elementwise(expr, inputs, shape, origin)
 }

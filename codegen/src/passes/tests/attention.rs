@@ -241,3 +241,24 @@ fn a_scale_behind_views() {
     assert_eq!(found(&graph), (0.5, false));
     assert_eq!(ops(&graph), "reshape attention");
 }
+
+#[test]
+fn masks_that_fill_replace_masks_that_add() {
+    let graph = attention(&Spelling {
+        scores: |b, scores| {
+            let added = b.input(DType::F32, "b 1 1 s");
+            let sum = b.binary(Add, scores, added);
+            let lowest = b.scalar(f32::MIN);
+            let padding = b.input(DType::Bool, "b 1 1 s");
+            let padded = b.select(padding, sum, lowest);
+            // Everything is masked twice, and still rows are uniform rather than not-a-number.
+            let future = b.constant(Tensor::scalar(true));
+            let future = b.op(Op::Broadcast { shape: shape("s s") }, &[future]);
+            let nothing = b.binary(And, future, padding);
+            b.select(nothing, lowest, padded)
+        },
+        ..PLAIN
+    });
+    assert_eq!(found(&graph), (1.0, true));
+    assert_eq!(ops(&graph), "transpose transpose transpose elementwise attention");
+}
