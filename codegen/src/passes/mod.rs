@@ -30,6 +30,7 @@ mod views;
 mod tests;
 
 use crate::ir::Graph;
+use crate::ir::verify::verify;
 
 /// A pass.
 #[derive(Clone, Copy)]
@@ -165,15 +166,25 @@ impl Pass {
 }
 
 /// Runs all passes. `observe` sees the graph after every one that changed it, with the name of the pass.
+///
+/// # Panics
+///
+/// With debug assertions, if a pass leaves a graph that was [sound](verify) before in another state.
 pub fn optimize(graph: &mut Graph, observe: &mut dyn FnMut(&'static str, &Graph)) {
+    let sound = cfg!(debug_assertions) && verify(graph).is_ok();
     for phase in PHASES {
         for _ in 0..MAX_ROUNDS {
             let mut changed = false;
             for pass in *phase {
-                if pass.run(graph) {
-                    changed = true;
-                    observe(pass.name, graph);
+                if !pass.run(graph) {
+                    continue;
                 }
+                changed = true;
+                if sound && let Err(violations) = verify(graph) {
+                    let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                    panic!("the pass {} broke the graph: {}", pass.name, violations.join("; "));
+                }
+                observe(pass.name, graph);
             }
             if !changed {
                 break;

@@ -6,6 +6,7 @@
 use crate::frontend;
 use crate::import;
 use crate::ir::eval::evaluate;
+use crate::ir::verify::verify;
 use crate::ir::{Block, DType, Dim, Graph, Op, Tensor};
 use crate::passes::optimize;
 use std::collections::BTreeMap;
@@ -116,6 +117,7 @@ fn models() {
                 }
             };
             println!("{name}: imported in {:.0?}: {}", start.elapsed(), summary(&graph));
+            assert_eq!(verify(&graph), Ok(()));
             let inputs = inputs(&graph);
             let expected = compare.then(|| evaluate(&graph, &inputs).unwrap());
             let start = Instant::now();

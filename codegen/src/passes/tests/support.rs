@@ -2,6 +2,7 @@
 
 use crate::ir::eval::evaluate;
 use crate::ir::infer::{broadcast, infer};
+use crate::ir::verify::verify;
 use crate::ir::{
     BinaryOp, Block, DType, Dim, Expr, Graph, Interval, Literal, Node, Op, Port, Scalar, Tensor, TensorType, UnaryOp,
     ValueId,
@@ -187,41 +188,6 @@ fn inputs(graph: &Graph, sizes: &HashMap<&str, i64>, seed: u64) -> Vec<Tensor> {
         .collect()
 }
 
-/// Panics unless every value is defined before it is used, with the type that inference gives it.
-fn check_structure(graph: &Graph) {
-    fn check(graph: &Graph, block: &Block, defined: &mut Vec<bool>) {
-        for param in &block.params {
-            defined[param.0 as usize] = true;
-        }
-        for node in &block.nodes {
-            for input in &node.inputs {
-                assert!(
-                    defined[input.0 as usize],
-                    "{input} is used before it is defined: {node:?}"
-                );
-            }
-            for region in &node.regions {
-                check(graph, region, defined);
-            }
-            let types = infer(graph, &node.op, &node.inputs, &node.regions).unwrap();
-            for (output, ty) in node.outputs.iter().zip(types) {
-                let found = graph.ty(*output);
-                assert_eq!(found.dtype, ty.dtype);
-                assert_eq!(found.rank(), ty.rank());
-                assert!(
-                    found.shape.iter().zip(&ty.shape).all(|(a, b)| graph.dims_equal(a, b)),
-                    "{found} is not {ty}"
-                );
-                defined[output.0 as usize] = true;
-            }
-        }
-        for result in &block.results {
-            assert!(defined[result.0 as usize], "{result} is not defined");
-        }
-    }
-    check(graph, &graph.body, &mut vec![false; graph.value_count()]);
-}
-
 /// Optimizes a graph and checks, after every pass, that it is well-formed and computes the same.
 pub(super) fn optimized(graph: Graph) -> Graph {
     let runs: Vec<(Vec<Tensor>, Vec<Tensor>)> = [(3, 4, 7), (1, 1, 8), (2, 5, 9)]
@@ -234,7 +200,7 @@ pub(super) fn optimized(graph: Graph) -> Graph {
         .collect();
     let mut graph = graph;
     optimize(&mut graph, &mut |pass, graph| {
-        check_structure(graph);
+        assert_eq!(verify(graph), Ok(()), "after {pass}: {graph}");
         for (inputs, expected) in &runs {
             let found = evaluate(graph, inputs).unwrap_or_else(|error| panic!("after {pass}: {error}"));
             assert_eq!(found.len(), expected.len());
