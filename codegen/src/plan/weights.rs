@@ -203,3 +203,9 @@ impl Blob {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 }
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
