@@ -44,6 +44,11 @@ pub(super) fn print(
     model_literal(writer, "to(level)");
     writer.close("}");
     writer.blank();
+    writer.line("/// Lets the model compute with no instructions above a level from now on.");
+    writer.open("pub const fn set_isa(&mut self, level: Level) {");
+    writer.line("self.limit = Limit::to(level);");
+    writer.close("}");
+    writer.blank();
     run(writer, interface, forward, places, imports);
     writer.blank();
     compute(writer, interface, forward, runtime);

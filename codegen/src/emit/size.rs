@@ -37,10 +37,11 @@ impl Sizes {
         self.with_precedence(dim).0
     }
 
-    /// A size as a factor of a product.
+    /// A size as a factor of a product, though not the first: a quotient is divided before it is multiplied.
     pub(super) fn factor(&self, dim: &Dim) -> String {
         let (text, precedence) = self.with_precedence(dim);
-        parenthesized(text, precedence, Prec::Mul)
+        let needed = if text.contains('/') { Prec::Unary } else { Prec::Mul };
+        parenthesized(text, precedence, needed)
     }
 
     /// A size as the receiver of a method or the operand of `as`.

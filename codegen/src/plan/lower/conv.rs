@@ -106,15 +106,18 @@ impl Lowering<'_> {
             epilogue: None,
         };
         let bounded = self.bounded(&kernel);
+        let fixed = kernel.input.iter().chain(&kernel.output).all(|size| size.as_const().is_some());
         let (packing, scratch) = match kind {
             ConvKind::Gemm => (Packing::Conv(bounded), linear::conv2d_scratch(&bounded)),
-            ConvKind::Depthwise => (Packing::Dense, linear::depthwise_conv2d_scratch(&bounded)),
+            ConvKind::Depthwise if fixed => (Packing::Dense, linear::depthwise_conv2d_scratch(&bounded)),
+            ConvKind::Depthwise => (Packing::Dense, linear::depthwise_conv2d_scratch_bound(&bounded)),
             ConvKind::Transposed => {
                 let problem = transposed_problem(&bounded);
-                (
-                    Packing::ConvTranspose(problem),
-                    linear::conv_transpose2d_scratch(&problem),
-                )
+                let scratch = match fixed {
+                    true => linear::conv_transpose2d_scratch(&problem),
+                    false => linear::conv_transpose2d_scratch_bound(&problem),
+                };
+                (Packing::ConvTranspose(problem), scratch)
             }
         };
         let packing = self.canonical(packing);

@@ -32,6 +32,7 @@ impl Lowering<'_> {
             return Err("the sizes of a recurrent layer must be constant".into());
         };
         let (steps, batch) = (self.upper(&kernel.steps), self.upper(&kernel.batch));
+        let fixed = kernel.steps.as_const().is_some() && kernel.batch.as_const().is_some();
         let (gates, scratch) = match cell {
             Cell::Lstm => {
                 let problem = linear::Lstm {
@@ -45,7 +46,7 @@ impl Lowering<'_> {
                     y_step: 0,
                     y_batch: 0,
                 };
-                (4, linear::lstm_scratch(&problem))
+                (4, if fixed { linear::lstm_scratch(&problem) } else { linear::lstm_scratch_bound(&problem) })
             }
             Cell::Gru { linear_before_reset } => {
                 let problem = linear::Gru {
@@ -60,7 +61,7 @@ impl Lowering<'_> {
                     y_step: 0,
                     y_batch: 0,
                 };
-                (3, linear::gru_scratch(&problem))
+                (3, if fixed { linear::gru_scratch(&problem) } else { linear::gru_scratch_bound(&problem) })
             }
             Cell::Rnn => return Err("the plain recurrent cell is not supported yet".into()),
         };

@@ -3,7 +3,7 @@
 
 use super::block::Blocks;
 use super::gemm::{Gemm, Source, Strided, block_scratch, multiply};
-use super::pack::{PANEL_ROWS, pack_lhs, packed_lhs_len};
+use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, packed_lhs_len};
 use super::{Epilogue, Init, Lhs, Position, extent, min};
 use crate::kernels::simd::Simd;
 
@@ -83,6 +83,13 @@ pub const fn conv_transpose2d_packed_len(problem: &ConvTranspose2d) -> usize {
 /// Values of scratch that a transposed convolution needs.
 pub const fn conv_transpose2d_scratch(problem: &ConvTranspose2d) -> usize {
     let columns = problem.block_columns();
+    min(problem.rows(), BLOCK_ROWS) * columns + block_scratch(columns, problem.group_in())
+}
+
+/// Values of scratch that are enough for this transposed convolution and for every one with smaller images.
+pub const fn conv_transpose2d_scratch_bound(problem: &ConvTranspose2d) -> usize {
+    let pixels = problem.in_height.saturating_mul(problem.in_width);
+    let columns = min(pixels.next_multiple_of(PANEL_COLUMNS), BLOCK_COLUMNS);
     min(problem.rows(), BLOCK_ROWS) * columns + block_scratch(columns, problem.group_in())
 }
 

@@ -26,12 +26,12 @@ mod tests;
 pub use attention::{Attention, Mask, attention_scratch};
 pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, conv2d_scratch_min, pack_conv2d};
 pub use conv_transpose::{
-    ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, pack_conv_transpose2d,
+    ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound, pack_conv_transpose2d,
 };
-pub use depthwise::depthwise_conv2d_scratch;
+pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
-pub use recurrent::{Gru, Lstm, gru_scratch, lstm_scratch};
+pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
 
 /// The left matrix `[m, k]` of a product.
 #[derive(Clone, Copy, Debug)]

@@ -103,6 +103,21 @@ pub const fn gru_scratch(problem: &Gru) -> usize {
     steps_at_once(problem.steps, gates) * gates + 2 * problem.batch * problem.hidden
 }
 
+/// Values of scratch that are enough for this long short-term memory and for every one with fewer steps or sequences.
+pub const fn lstm_scratch_bound(problem: &Lstm) -> usize {
+    gates_bound(problem.steps, problem.batch * 4 * problem.hidden)
+}
+
+/// Values of scratch that are enough for this gated recurrent unit and for every one with fewer steps or sequences.
+pub const fn gru_scratch_bound(problem: &Gru) -> usize {
+    gates_bound(problem.steps, problem.batch * 3 * problem.hidden) + 2 * problem.batch * problem.hidden
+}
+
+/// The most values of gates that are computed at once for at most `steps` of at most `gates` values.
+const fn gates_bound(steps: usize, gates: usize) -> usize {
+    min(steps.saturating_mul(gates), if gates > GATES { gates } else { GATES })
+}
+
 /// What both layers have in common.
 struct Layer<'a> {
     steps: usize,

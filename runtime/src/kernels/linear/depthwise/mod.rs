@@ -13,7 +13,7 @@ use super::{Epilogue, Init, Position};
 use crate::kernels::simd::Simd;
 use strip::Strip;
 
-pub use strip::depthwise_conv2d_scratch;
+pub use strip::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 
 /// Vectors of a register tile.
 const TILE: usize = 8;

@@ -258,3 +258,18 @@ unsafe fn load_existing<S: Simd>(isa: S, source: *const f32, index: usize, eleme
     // SAFETY: as the caller vouches.
     unsafe { isa.load_masked(source.wrapping_add(index), lanes) }
 }
+
+/// Values of scratch that are enough for this depthwise convolution and for every one with smaller images.
+pub const fn depthwise_conv2d_scratch_bound(problem: &Conv2d) -> usize {
+    let [kernel_y, kernel_x] = problem.kernel;
+    let below = kernel_y.saturating_sub(1).saturating_mul(problem.dilation[0]) / problem.stride[0];
+    let beyond = kernel_x.saturating_sub(1).saturating_mul(problem.dilation[1]) / problem.stride[1];
+    let width = problem.out_width.saturating_add(beyond);
+    let phases = problem.stride[0].saturating_mul(problem.stride[1]);
+    let row = width.saturating_mul(phases).saturating_add(1);
+    // A strip has all rows of all channels, or fits in `STRIP`, or is a single row of a single channel.
+    let all = row.saturating_mul(problem.out_height.saturating_add(below)).saturating_mul(problem.in_channels);
+    let single = row.saturating_mul(below.saturating_add(1));
+    let strip = min(all, if single > STRIP { single } else { STRIP });
+    strip.saturating_add(width.saturating_mul(SHARED_ROWS - 1)).saturating_add(SLACK)
+}
