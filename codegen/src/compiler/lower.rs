@@ -58,7 +58,12 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
     passes::optimize(&mut graph, &mut |_, _| {});
     Plan::new(&graph).map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
-        for PlanError { origin, operator, message } in errors {
+        for PlanError {
+            origin,
+            operator,
+            message,
+        } in errors
+        {
             let place = match origin.first() {
                 Some(node) => format!("`{node}` ({operator}): {message}"),
                 None => format!("{operator}: {message}"),
@@ -71,7 +76,12 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
 
 /// Lines that say where a module comes from. They name no folder, so that the text is the same on every machine.
 fn header(model: &Model, options: &Options) -> Vec<String> {
-    let file = model.files.first().and_then(|file| file.file_name()).unwrap_or_default().to_string_lossy();
+    let file = model
+        .files
+        .first()
+        .and_then(|file| file.file_name())
+        .unwrap_or_default()
+        .to_string_lossy();
     let mut command = format!("onnxide compile {file} --name {}", options.name);
     for (name, range) in &options.dims {
         command.push_str(&format!(" --dim {name}={range}"));
@@ -123,10 +133,18 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         symbols: plan
             .symbols
             .iter()
-            .map(|(name, range)| SymbolReport { name: name.to_string(), min: size(range.low), max: size(range.high) })
+            .map(|(name, range)| SymbolReport {
+                name: name.to_string(),
+                min: size(range.low),
+                max: size(range.high),
+            })
             .collect(),
         inputs: plan.inputs.iter().map(|input| port(&input.name, &input.ty)).collect(),
-        outputs: plan.outputs.iter().map(|output| port(&output.name, &output.ty)).collect(),
+        outputs: plan
+            .outputs
+            .iter()
+            .map(|output| port(&output.name, &output.ty))
+            .collect(),
         steps: steps.collect(),
         slots: plan
             .buffers

@@ -106,7 +106,11 @@ impl Lowering<'_> {
             epilogue: None,
         };
         let bounded = self.bounded(&kernel);
-        let fixed = kernel.input.iter().chain(&kernel.output).all(|size| size.as_const().is_some());
+        let fixed = kernel
+            .input
+            .iter()
+            .chain(&kernel.output)
+            .all(|size| size.as_const().is_some());
         let (packing, scratch) = match kind {
             ConvKind::Gemm => (Packing::Conv(bounded), linear::conv2d_scratch(&bounded)),
             ConvKind::Depthwise if fixed => (Packing::Dense, linear::depthwise_conv2d_scratch(&bounded)),

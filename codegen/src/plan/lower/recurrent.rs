@@ -46,7 +46,14 @@ impl Lowering<'_> {
                     y_step: 0,
                     y_batch: 0,
                 };
-                (4, if fixed { linear::lstm_scratch(&problem) } else { linear::lstm_scratch_bound(&problem) })
+                (
+                    4,
+                    if fixed {
+                        linear::lstm_scratch(&problem)
+                    } else {
+                        linear::lstm_scratch_bound(&problem)
+                    },
+                )
             }
             Cell::Gru { linear_before_reset } => {
                 let problem = linear::Gru {
@@ -61,7 +68,14 @@ impl Lowering<'_> {
                     y_step: 0,
                     y_batch: 0,
                 };
-                (3, if fixed { linear::gru_scratch(&problem) } else { linear::gru_scratch_bound(&problem) })
+                (
+                    3,
+                    if fixed {
+                        linear::gru_scratch(&problem)
+                    } else {
+                        linear::gru_scratch_bound(&problem)
+                    },
+                )
             }
             Cell::Rnn => return Err("the plain recurrent cell is not supported yet".into()),
         };

@@ -26,7 +26,8 @@ mod tests;
 pub use attention::{Attention, Mask, attention_scratch};
 pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, conv2d_scratch_min, pack_conv2d};
 pub use conv_transpose::{
-    ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound, pack_conv_transpose2d,
+    ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
+    pack_conv_transpose2d,
 };
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};

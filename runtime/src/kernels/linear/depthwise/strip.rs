@@ -268,8 +268,12 @@ pub const fn depthwise_conv2d_scratch_bound(problem: &Conv2d) -> usize {
     let phases = problem.stride[0].saturating_mul(problem.stride[1]);
     let row = width.saturating_mul(phases).saturating_add(1);
     // A strip has all rows of all channels, or fits in `STRIP`, or is a single row of a single channel.
-    let all = row.saturating_mul(problem.out_height.saturating_add(below)).saturating_mul(problem.in_channels);
+    let all = row
+        .saturating_mul(problem.out_height.saturating_add(below))
+        .saturating_mul(problem.in_channels);
     let single = row.saturating_mul(below.saturating_add(1));
     let strip = min(all, if single > STRIP { single } else { STRIP });
-    strip.saturating_add(width.saturating_mul(SHARED_ROWS - 1)).saturating_add(SLACK)
+    strip
+        .saturating_add(width.saturating_mul(SHARED_ROWS - 1))
+        .saturating_add(SLACK)
 }
