@@ -5,7 +5,7 @@ use super::expr::Expr;
 use super::tensor::Tensor;
 
 /// A primitive operation. [`infer`](super::infer::infer) gives the types of its results; the
-/// [verifier](super::verify) states what each one requires.
+/// [verifier](mod@super::verify) states what each one requires.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// A constant tensor. No operands.

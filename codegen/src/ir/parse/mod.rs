@@ -37,7 +37,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Reads a graph. It need not be valid: that is for the [verifier](super::verify).
+/// Reads a graph. It need not be valid: that is for the [verifier](mod@super::verify).
 ///
 /// # Errors
 ///

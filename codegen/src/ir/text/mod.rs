@@ -27,11 +27,11 @@
 //!   the one that the operands imply is written behind a part: `neg(x0):i64`.
 //! - The elements of a constant are listed (`[1.0, 2.0]`), or one for all (`splat(0.0)`), or in hexadecimal
 //!   (`hex "0000803f"`). Where the text is for people, larger constants are `elided` to a hash and cannot be read back.
-//!   The parser also knows `iota`, the numbers from 0 on, and `random(seed)`, those of [`Tensor::random`].
+//!   The parser also knows `iota`, the numbers from 0 on, and `random(seed)`, those of [`Tensor::random`](super::Tensor::random).
 //! - Regions are blocks in braces, with parameters in parentheses before and a `yield` of their
 //!   results at the end: `if %0 { yield %1 } else { yield %2 }`.
 //!
-//! [Parsing](super::parse) the text of a graph gives the graph again if no constant is elided, every number below
+//! [Parsing](super::parse()) the text of a graph gives the graph again if no constant is elided, every number below
 //! [`value_count`](Graph::value_count) is defined ([`renumber`](Graph::renumber) sees to that), and expressions have been
 //! built by [`push`](super::Expr::push).
 
