@@ -66,10 +66,18 @@ impl Forward<'_> {
         if parameters.len() > 7 {
             writer.line("#[allow(clippy::too_many_arguments)]");
         }
-        writer.open_function("fn forward<S: Isa>", &parameters, result);
+        writer.open_function(&format!("fn forward{}", self.generics()), &parameters, result);
         writer.raw(&text);
         writer.close("}");
         ForwardInputs { dims, inputs }
+    }
+
+    fn generics(&self) -> &'static str {
+        if self.profile {
+            "<S: Isa, P: Profile + ?Sized>"
+        } else {
+            "<S: Isa>"
+        }
     }
 
     /// Ends a function that may fail or not, and returns its type.
@@ -93,6 +101,9 @@ impl Forward<'_> {
             parameters.push("d: Dims".into());
         }
         parameters.push("m: &mut Memory<'_>".into());
+        if self.profile {
+            parameters.push("p: &mut P".into());
+        }
         for &input in inputs {
             let ty = super::scalar::rust_type(self.plan.inputs[input].ty.dtype);
             parameters.push(format!("{}: &[{ty}]", self.inputs[input]));
@@ -164,6 +175,13 @@ impl Forward<'_> {
     fn step(&mut self, writer: &mut Writer, number: usize, moved: Option<Moved<'_>>) {
         let plan = self.plan;
         let step = &plan.steps[number];
+        if self.profile {
+            match moved {
+                None => writer.line(format!("p.step({number});")),
+                Some(Moved { place: 0, .. }) => writer.line("p.step(step);"),
+                Some(Moved { place, .. }) => writer.line(format!("p.step(step + {place});")),
+            }
+        }
         let roles = Roles::of(step);
         let extents = Extents::of(step);
         comments::step_comment(writer, step);
@@ -217,13 +235,6 @@ impl Forward<'_> {
             writer.close("}");
         } else {
             writer.code("", &call, ";");
-        }
-        if self.profile {
-            let number = match moved {
-                None => number.to_string(),
-                Some(_) => format!("step + {}", number - moved.map_or(0, |moved| moved.repeat.steps[0][0])),
-            };
-            writer.line(format!("profile::step({number});"));
         }
     }
 
@@ -322,6 +333,10 @@ impl Forward<'_> {
         let mut parameters = self.parameters(&text, uses_dims, &inputs);
         parameters.extend(counters.iter().map(|counter| format!("{counter}: usize")));
         let width = columns.len();
+        let period = repeat.steps[0].len();
+        if self.profile {
+            parameters.push("step: usize".into());
+        }
         if width > 0 {
             parameters.push(format!("[{}]: [usize; {width}]", columns.join(", ")));
         }
@@ -353,7 +368,7 @@ impl Forward<'_> {
         if parameters.len() > 7 {
             part.line("#[allow(clippy::too_many_arguments)]");
         }
-        part.open_function(&format!("fn {function}<S: Isa>"), &parameters, result);
+        part.open_function(&format!("fn {function}{}", self.generics()), &parameters, result);
         part.raw(&text);
         part.close("}");
         self.parts.push(part.finish());
@@ -362,15 +377,23 @@ impl Forward<'_> {
             arguments.push("d".into());
         }
         arguments.push("m".into());
+        if self.profile {
+            arguments.push("p".into());
+        }
         arguments.extend(inputs.iter().map(|&input| self.inputs[input].clone()));
         arguments.extend(counters.iter().map(|counter| (*counter).clone()));
-        match width {
-            0 => writer.open(format!("for _ in 0..{repetitions} {{")),
-            _ => {
-                arguments.push("at".into());
-                writer.open(format!("for at in {table} {{"));
-            }
+        if self.profile {
+            arguments.push(format!("{} + {period} * number", repeat.steps[0][0]));
         }
+        if width > 0 {
+            arguments.push("at".into());
+        }
+        writer.open(match (width, self.profile) {
+            (0, false) => format!("for _ in 0..{repetitions} {{"),
+            (0, true) => format!("for number in 0..{repetitions} {{"),
+            (_, false) => format!("for at in {table} {{"),
+            (_, true) => format!("for (number, at) in {table}.into_iter().enumerate() {{"),
+        });
         let call = Code::call(&function, arguments.into_iter().map(Code::from).collect());
         writer.code("", &call, if fallible { "?;" } else { ";" });
         writer.close("}");

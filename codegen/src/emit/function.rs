@@ -92,8 +92,9 @@ impl Roles {
     /// Every name that a role or a local of generated code may have.
     pub(super) fn reserved() -> Vec<&'static str> {
         let mut names = vec![
-            "s", "d", "m", "at", "x", "y", "w", "r", "q", "v", "out", "bias", "scale", "mask", "data", "indices",
-            "value", "scratch", "epilogue", "problem", "self", "run", "acc", "math", "linear", "dims",
+            "s", "d", "m", "p", "at", "step", "number", "weights", "slots", "x", "y", "w", "r", "q", "v", "out",
+            "bias", "scale", "mask", "data", "indices", "value", "scratch", "epilogue", "problem", "self", "run",
+            "acc", "math", "linear", "dims",
         ];
         names.extend(LETTERS);
         names.extend(COUNTERS);

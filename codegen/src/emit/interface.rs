@@ -14,8 +14,10 @@ use std::collections::{BTreeSet, HashMap};
 /// The names and types of a model's inputs and outputs.
 pub(super) struct Interface<'a> {
     pub(super) plan: &'a Plan,
-    /// The names of the inputs.
+    /// The names of the inputs at the interface.
     pub(super) inputs: Vec<String>,
+    /// The names of the inputs where steps are, which are none of those that steps give what they read and write.
+    pub(super) inner_inputs: Vec<String>,
     /// The names of the outputs.
     pub(super) outputs: Vec<String>,
     /// The symbols that the inputs give a value, with the fields of `Dims` that hold it.
@@ -23,6 +25,11 @@ pub(super) struct Interface<'a> {
     /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
     pub(super) fallible: BTreeSet<usize>,
 }
+
+/// Names that methods of the model use besides those of the inputs.
+const INTERFACE_LOCALS: [&str; 10] = [
+    "self", "d", "m", "p", "inputs", "outputs", "tensor", "flat", "nested", "profile",
+];
 
 /// How the value of a symbol follows from an axis of an input.
 struct Source {
@@ -35,12 +42,12 @@ struct Source {
 
 impl<'a> Interface<'a> {
     pub(super) fn new(plan: &'a Plan) -> Interface<'a> {
-        let mut names = Names::reserving(&super::function::Roles::reserved());
-        let inputs = plan
-            .inputs
-            .iter()
-            .map(|input| names.unique_or(&identifier(&input.name, "input"), "input"))
-            .collect();
+        let name_inputs = |mut names: Names| -> Vec<String> {
+            let name = |name: &str| names.unique_or(&identifier(name, "input"), "input");
+            plan.inputs.iter().map(|input| input.name.as_str()).map(name).collect()
+        };
+        let inputs = name_inputs(Names::reserving(&INTERFACE_LOCALS));
+        let inner_inputs = name_inputs(Names::reserving(&super::function::Roles::reserved()));
         let mut names = Names::default();
         let outputs = plan
             .outputs
@@ -50,6 +57,7 @@ impl<'a> Interface<'a> {
         let mut interface = Interface {
             plan,
             inputs,
+            inner_inputs,
             outputs,
             symbols: Vec::new(),
             fallible: fallible_steps(plan),

@@ -20,10 +20,12 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
             ("c_row", sizes.text(&gemm.c_row)),
         ],
     );
+    let first = 2 + usize::from(gemm.init != Init::Zero);
+    let outside = hoisted(body, first, gemm.epilogue.as_ref());
     body.open_loops();
     let a = matrix(body, "Lhs", "a", &gemm.a, 0);
     let b = matrix(body, "Rhs", "b", &gemm.b, 1);
-    let epilogue = epilogue(body, gemm.init, gemm.epilogue.as_ref());
+    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, gemm.epilogue.as_ref()));
     let init = init(body, gemm.init);
     let arguments = ["&problem", &a, &b, &init, &body.write(0), body.scratch(), &epilogue];
     call(body, "s.gemm", &arguments);
@@ -63,8 +65,10 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             ("y_channel", sizes.text(&conv.y_channel)),
         ],
     );
+    let first = 2 + usize::from(conv.init != Init::Zero);
+    let outside = hoisted(body, first, conv.epilogue.as_ref());
     body.open_loops();
-    let epilogue = epilogue(body, conv.init, conv.epilogue.as_ref());
+    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, conv.epilogue.as_ref()));
     let init = init(body, conv.init);
     let arguments = [
         "&problem",
@@ -208,14 +212,27 @@ fn init(body: &mut Body<'_>, init: Init) -> String {
     }
 }
 
-/// The argument for an epilogue, after a `let` of its closure.
-fn epilogue(body: &mut Body<'_>, init: Init, epilogue: Option<&EpilogueMap>) -> String {
+/// The argument for an epilogue that is the same in all iterations, printed before the loops.
+fn hoisted(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Option<String> {
+    let map = map?;
+    let fixed = |index: usize| {
+        body.step.reads[first + index]
+            .loop_strides
+            .iter()
+            .all(|stride| stride.is(0))
+    };
+    (0..map.operands.len())
+        .all(fixed)
+        .then(|| epilogue(body, first, Some(map)))
+}
+
+/// The argument for an epilogue, after a `let` of its closure. Its first operand is the read `first`.
+fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -> String {
     let Some(epilogue) = epilogue else {
         return "None".to_owned();
     };
     body.imports.add("kernels::map", "Elementwise");
     body.imports.add("linear", "Position");
-    let first = 2 + usize::from(init != Init::Zero);
     let used = |index: usize| epilogue.expr.nodes.iter().any(|node| node.op == Scalar::Input(index));
     let mut slices = Vec::new();
     let mut operands: Vec<Code> = Vec::new();

@@ -43,7 +43,7 @@ impl Places {
         {
             return name.clone();
         }
-        let name = self.names.unique(&constant(&buffer.name, "copy", SLOT_NAME));
+        let name = self.names.unique(&constant(value_name(plan, id), "value", SLOT_NAME));
         if buffer.name == "scratch" {
             self.scratch.insert((buffer.offset, buffer.capacity), name.clone());
         }
@@ -80,10 +80,11 @@ impl Places {
                 buffer.offset,
                 buffer.capacity
             );
-            let value = match buffer.name.as_str() {
-                "" => "a copy".to_owned(),
-                "scratch" => "working memory".to_owned(),
-                name => format!("`{name}`"),
+            let value = match (buffer.name.as_str(), value_name(plan, *id)) {
+                ("scratch", _) => "working memory".to_owned(),
+                ("", "") => "no name".to_owned(),
+                ("", node) => format!("of `{node}`"),
+                (name, _) => format!("`{name}`"),
             };
             let end = buffer.last.min(plan.steps.len());
             line(writer, &text, &format!("steps {} to {end}: {value}", buffer.first));
@@ -130,9 +131,24 @@ impl Places {
                 entry.len
             );
             let shape: Vec<String> = entry.tensor.shape.iter().map(usize::to_string).collect();
-            line(writer, &text, &format!("[{}] `{}`", shape.join(", "), entry.name));
+            let name = if entry.name.is_empty() {
+                String::new()
+            } else {
+                format!(" `{}`", entry.name)
+            };
+            line(writer, &text, &format!("[{}]{name}", shape.join(", ")));
         }
     }
+}
+
+/// The name of a value: its own, or that of the last node of the step that computes it.
+fn value_name(plan: &Plan, id: BufferId) -> &str {
+    let buffer = &plan.buffers[id.0];
+    if !buffer.name.is_empty() {
+        return &buffer.name;
+    }
+    let step = plan.steps.get(buffer.first);
+    step.and_then(|step| step.origin.last()).map_or("", String::as_str)
 }
 
 /// Code with a comment after it, cut where the line ends.

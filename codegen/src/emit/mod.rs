@@ -19,8 +19,6 @@ mod rows;
 mod scalar;
 mod size;
 mod spatial;
-#[cfg(test)]
-mod tests;
 mod text;
 
 use crate::plan::Plan;
@@ -43,7 +41,7 @@ pub struct EmitOptions {
     pub weights: WeightsSource,
     /// Whether the model implements the runtime's `Program`, for tools.
     pub program: bool,
-    /// Whether every step is reported to the runtime's profile.
+    /// Whether steps can be reported to a profile; the model then implements `Program` too.
     pub profile: bool,
 }
 
@@ -84,7 +82,7 @@ pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
         plan,
         sizes: &sizes,
         places: &mut places,
-        inputs: &interface.inputs,
+        inputs: &interface.inner_inputs,
         functions: &functions,
         fallible: &interface.fallible,
         names: &mut names,
@@ -103,15 +101,22 @@ pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
         &takes,
         &mut places,
         &mut imports,
-        &options.runtime,
+        options,
     );
     if interface.is_dynamic() {
         interface_text.blank();
         interface.print_dims(&mut interface_text, &mut imports);
     }
-    if options.program {
+    if options.program || options.profile {
         interface_text.blank();
-        program::print(&mut interface_text, &interface, &takes, &mut places, &mut imports);
+        program::print(
+            &mut interface_text,
+            &interface,
+            &takes,
+            &mut places,
+            &mut imports,
+            options.profile,
+        );
     }
     let mut rest = interface_text.finish();
     for part in [forward_text.finish()]
@@ -138,7 +143,9 @@ fn print_header(writer: &mut Writer, plan: &Plan, options: &EmitOptions) {
     for line in &options.header {
         writer.comment("//", line);
     }
-    writer.line("//");
+    if !options.header.is_empty() {
+        writer.line("//");
+    }
     writer.comment("//", &format!("Sizes: {}", memory::summary(plan)));
     writer.blank();
 }

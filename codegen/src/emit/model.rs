@@ -1,5 +1,6 @@
 //! The struct `Model` and its methods.
 
+use super::EmitOptions;
 use super::forward::ForwardInputs;
 use super::interface::Interface;
 use super::map::with_name;
@@ -16,8 +17,9 @@ pub(super) fn print(
     forward: &ForwardInputs,
     places: &mut Places,
     imports: &mut Imports,
-    runtime: &str,
+    options: &EmitOptions,
 ) {
+    let runtime = &options.runtime;
     for name in ["Arena", "Memory"] {
         imports.add("arena", name);
     }
@@ -49,9 +51,9 @@ pub(super) fn print(
     writer.line("self.limit = Limit::to(level);");
     writer.close("}");
     writer.blank();
-    run(writer, interface, forward, places, imports);
+    run(writer, interface, forward, places, imports, options);
     writer.blank();
-    compute(writer, interface, forward, runtime);
+    compute(writer, interface, forward, options);
     writer.close("}");
     writer.blank();
     writer.open("impl Default for Model {");
@@ -93,6 +95,7 @@ fn run(
     forward: &ForwardInputs,
     places: &mut Places,
     imports: &mut Imports,
+    options: &EmitOptions,
 ) {
     let plan = interface.plan;
     writer.line("/// Runs the model.");
@@ -162,6 +165,9 @@ fn run(
             arguments.push("d".into());
         }
     }
+    if options.profile {
+        arguments.push("&mut ()".into());
+    }
     for &number in &forward.inputs {
         arguments.push(interface.input_data(number, imports).into());
     }
@@ -212,7 +218,7 @@ pub(super) fn dims_head(interface: &Interface<'_>, forward: &ForwardInputs) -> &
 }
 
 /// Prints the method that enters the one dispatch.
-fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInputs, runtime: &str) {
+fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInputs, options: &EmitOptions) {
     let mut parameters = vec!["&mut self".to_owned()];
     let mut arguments = Vec::new();
     if forward.dims {
@@ -220,6 +226,12 @@ fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInpu
         arguments.push("d".to_owned());
     }
     arguments.push("m".to_owned());
+    let mut generics = "";
+    if options.profile {
+        generics = "<P: Profile + ?Sized>";
+        parameters.push("p: &mut P".into());
+        arguments.push("p".into());
+    }
     for &number in &forward.inputs {
         let ty = super::scalar::rust_type(interface.plan.inputs[number].ty.dtype);
         parameters.push(format!("{}: &[{ty}]", interface.inputs[number]));
@@ -232,11 +244,11 @@ fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInpu
         true => (" -> Result<(), RunError>", ""),
         false => ("", ";"),
     };
-    writer.open_function("fn compute", &parameters, result);
+    writer.open_function(&format!("fn compute{generics}"), &parameters, result);
     writer.line("let m = &mut self.arena.memory();");
     let inner = Code::call("forward", arguments.into_iter().map(Code::from).collect());
     let call = Code::call(
-        &format!("{runtime}::dispatch!"),
+        &format!("{}::dispatch!", options.runtime),
         vec!["self.limit.level()".into(), inner],
     );
     writer.code("", &call, end);

@@ -17,6 +17,7 @@ pub(super) fn print(
     forward: &ForwardInputs,
     places: &mut Places,
     imports: &mut Imports,
+    profile: bool,
 ) {
     for name in ["AnyData", "AnyTensor", "Port", "PortDim", "Program"] {
         imports.add("describe", name);
@@ -37,12 +38,19 @@ pub(super) fn print(
         .map(|output| port(interface, &output.name, &output.ty))
         .collect();
     ports(writer, "OUTPUTS", outputs);
+    let mut parameters: Vec<String> = ["&mut self", "inputs: &[AnyTensor<'_>]"].map(str::to_owned).to_vec();
+    parameters.push("outputs: &mut dyn FnMut(usize, AnyTensor<'_>)".into());
+    if profile {
+        steps(writer, interface, imports);
+        writer.blank();
+        writer.open_function("fn run_dyn", &parameters, " -> Result<(), RunError>");
+        writer.line("self.run_profiled(inputs, outputs, &mut ())");
+        writer.close("}");
+        parameters.push("profile: &mut dyn Profile".into());
+    }
     writer.blank();
-    writer.open("fn run_dyn(");
-    writer.line("&mut self,");
-    writer.line("inputs: &[AnyTensor<'_>],");
-    writer.line("outputs: &mut dyn FnMut(usize, AnyTensor<'_>),");
-    writer.between(") -> Result<(), RunError> {");
+    let method = if profile { "fn run_profiled" } else { "fn run_dyn" };
+    writer.open_function(method, &parameters, " -> Result<(), RunError>");
     let names = &interface.inputs;
     writer.open(format!("let [{}] = inputs else {{", names.join(", ")));
     writer.open("return Err(RunError::InputCount {");
@@ -74,6 +82,9 @@ pub(super) fn print(
     if forward.dims {
         arguments.push("d".into());
     }
+    if profile {
+        arguments.push("profile".into());
+    }
     arguments.extend(forward.inputs.iter().map(|&number| names[number].as_str().into()));
     writer.code(
         "",
@@ -97,6 +108,20 @@ pub(super) fn print(
     writer.line("Ok(())");
     writer.close("}");
     writer.close("}");
+}
+
+/// Prints what a profile shows of each step.
+fn steps(writer: &mut Writer, interface: &Interface<'_>, imports: &mut Imports) {
+    imports.add("describe", "Profile");
+    imports.add("describe", "Step");
+    let plan = interface.plan;
+    writer.line("#[rustfmt::skip]");
+    writer.open("const STEPS: &'static [Step] = &[");
+    for step in &plan.steps {
+        let (nodes, kernel) = (step.origin.join(", "), &plan.functions[step.function].name);
+        writer.line(format!("Step {{ nodes: {nodes:?}, kernel: {kernel:?} }},"));
+    }
+    writer.close("];");
 }
 
 fn ports(writer: &mut Writer, name: &str, ports: Vec<Vec<Code>>) {

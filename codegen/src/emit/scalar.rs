@@ -317,6 +317,14 @@ impl Printer<'_> {
 }
 
 fn infix(symbol: &str, own: Prec, a: (String, Prec), b: (String, Prec)) -> (String, Prec) {
+    // To add a negative number is to subtract its magnitude, to the last bit.
+    let magnitude =
+        b.0.strip_prefix('-')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if let (Some(magnitude), "+" | "-") = (magnitude.filter(|_| b.1 == Prec::Unary), symbol) {
+        let opposite = if symbol == "+" { "-" } else { "+" };
+        return infix(opposite, own, a, (magnitude.to_owned(), Prec::Atom));
+    }
     let tighter = match own {
         Prec::Compare => Prec::BitOr,
         Prec::BitOr => Prec::BitXor,
@@ -518,6 +526,12 @@ mod tests {
             print(&expr),
             "let t1 = math::Integer::div(2i64.wrapping_add(a), a); t1 as f32"
         );
+
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::F32);
+        let minus = expr.float(-0.5, DType::F32);
+        expr.apply2(BinaryOp::Add, a, minus);
+        assert_eq!(print(&expr), "a - 0.5");
 
         let mut expr = Expr::empty();
         let a = expr.input(0, DType::F16);

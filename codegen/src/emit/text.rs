@@ -274,7 +274,14 @@ impl Code {
             }
             Code::List { open, items, close, .. } => {
                 text.push_str(open);
-                if let Some((head, last)) = overflow(items) {
+                if let [
+                    Code::List {
+                        kind: ListKind::Struct, ..
+                    },
+                ] = items.as_slice()
+                {
+                    items[0].write(text, indent, 0, close.len());
+                } else if let Some((head, last)) = overflow(items) {
                     text.push_str(&head);
                     last.write(text, indent, 0, 0);
                 } else {

@@ -1,0 +1,240 @@
+//! Graphs become modules: the text is compared with snapshots and with rustfmt, then compiled, run, and compared with
+//! the evaluator.
+
+use onnxide_codegen::emit::{EmitOptions, WeightsSource, emit};
+use onnxide_codegen::ir::eval::evaluate;
+use onnxide_codegen::ir::parse::parse;
+use onnxide_codegen::ir::{DType, Graph, Tensor};
+use onnxide_codegen::plan::Plan;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const CASES: [&str; 5] = ["elementwise", "convolution", "layers", "control", "recurrent"];
+
+fn graph(case: &str) -> Graph {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/emit")
+        .join(format!("{case}.oxir"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn plan(case: &str) -> Plan {
+    Plan::new(&graph(case)).unwrap_or_else(|errors| panic!("{case}: {errors:?}"))
+}
+
+fn module(case: &str, plan: &Plan, profile: bool) -> String {
+    let options = EmitOptions {
+        runtime: "::onnxide_runtime".into(),
+        header: vec![format!("Generated from `{case}.oxir`.")],
+        weights: WeightsSource::Include(format!("\"{case}.weights\"")),
+        program: profile,
+        profile,
+    };
+    emit(plan, &options)
+}
+
+#[test]
+fn modules_are_as_reviewed() {
+    for case in CASES {
+        let plan = plan(case);
+        let text = module(case, &plan, false);
+        assert_eq!(text, module(case, &plan, false), "the same plan gives another text");
+        insta::assert_snapshot!(case, text);
+    }
+}
+
+#[test]
+fn modules_are_as_rustfmt_has_them() {
+    for case in CASES {
+        for profile in [false, true] {
+            let text = module(case, &plan(case), profile);
+            let mut rustfmt = Command::new("rustfmt")
+                .args([
+                    "--edition",
+                    "2024",
+                    "--config",
+                    "max_width=120,use_field_init_shorthand=true",
+                ])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("rustfmt is a part of the toolchain");
+            rustfmt.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            let output = rustfmt.wait_with_output().unwrap();
+            assert!(output.status.success());
+            similar_lines(case, &text, &String::from_utf8(output.stdout).unwrap());
+        }
+    }
+}
+
+/// Compares line by line, so that a failure shows the place.
+fn similar_lines(case: &str, ours: &str, theirs: &str) {
+    for (number, (ours, theirs)) in ours.lines().zip(theirs.lines()).enumerate() {
+        assert_eq!(ours, theirs, "{case}, line {}", number + 1);
+    }
+    assert_eq!(ours.lines().count(), theirs.lines().count(), "{case}");
+}
+
+#[test]
+fn modules_compute_what_the_evaluator_does() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emit");
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    let runtime = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../runtime");
+    let manifest = format!(
+        "[package]\nname = \"emitted\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\nonnxide-runtime = {{ path = \
+         {runtime:?}, features = [\"alloc\"] }}\n\n[profile.dev.package.onnxide-runtime]\nopt-level = 3\n\n[workspace]\n"
+    );
+    write(&folder.join("Cargo.toml"), manifest.as_bytes());
+    let mut library = String::new();
+    let mut calls = String::new();
+    for case in CASES {
+        let graph = graph(case);
+        let plan = plan(case);
+        write(&folder.join(format!("src/{case}.weights")), plan.weights.blob().bytes());
+        write(
+            &folder.join(format!("src/{case}.rs")),
+            module(case, &plan, true).as_bytes(),
+        );
+        writeln!(library, "#[forbid(unsafe_code)]\n#[deny(warnings)]\npub mod {case};").unwrap();
+        for seed in 0..4 {
+            write_run(&mut calls, case, &graph, seed);
+        }
+    }
+    write(&folder.join("src/lib.rs"), library.as_bytes());
+    write(
+        &folder.join("src/main.rs"),
+        format!("{HARNESS}fn main() {{\n{calls}}}\n").as_bytes(),
+    );
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--offline", "--manifest-path"])
+        .arg(folder.join("Cargo.toml"))
+        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Writes a file unless it has the content already, so that cargo does not compile again.
+fn write(path: &Path, content: &[u8]) {
+    if std::fs::read(path).ok().as_deref() != Some(content) {
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+/// Appends a run with inputs that depend on a seed, and what the evaluator gives for them.
+fn write_run(calls: &mut String, case: &str, graph: &Graph, seed: u64) {
+    let size = |symbol: &str| -> Option<i64> {
+        let range = graph.bounds.get(symbol);
+        Some(range.low + (range.high - range.low) * seed as i64 / 3)
+    };
+    let inputs: Vec<Tensor> = graph
+        .body
+        .params
+        .iter()
+        .enumerate()
+        .map(|(number, &value)| {
+            let ty = graph.ty(value);
+            let shape = ty.shape.iter().map(|dim| dim.eval(&size).unwrap() as usize).collect();
+            let seed = seed * 100 + number as u64;
+            match ty.dtype {
+                DType::I64 => Tensor::random_integers(ty.dtype, shape, seed, 0, 3),
+                dtype => Tensor::random(dtype, shape, seed),
+            }
+        })
+        .collect();
+    let outputs = evaluate(graph, &inputs).unwrap();
+    let tensors = |tensors: &[Tensor]| tensors.iter().map(tensor).collect::<Vec<_>>().join(", ");
+    writeln!(
+        calls,
+        "    check::<{case}::Model>(\"{case}\", &[{}], &[{}]);",
+        tensors(&inputs),
+        tensors(&outputs)
+    )
+    .unwrap();
+}
+
+/// A tensor as the expression of an `AnyTensor`.
+fn tensor(tensor: &Tensor) -> String {
+    let elements: Vec<String> = match tensor.dtype {
+        DType::F32 => {
+            let floats = tensor.to_vec::<f32>().unwrap();
+            floats
+                .iter()
+                .map(|x| format!("f32::from_bits({})", x.to_bits()))
+                .collect()
+        }
+        _ => tensor.to_ints().unwrap().iter().map(i64::to_string).collect(),
+    };
+    let kind = match tensor.dtype {
+        DType::F32 => "F32",
+        DType::I64 => "I64",
+        DType::Bool => "Bool",
+        other => panic!("{other} is in no case"),
+    };
+    format!(
+        "AnyTensor {{ shape: &{:?}, data: AnyData::{kind}(&[{}]) }}",
+        tensor.shape,
+        elements.join(", ")
+    )
+}
+
+/// What runs a model at every level and compares its outputs.
+const HARNESS: &str = "use emitted::*;
+use onnxide_runtime::describe::{AnyData, AnyTensor, Profile, Program};
+use onnxide_runtime::isa::Level;
+
+trait Make: Program {
+    fn make(level: Level) -> Self;
+}
+
+macro_rules! make {
+    ($($module:ident)*) => {$(
+        impl Make for $module::Model {
+            fn make(level: Level) -> Self {
+                Self::with_isa(level)
+            }
+        }
+    )*};
+}
+
+make!(elementwise convolution layers control recurrent);
+
+struct Steps(usize);
+
+impl Profile for Steps {
+    fn step(&mut self, _index: usize) {
+        self.0 += 1;
+    }
+}
+
+fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_>]) {
+    for level in Level::ALL {
+        let mut model = M::make(level);
+        // The second run finds what the first one left in the arena.
+        for _ in 0..2 {
+            let mut seen = 0;
+            let mut steps = Steps(0);
+            let mut compare = |index: usize, actual: AnyTensor<'_>| {
+                seen += 1;
+                let expected = &expected[index];
+                assert_eq!(actual.shape, expected.shape, \"{name} {index}\");
+                match (actual.data, expected.data) {
+                    (AnyData::F32(actual), AnyData::F32(expected)) => {
+                        for (a, e) in actual.iter().zip(expected) {
+                            assert!((a - e).abs() <= 1e-5 * e.abs().max(1.0), \"{name} {index} {level:?}: {a} {e}\");
+                        }
+                    }
+                    (actual, expected) => assert_eq!(actual, expected, \"{name} {index}\"),
+                }
+            };
+            model.run_profiled(inputs, &mut compare, &mut steps).unwrap();
+            assert_eq!(seen, expected.len());
+            assert!(steps.0 > 0);
+        }
+    }
+}
+
+";
