@@ -90,11 +90,11 @@ impl Roles {
     }
 
     /// Every name that a role or a local of generated code may have.
-    pub(super) fn reserved() -> Vec<&'static str> {
+    pub(super) fn reserved<'a>() -> Vec<&'a str> {
         let mut names = vec![
             "s", "d", "m", "p", "at", "step", "number", "weights", "slots", "x", "y", "w", "r", "q", "v", "out",
             "bias", "scale", "mask", "data", "indices", "value", "scratch", "epilogue", "problem", "self", "run",
-            "acc", "math", "linear", "dims",
+            "acc", "math", "linear", "dims", "inside", "layer", "block",
         ];
         names.extend(LETTERS);
         names.extend(COUNTERS);

@@ -27,8 +27,19 @@ pub(super) struct Interface<'a> {
 }
 
 /// Names that methods of the model use besides those of the inputs.
-const INTERFACE_LOCALS: [&str; 10] = [
-    "self", "d", "m", "p", "inputs", "outputs", "tensor", "flat", "nested", "profile",
+const INTERFACE_LOCALS: [&str; 12] = [
+    "self",
+    "d",
+    "m",
+    "p",
+    "inputs",
+    "outputs",
+    "tensor",
+    "flat",
+    "nested",
+    "profile",
+    "forward",
+    "bytes_of_bools",
 ];
 
 /// How the value of a symbol follows from an axis of an input.
@@ -47,7 +58,9 @@ impl<'a> Interface<'a> {
             plan.inputs.iter().map(|input| input.name.as_str()).map(name).collect()
         };
         let inputs = name_inputs(Names::reserving(&INTERFACE_LOCALS));
-        let inner_inputs = name_inputs(Names::reserving(&super::function::Roles::reserved()));
+        let mut taken = super::function::Roles::reserved();
+        taken.extend(plan.functions.iter().map(|function| function.name.as_str()));
+        let inner_inputs = name_inputs(Names::reserving(&taken));
         let mut names = Names::default();
         let outputs = plan
             .outputs

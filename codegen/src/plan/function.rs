@@ -2,7 +2,7 @@
 
 use super::access::{Access, Base};
 use super::kernel::{Conv, ConvKind, EpilogueMap};
-use super::names::Names;
+use super::names::{Names, identifier};
 use super::repeat::accesses;
 use super::{Kernel, Plan, Step};
 use crate::ir::op::{PoolKind, ReduceKind};
@@ -28,7 +28,7 @@ pub(super) fn find_functions(plan: &mut Plan) {
         let step = &plan.steps[number];
         let function = *by_text.entry(signature(step)).or_insert_with(|| {
             plan.functions.push(Function {
-                name: names.unique(&function_name(step)),
+                name: names.unique(&identifier(&function_name(step), "step")),
                 step: number,
                 uses: 0,
             });
