@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// The name of the folder.
-const NAME: &str = "onnxide";
+/// The name of the folder; a program beside it may be called `onnxide`.
+const NAME: &str = "onnxide-models";
 
 /// The folder of this build.
 pub(crate) fn folder(manifest: &Path) -> PathBuf {
@@ -14,7 +14,7 @@ pub(crate) fn folder(manifest: &Path) -> PathBuf {
 }
 
 /// A macro is not told where Cargo builds. The Rust compiler that runs it is, by an argument: `target/debug/deps`, of
-/// which the neighbor `target/debug/onnxide` goes away with `cargo clean`. Other programs that run macros, such as
+/// which the neighbor `target/debug/onnxide-models` goes away with `cargo clean`. Other programs that run macros, such as
 /// language servers, have no such argument and are given the target folder, or a temporary one.
 fn from(arguments: &[OsString], target: Option<&OsStr>, manifest: &Path) -> PathBuf {
     if let Some(output) = argument(arguments, "--out-dir") {
@@ -57,19 +57,19 @@ mod tests {
             from(&arguments, target.map(OsStr::new), Path::new("/app"))
         };
         for (output, folder) in [
-            ("/app/target/debug/deps", "/app/target/debug/onnxide"),
-            ("/app/target/release/examples", "/app/target/release/onnxide"),
-            ("/elsewhere", "/elsewhere/onnxide"),
+            ("/app/target/debug/deps", "/app/target/debug/onnxide-models"),
+            ("/app/target/release/examples", "/app/target/release/onnxide-models"),
+            ("/elsewhere", "/elsewhere/onnxide-models"),
         ] {
             let folder = Path::new(folder);
             assert_eq!(place(&["rustc", "--out-dir", output, "src/lib.rs"], Some("/t")), folder);
             assert_eq!(place(&["rustc", &format!("--out-dir={output}")], None), folder);
         }
-        assert_eq!(place(&["server"], Some("/t")), Path::new("/t/onnxide"));
-        assert_eq!(place(&["server"], Some("t")), Path::new("/app/t/onnxide"));
+        assert_eq!(place(&["server"], Some("/t")), Path::new("/t/onnxide-models"));
+        assert_eq!(place(&["server"], Some("t")), Path::new("/app/t/onnxide-models"));
         assert_eq!(
             place(&["server", "--out-dir"], None),
-            std::env::temp_dir().join("onnxide")
+            std::env::temp_dir().join("onnxide-models")
         );
     }
 }
