@@ -18,19 +18,15 @@ const MAIN: &str = "\
 mod model;
 
 use std::process::ExitCode;
-use std::thread;
 
-use model::Model;
 use onnxide_runtime::harness;
 
-/// Stack for all but the model.
-const STACK: usize = 16 << 20;
-
 fn main() -> ExitCode {
-    // A model is on the stack before it moves to the heap, as a whole with its memory.
-    let program = || harness::main(|level| Box::new(Model::with_isa(level)));
-    let thread = thread::Builder::new().stack_size(STACK + 2 * size_of::<Model>()).spawn(program);
-    thread.map(|thread| thread.join().unwrap_or(ExitCode::FAILURE)).unwrap_or(ExitCode::FAILURE)
+    harness::main(|level| {
+        let mut model = model::Model::boxed();
+        model.set_isa(level);
+        model
+    })
 }
 ";
 
