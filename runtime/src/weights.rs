@@ -196,6 +196,8 @@ macro_rules! weights_object {
     ($symbol:ident, $path:expr, $len:expr $(,)?) => {{ $crate::__weights_object!($symbol, $path, $len) }};
 }
 
+// The file comes in parts of 16 MiB, each aligned anew. The assembler begins a fragment at an alignment, and keeps less
+// memory in reserve for many fragments than for one that grows: 1.55 instead of 1.82 GB for a file of 438 MB.
 #[cfg(not(any(windows, target_family = "wasm")))]
 #[doc(hidden)]
 #[macro_export]
@@ -208,7 +210,24 @@ macro_rules! __weights_object {
                 ".p2align 6",
                 concat!(".globl _onnxide_weights_", stringify!($symbol)),
                 concat!("_onnxide_weights_", stringify!($symbol), ":"),
-                concat!(".incbin \"", $path, "\""),
+                concat!(".set Lonnxide_weights_at_", stringify!($symbol), ", 0"),
+                concat!(".rept (", $len, " + 0xffffff) / 0x1000000"),
+                ".p2align 6",
+                concat!(
+                    ".incbin \"",
+                    $path,
+                    "\", Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    ", 0x1000000"
+                ),
+                concat!(
+                    ".set Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    ", Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    " + 0x1000000"
+                ),
+                ".endr",
                 concat!("Lonnxide_weights_end_", stringify!($symbol), ":"),
                 // The first line is an error of the assembler if the file is shorter, the second if it is longer.
                 concat!(
@@ -234,7 +253,24 @@ macro_rules! __weights_object {
                 concat!(".globl onnxide_weights_", stringify!($symbol)),
                 concat!(".hidden onnxide_weights_", stringify!($symbol)),
                 concat!("onnxide_weights_", stringify!($symbol), ":"),
-                concat!(".incbin \"", $path, "\""),
+                concat!(".set .Lonnxide_weights_at_", stringify!($symbol), ", 0"),
+                concat!(".rept (", $len, " + 0xffffff) / 0x1000000"),
+                ".p2align 6",
+                concat!(
+                    ".incbin \"",
+                    $path,
+                    "\", .Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    ", 0x1000000"
+                ),
+                concat!(
+                    ".set .Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    ", .Lonnxide_weights_at_",
+                    stringify!($symbol),
+                    " + 0x1000000"
+                ),
+                ".endr",
                 concat!(".Lonnxide_weights_end_", stringify!($symbol), ":"),
                 // The first line is an error of the assembler if the file is shorter, the second if it is longer.
                 concat!(
