@@ -110,10 +110,12 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Kernel::Gather {
             sizes: [a, b, c],
             indices,
+            ..
         } => (vec![dense([a, b, c]), dense([indices])], vec![dense([a, indices, c])]),
         Kernel::GatherElements {
             sizes: [a, b, c],
             indices,
+            ..
         } => (
             vec![dense([a, b, c]), dense([a, indices, c])],
             vec![dense([a, indices, c])],

@@ -102,9 +102,12 @@ impl Roles {
     }
 }
 
-/// Whether the function of a step says whether every index was inside of its axis.
+/// Whether the function of a step says whether every index was inside of its axis: it can only be told at run time.
 pub(super) fn reports(step: &Step) -> bool {
-    matches!(step.kernel, Kernel::Gather { .. } | Kernel::GatherElements { .. })
+    matches!(
+        step.kernel,
+        Kernel::Gather { checked: true, .. } | Kernel::GatherElements { checked: true, .. }
+    )
 }
 
 /// What a function is printed from.

@@ -8,7 +8,7 @@ use super::text::{Code, Writer};
 use crate::ir::dim::Atom;
 use crate::ir::{DType, Dim, TensorType};
 use crate::plan::names::{Names, identifier};
-use crate::plan::{Access, Base, Plan, Step};
+use crate::plan::{Base, Plan};
 use std::collections::{BTreeSet, HashMap};
 
 /// The names and types of a model's inputs and outputs.
@@ -360,27 +360,8 @@ impl<'a> Interface<'a> {
 
 /// The steps that read at indices which follow from the inputs.
 fn fallible_steps(plan: &Plan) -> BTreeSet<usize> {
-    let mut tainted = vec![false; plan.buffers.len()];
-    let follows = |tainted: &[bool], access: &Access| match access.base {
-        Base::Input(_) => true,
-        Base::Weight(_) => false,
-        Base::Buffer(id) => tainted[id.0],
-    };
-    // A value may be carried from one iteration of a loop to the next.
-    for _ in 0..2 {
-        for step in &plan.steps {
-            if step.reads.iter().any(|access| follows(&tainted, access)) {
-                for access in &step.writes {
-                    if let Base::Buffer(id) = access.base {
-                        tainted[id.0] = true;
-                    }
-                }
-            }
-        }
-    }
-    let fallible = |step: &Step| reports(step) && step.reads.get(1).is_some_and(|indices| follows(&tainted, indices));
     (0..plan.steps.len())
-        .filter(|&number| fallible(&plan.steps[number]))
+        .filter(|&number| reports(&plan.steps[number]))
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! Operations along axes, and reading at indices.
 
-use super::function::Body;
+use super::function::{Body, reports};
 use super::scalar;
 use super::text::Code;
 use crate::ir::Dim;
@@ -74,7 +74,13 @@ pub(super) fn print(body: &mut Body<'_>) {
             body.imports.add("kernels", "gather");
             let shape = array(body, sizes);
             let arguments = [&out, &x, &body.read(1), &shape].map(|argument| Code::from(argument.as_str()));
-            body.writer.code("", &Code::call(function, arguments.to_vec()), "");
+            let (before, after) = if reports(step) {
+                ("", "")
+            } else {
+                ("let _inside = ", ";")
+            };
+            body.writer
+                .code(before, &Code::call(function, arguments.to_vec()), after);
         }
         _ => {}
     }

@@ -71,6 +71,8 @@ pub enum Kernel {
         sizes: [Dim; 3],
         /// The number of indices.
         indices: Dim,
+        /// Whether an index may lie outside of the axis, so that the run can fail.
+        checked: bool,
     },
     /// Elements at indices along the middle of three axes.
     GatherElements {
@@ -78,6 +80,8 @@ pub enum Kernel {
         sizes: [Dim; 3],
         /// The size of the indices along the middle axis.
         indices: Dim,
+        /// Whether an index may lie outside of the axis, so that the run can fail.
+        checked: bool,
     },
     /// Interpolation of one plane after another.
     Resize(Resize),

@@ -7,6 +7,11 @@ use super::{Lowered, Lowering, Origin, Ref};
 use crate::ir::graph::{Node, TensorType};
 use crate::ir::{BinaryOp, DType, Dim, Expr, Scalar};
 
+/// The most axes of the runtime's elementwise engine, after merging.
+const MAX_AXES: usize = 8;
+/// The most operands of the runtime's elementwise engine; a coordinate counts as one.
+const MAX_OPERANDS: usize = 8;
+
 impl Lowering<'_> {
     pub(super) fn map_node(&mut self, node: &Node, expr: &Expr) -> Lowered {
         let output = node.outputs[0];
@@ -97,6 +102,19 @@ impl Lowering<'_> {
             expr,
             in_place,
         };
+        let coordinates = map
+            .expr
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Scalar::Index(_)))
+            .count();
+        if map.shape.len() > MAX_AXES || operands.len() + coordinates > MAX_OPERANDS {
+            return Err(format!(
+                "an elementwise operation over {} axes with {} operands; {MAX_AXES} and {MAX_OPERANDS} are supported",
+                map.shape.len(),
+                operands.len() + coordinates
+            ));
+        }
         let mut reads = Vec::new();
         for (index, operand) in operands.iter().enumerate() {
             if in_place != Some(index) {
@@ -163,7 +181,7 @@ impl Lowering<'_> {
             let mut sizes = current.layout.shape.clone();
             sizes[axis] = shape[axis].clone();
             let target = self.new_buffer(current.dtype, &sizes, "")?;
-            self.gather_step(&current, &indices, axis, &target, &node.origin)?;
+            self.gather_step(&current, &indices, axis, false, &target, &node.origin)?;
             current = target;
         }
         self.refs.insert(node.outputs[0], current);

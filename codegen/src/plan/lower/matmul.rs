@@ -194,6 +194,9 @@ impl Lowering<'_> {
             return Ok(placed);
         };
         let mut expr = epilogue.expr.clone();
+        if expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_))) {
+            return Err("coordinates in what follows a product are not supported yet".into());
+        }
         let mut taken = None;
         for (index, view) in views.iter().enumerate() {
             let once = view.loop_strides.iter().all(|stride| stride.is(0)) && extras[index].dtype == DType::F32;

@@ -11,6 +11,7 @@ mod destination;
 mod gather;
 mod map;
 mod matmul;
+mod range;
 mod recurrent;
 mod rows;
 mod spatial;
@@ -20,6 +21,7 @@ use super::layout::Layout;
 use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
 use crate::ir::graph::{Block, Graph, Node, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
+use range::Definitions;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ enum Origin {
 
 struct Lowering<'g> {
     graph: &'g Graph,
+    definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     weights: WeightTable,
@@ -72,6 +75,7 @@ struct Lowering<'g> {
 pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
     let mut lowering = Lowering {
         graph,
+        definitions: Definitions::new(graph),
         steps: Vec::new(),
         buffers: Vec::new(),
         weights: WeightTable::default(),
@@ -121,6 +125,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
             }),
         }
     }
+    lowering.errors.extend(unsolvable_symbols(graph));
     if !lowering.errors.is_empty() {
         return Err(lowering.errors);
     }
@@ -468,6 +473,32 @@ impl Lowering<'_> {
         self.loops += 1;
         Arc::from(format!("iteration_{}", self.loops))
     }
+}
+
+/// Symbols that no dimension of an input gives a value to.
+fn unsolvable_symbols(graph: &Graph) -> Vec<PlanError> {
+    let mut solved = HashSet::new();
+    for &input in &graph.body.params {
+        solved.extend(graph.ty(input).shape.iter().filter_map(Dim::as_symbol).cloned());
+    }
+    let mut used = HashSet::new();
+    for id in 0..graph.value_count() {
+        for dim in &graph.ty(ValueId(id as u32)).shape {
+            dim.visit_symbols(&mut |symbol| {
+                used.insert(symbol.clone());
+            });
+        }
+    }
+    let unsolved = graph
+        .bounds
+        .iter()
+        .filter(|(symbol, _)| used.contains(*symbol) && !solved.contains(*symbol));
+    let error = |(symbol, _): (&Arc<str>, _)| PlanError {
+        origin: Vec::new(),
+        operator: "input",
+        message: format!("no dimension of an input is `{symbol}` alone, so that its size is not known; fix it"),
+    };
+    unsolved.map(error).collect()
 }
 
 /// The product of sizes.

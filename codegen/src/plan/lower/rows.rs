@@ -8,7 +8,9 @@ use crate::ir::{Dim, Op};
 
 impl Lowering<'_> {
     pub(super) fn rows(&mut self, node: &Node) -> Lowered {
+        let y = self.result(node.outputs[0])?;
         let x = self.operand(node.inputs[0]);
+        let x = self.apart_from(&x, &y, &node.origin)?;
         let shape = x.layout.shape.clone();
         let around = |axis: usize| {
             [
@@ -72,10 +74,10 @@ impl Lowering<'_> {
         }
         for &value in &node.inputs[1..] {
             let operand = self.operand(value);
+            let operand = self.apart_from(&operand, &y, &node.origin)?;
             let operand = self.dense(&operand, &node.origin)?;
             reads.push(self.access(&operand, Vec::new()));
         }
-        let y = self.result(node.outputs[0])?;
         let writes = vec![self.access(&y, Vec::new())];
         let results = self.types_of(&node.outputs);
         self.push(

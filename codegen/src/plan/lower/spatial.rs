@@ -82,6 +82,7 @@ impl Lowering<'_> {
             [] => [Dim::from(1i64), Dim::from(1i64)],
         };
         let y = self.result(node.outputs[0])?;
+        let x = self.apart_from(&x, &y, &node.origin)?;
         let y_dense = y.layout.is_dense();
         let kernel = Resize {
             planes: product(&shape[..first]),
@@ -120,11 +121,13 @@ impl Lowering<'_> {
         };
         let x = self.operand(node.inputs[0]);
         self.only_f32(x.dtype)?;
-        let x = self.dense(&x, &node.origin)?;
         let y = self.result(node.outputs[0])?;
+        let x = self.apart_from(&x, &y, &node.origin)?;
+        let x = self.dense(&x, &node.origin)?;
         let mut reads = vec![self.access(&x, Vec::new())];
         if *mode == PadMode::Constant {
             let value = self.operand(node.inputs[1]);
+            let value = self.apart_from(&value, &y, &node.origin)?;
             reads.push(self.access(&value, Vec::new()));
         }
         let kernel = Kernel::Pad {
