@@ -92,4 +92,29 @@ mod tests {
         });
         assert_eq!(format!("{error:?}"), "cannot read m.onnx: there is no such file");
     }
+
+    #[test]
+    fn what_is_up_to_date_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("toy.onnx");
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        fs::copy(committed.join("loop_if_toy.onnx"), &model).unwrap();
+        let compile = |rows: usize| {
+            let compiler = super::super::Compiler::new(&model).dim("rows", ..=rows);
+            assert_eq!(compiler.compile_into(folder.path()).unwrap(), [model.clone()]);
+            let source = folder.path().join("toy.rs");
+            (
+                fs::metadata(&source).unwrap().modified().unwrap(),
+                fs::read_to_string(&source).unwrap(),
+            )
+        };
+        let first = compile(2);
+        assert_eq!(compile(2), first);
+        let more = compile(3);
+        assert_ne!(more.1, first.1);
+        fs::copy(committed.join("digits_cnn_fp32.onnx"), &model).unwrap();
+        let compiler = super::super::Compiler::new(&model).name("toy").dim("batch", 1);
+        compiler.compile_into(folder.path()).unwrap();
+        assert_ne!(fs::read_to_string(folder.path().join("toy.rs")).unwrap(), more.1);
+    }
 }

@@ -15,6 +15,8 @@ const WEIGHTS: &str = "src/model.weights";
 const MAIN: &str = "\
 //! Runs a model for `onnxide`.
 
+// A model has more ways in than this program needs.
+#[allow(dead_code)]
 mod model;
 
 use std::process::ExitCode;

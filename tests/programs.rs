@@ -1,0 +1,134 @@
+//! What the command does with programs that it builds: every committed model against its stored reference, on every
+//! instruction set of the machine.
+
+use onnxide::runtime::isa::Level;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The models with what they need to be compiled.
+const MODELS: &[(&str, &[&str])] = &[
+    ("digits_cnn_fp32", &["batch=1..=16"]),
+    ("magika_v3_3", &[]),
+    ("silero_vad_openvino_16k", &[]),
+    ("silero_vad_16k_op15", &["batch=1..=2"]),
+    ("bert_tiny_dyn", &["batch=1..=2", "sequence=1..=64"]),
+    ("bert_tiny_dynamo_dyn", &["sequence=1..=64"]),
+    ("ppocr_cls_mobile_v2", &[]),
+    ("loop_if_toy", &["rows=1..=5"]),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs")
+}
+
+fn onnxide(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onnxide"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    command
+        .env("ONNXIDE_CACHE", folder().join("cache"))
+        .output()
+        .expect("the command starts")
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = onnxide(arguments);
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "onnxide {}\n{out}{err}", arguments.join(" "));
+    out
+}
+
+#[test]
+fn models_agree_with_their_references() {
+    for (name, dims) in MODELS {
+        let (model, reference) = (format!("models/{name}.onnx"), format!("models/{name}.npz"));
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            let mut arguments = vec!["check", &model, "--reference", &reference, "--isa", level.name()];
+            for dim in *dims {
+                arguments.extend(["--dim", dim]);
+            }
+            succeed(&arguments);
+        }
+    }
+}
+
+#[test]
+fn a_difference_is_found() {
+    let arguments = [
+        "check",
+        "models/loop_if_toy.onnx",
+        "--reference",
+        "models/loop_if_toy.npz",
+        "--tolerance",
+    ];
+    succeed(&[&arguments[..], &["0"]].concat());
+    let output = onnxide(&[
+        "check",
+        "models/digits_cnn_fp32.onnx",
+        "--reference",
+        "models/digits_cnn_fp32.npz",
+        "--tolerance",
+        "0",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "no two engines add in the same order");
+}
+
+#[test]
+fn a_run_writes_what_a_check_accepts() {
+    let outputs = folder().join("outputs.npz");
+    let outputs = outputs.to_str().expect("a path of Cargo's");
+    std::fs::create_dir_all(folder()).unwrap();
+    let model = "models/silero_vad_openvino_16k.onnx";
+    succeed(&[
+        "run",
+        model,
+        "--inputs",
+        "models/silero_vad_openvino_16k.npz",
+        "--outputs",
+        outputs,
+    ]);
+    assert!(std::fs::metadata(outputs).unwrap().len() > 0);
+}
+
+#[test]
+fn a_bench_reports_every_step() {
+    let reference = "models/digits_cnn_fp32.npz";
+    let report = succeed(&[
+        "bench",
+        "models/digits_cnn_fp32.onnx",
+        "--reference",
+        reference,
+        "--seconds",
+        "0.05",
+        "--json",
+    ]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(
+        report["min_seconds"].as_f64().is_some_and(|time| time > 0.0),
+        "{report}"
+    );
+    assert!(
+        report["steps"].as_array().is_some_and(|steps| steps.len() >= 5),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_new_package_builds() {
+    let package = folder().join("digits");
+    let _ = std::fs::remove_dir_all(&package);
+    std::fs::create_dir_all(folder()).unwrap();
+    succeed(&[
+        "new",
+        "models/digits_cnn_fp32.onnx",
+        package.to_str().unwrap(),
+        "--dim",
+        "batch=1",
+    ]);
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--offline"])
+        .current_dir(&package)
+        .env("CARGO_TARGET_DIR", folder().join("target"))
+        .status()
+        .unwrap();
+    assert!(built.success());
+}
