@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use features::Content;
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// The model with its memory, which would be large for a stack.
+static MODEL: Mutex<magika::Model> = Mutex::new(magika::Model::new());
+
 /// Prints a line per path to `output`, or to the standard error where a path cannot be read. Returns whether all
 /// could.
 ///
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
 ///
 /// `output` cannot be written to.
 fn identify_all(paths: &[OsString], output: &mut impl Write) -> io::Result<bool> {
-    let mut model = magika::Model::new();
+    let mut model = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all_read = true;
     for path in paths {
         let shown = path.display();

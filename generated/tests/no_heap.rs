@@ -1,7 +1,7 @@
 //! Models run without a heap, and without an operating system.
 
 use onnxide_generated::{bert_tiny, digits, magika};
-use onnxide_runtime::TensorView;
+use onnxide_runtime::tensor::TensorView;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::process::Command;
@@ -76,7 +76,8 @@ fn a_model_runs_in_a_freestanding_program() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/freestanding");
     let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/freestanding");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--offline", "--manifest-path"])
+        .args(["build", "--release", "--quiet", "--offline", "--locked"])
+        .arg("--manifest-path")
         .arg(format!("{folder}/Cargo.toml"))
         .arg("--target-dir")
         .arg(target)

@@ -44,6 +44,10 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)
 }
 
+/// The `core` that comes with the toolchain was compiled to unwind and names this function; nothing here calls it.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
 /// What the compiler may call for copies; there is no libc to provide it.
 mod memory {
     use core::arch::asm;

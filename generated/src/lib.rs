@@ -1,0 +1,19 @@
+//! What onnxide makes of a few real models, as files to read, compiled and tested like any other module.
+//!
+//! | module | model | dimensions |
+//! | --- | --- | --- |
+//! | [`digits`] | `models/digits_cnn_fp32.onnx`, a small convolutional network | `batch = 1` |
+//! | [`magika`] | `models/magika_v3_3.onnx`, content types of files | `unk__214 = 1` |
+//! | [`bert_tiny`] | `models/bert_tiny_dyn.onnx`, a transformer | `batch <= 4`, `sequence <= 64` |
+//!
+//! The test `drift` compiles the models again and compares; `BLESS=1 cargo test -p onnxide-generated --test drift`
+//! writes the files anew.
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// Vectors for the tokens of sentences, and for sentences as a whole.
+pub mod bert_tiny;
+/// Scores of the ten digits for an image of 8 by 8 pixels.
+pub mod digits;
+/// Probabilities of the content types of a file, from its first and last bytes.
+pub mod magika;
