@@ -221,6 +221,9 @@ impl Printer<'_> {
                 false => (narrowed(&text, dtype), Prec::Atom),
             };
         }
+        if let Some(text) = self.between(op, a, b) {
+            return (text, Prec::Atom);
+        }
         if let Some(result) = self.infix(op, a, b) {
             return result;
         }
@@ -255,6 +258,39 @@ impl Printer<'_> {
             }
         };
         (format!("{}.{method}({})", self.receiver(a), self.plain(b)), Prec::Atom)
+    }
+
+    /// What has a method of its own where both bounds are constants: clamping an integer, and a test for a range.
+    fn between(&self, op: BinaryOp, a: ScalarId, b: ScalarId) -> Option<String> {
+        let operands = |id: ScalarId| match self.expr.nodes[id].op {
+            Scalar::Binary(op, x, bound) => match self.expr.nodes[bound].op {
+                Scalar::Const(Literal::Int(bound)) => Some((op, x, bound)),
+                _ => None,
+            },
+            _ => None,
+        };
+        match op {
+            BinaryOp::Min | BinaryOp::Max if self.dtype(a).is_int() => {
+                let (inner, x, first) = operands(a)?;
+                let Scalar::Const(Literal::Int(second)) = self.expr.nodes[b].op else {
+                    return None;
+                };
+                let (low, high) = match (inner, op) {
+                    (BinaryOp::Max, BinaryOp::Min) => (first, second),
+                    (BinaryOp::Min, BinaryOp::Max) => (second, first),
+                    _ => return None,
+                };
+                // In the other case there is nothing between the bounds, of which `clamp` makes a panic.
+                (low <= high).then(|| format!("{}.clamp({low}, {high})", self.receiver(x)))
+            }
+            BinaryOp::And => {
+                let (first, x, low) = operands(a)?;
+                let (second, y, high) = operands(b)?;
+                let both = (first, second) == (BinaryOp::Ge, BinaryOp::Le) && x == y;
+                both.then(|| format!("({low}..={high}).contains(&{})", self.operand(x, Prec::Unary)))
+            }
+            _ => None,
+        }
     }
 
     /// What has an operator in Rust for this type.
@@ -548,6 +584,24 @@ mod tests {
         let infinity = expr.float(f64::NEG_INFINITY, DType::F32);
         expr.push(Scalar::Select(both, infinity, b), DType::F32);
         assert_eq!(print(&expr), "if (a != 0) & (b < 0.0) { f32::NEG_INFINITY } else { b }");
+    }
+
+    #[test]
+    fn clippy_finds_no_range_that_is_spelled_out() {
+        let mut expr = Expr::empty();
+        let x = expr.input(0, DType::I32);
+        let (low, high) = (expr.int(-3, DType::I32), expr.int(256, DType::I32));
+        let mut held = expr.clone();
+        let clamped = held.apply2(BinaryOp::Min, x, high);
+        held.apply2(BinaryOp::Max, clamped, low);
+        assert_eq!(print(&held), "a.clamp(-3, 256)");
+        let mut crossed = expr.clone();
+        let clamped = crossed.apply2(BinaryOp::Min, x, low);
+        crossed.apply2(BinaryOp::Max, clamped, high);
+        assert_eq!(print(&crossed), "a.min(-3).max(256)");
+        let (above, below) = (expr.apply2(BinaryOp::Ge, x, low), expr.apply2(BinaryOp::Le, x, high));
+        expr.apply2(BinaryOp::And, above, below);
+        assert_eq!(print(&expr), "u8::from((-3..=256).contains(&a))");
     }
 
     #[test]

@@ -78,7 +78,11 @@ mod memory {
         while left > 0 {
             let back = count - left + 1;
             // SAFETY: `back` is from 1 to `count`, so that both addresses are in the caller's ranges.
-            unsafe { last_to.wrapping_sub(back).write_volatile(last_from.wrapping_sub(back).read_volatile()) };
+            unsafe {
+                last_to
+                    .wrapping_sub(back)
+                    .write_volatile(last_from.wrapping_sub(back).read_volatile())
+            };
             left -= 1;
         }
         to
