@@ -148,7 +148,7 @@ fn forward<S: Isa>(s: S, m: &mut Memory<'_>, bytes: &[i32]) {
 
 /// `i32[1, 2048]` of `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_0/einsum/Einsum`.
 fn min_max_2048<S: Isa>(s: S, x: &[i32], out: &mut [i32]) {
-    s.map(out, [2048], (x,), |(x,)| x.min(256).max(0));
+    s.map(out, [2048], (x,), |(x,)| x.clamp(0, 256));
 }
 
 /// `f32[1, 2048, 64]` of `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_0/einsum/Einsum`.
@@ -172,7 +172,7 @@ fn ge_le_gelu_tanh_2048_64<S: Isa>(s: S, a: &[i32], b: Weight<f32>, out: &mut [f
         strides: [0, 1],
     };
     s.update(out, [2048, 64], (a, b), |old, (a, b)| {
-        let t1 = if (a >= 0) & (a <= 256) { old } else { 0.0 };
+        let t1 = if (0..=256).contains(&a) { old } else { 0.0 };
         math::gelu_tanh(t1 + b)
     });
 }
