@@ -51,11 +51,11 @@ fn write(report: &Report, svg: &mut String) -> fmt::Result {
         let (upper, lower) = (y(slot.offset + slot.bytes), y(slot.offset));
         writeln!(
             svg,
-            "<rect x=\"{left:.2}\" y=\"{upper:.2}\" width=\"{:.2}\" height=\"{:.2}\" fill=\"hsl({:.0} 55% 70%)\" stroke=\"white\" \
+            "<rect x=\"{left:.2}\" y=\"{upper:.2}\" width=\"{:.2}\" height=\"{:.2}\" fill=\"{}\" stroke=\"white\" \
              stroke-width=\"0.5\"><title>{}\n{} at {}, steps {} to {}</title></rect>",
             right - left,
             lower - upper,
-            index as f64 * HUE_STEP % 360.0,
+            color(index as f64 * HUE_STEP % 360.0),
             Escaped(&slot.name),
             term::bytes(slot.bytes),
             slot.offset,
@@ -123,7 +123,7 @@ fn live(report: &Report, svg: &mut String, x: &dyn Fn(f64) -> f64, y: &dyn Fn(u6
         let left = x(index as f64);
         writeln!(
             svg,
-            "<rect x=\"{left:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{BOTTOM}\" fill=\"transparent\">\
+            "<rect x=\"{left:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{BOTTOM}\" fill=\"none\" pointer-events=\"all\">\
              <title>step {index}: {}, {} alive\n{}</title></rect>",
             HEIGHT - BOTTOM,
             x(index as f64 + 1.0) - left,
@@ -154,6 +154,18 @@ impl Display for Escaped<'_> {
     }
 }
 
+/// A light color of a hue in degrees, in the notation that every viewer of SVG reads.
+fn color(hue: f64) -> String {
+    const LIGHTNESS: f64 = 0.7;
+    const AMPLITUDE: f64 = 0.55 * 0.3;
+    let channel = |offset: f64| {
+        let position = (offset + hue / 30.0) % 12.0;
+        let value = LIGHTNESS - AMPLITUDE * (position - 3.0).min(9.0 - position).clamp(-1.0, 1.0);
+        (value * 255.0).round() as u8
+    };
+    format!("#{:02x}{:02x}{:02x}", channel(0.0), channel(8.0), channel(4.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::report;
@@ -173,18 +185,18 @@ mod tests {
         <text x="271.67" y="580.00" text-anchor="middle">0</text>
         <text x="635.00" y="580.00" text-anchor="middle">1</text>
         <text x="998.33" y="580.00" text-anchor="middle">2</text>
-        <rect x="90.00" y="273.10" width="726.67" height="286.90" fill="hsl(0 55% 70%)" stroke="white" stroke-width="0.5"><title>h
+        <rect x="90.00" y="273.10" width="726.67" height="286.90" fill="#dd8888" stroke="white" stroke-width="0.5"><title>h
         4.0 KiB at 0, steps 0 to 1</title></rect>
-        <rect x="453.33" y="57.93" width="726.67" height="215.17" fill="hsl(138 55% 70%)" stroke="white" stroke-width="0.5"><title>g
+        <rect x="453.33" y="57.93" width="726.67" height="215.17" fill="#88dda1" stroke="white" stroke-width="0.5"><title>g
         3.0 KiB at 4096, steps 1 to 2</title></rect>
-        <rect x="816.67" y="555.52" width="363.33" height="4.48" fill="hsl(275 55% 70%)" stroke="white" stroke-width="0.5"><title>a&lt;b
+        <rect x="816.67" y="555.52" width="363.33" height="4.48" fill="#ba88dd" stroke="white" stroke-width="0.5"><title>a&lt;b
         64 B at 0, steps 2 to 2</title></rect>
         <path d="M90.00 273.10H453.33L453.33 57.93H816.67L816.67 340.34H1180.00" fill="none" stroke="#333" pointer-events="none"/>
-        <rect x="90.00" y="560.00" width="363.33" height="40" fill="transparent"><title>step 0: gemm, 4.0 KiB alive
+        <rect x="90.00" y="560.00" width="363.33" height="40" fill="none" pointer-events="all"><title>step 0: gemm, 4.0 KiB alive
         /layer.0/MatMul +2</title></rect>
-        <rect x="453.33" y="560.00" width="363.33" height="40" fill="transparent"><title>step 1: gemm, 7.0 KiB alive
+        <rect x="453.33" y="560.00" width="363.33" height="40" fill="none" pointer-events="all"><title>step 1: gemm, 7.0 KiB alive
         /layer.1/MatMul</title></rect>
-        <rect x="816.67" y="560.00" width="363.33" height="40" fill="transparent"><title>step 2: softmax, 3.1 KiB alive
+        <rect x="816.67" y="560.00" width="363.33" height="40" fill="none" pointer-events="all"><title>step 2: softmax, 3.1 KiB alive
         a&lt;b</title></rect>
         <line x1="90" y1="57.93" x2="1180.00" y2="57.93" stroke="crimson" stroke-dasharray="6 4"><title>lower bound 7.0 KiB</title></line>
         </svg>
