@@ -1,6 +1,6 @@
 //! The importer: a [`Model`] to a [`Graph`] of primitives.
 //!
-//! Operator names, attributes and operator sets end here. Each ONNX operator has one lowering rule in [`rules`], and
+//! Operator names, attributes and operator sets end here. Each ONNX operator has one lowering rule in `rules`, and
 //! composite operators and functions that the model defines for itself are expanded. Shape arithmetic folds away while
 //! importing: small tensors of integers carry their elements as expressions over the symbols, so that a reshape to
 //! a computed shape becomes a reshape to a symbolic one, and a condition on sizes is decided from their bounds.
