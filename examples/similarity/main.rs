@@ -83,12 +83,12 @@ fn embed(tokenizer: &Tokenizer, sentence: &str) -> Result<[f32; HIDDEN], Box<dyn
     let shape = [1, ids.len()];
 
     let mut model = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
-    let outputs = model.run(
+    let vectors = model.run(
         TensorView::new(shape, &ids)?,
         TensorView::new(shape, &mask)?,
         TensorView::new(shape, &types)?,
     )?;
-    let (tokens, _): (&[[f32; HIDDEN]], _) = outputs.last_hidden_state.data().as_chunks();
+    let (tokens, _): (&[[f32; HIDDEN]], _) = vectors.data().as_chunks();
     let mean: [f32; HIDDEN] =
         array::from_fn(|index| tokens.iter().map(|token| token[index]).sum::<f32>() / tokens.len() as f32);
     let length = mean.iter().map(|value| value * value).sum::<f32>().sqrt();
