@@ -52,6 +52,27 @@ fn models_agree_with_their_references() {
 }
 
 #[test]
+fn arenas_are_as_small_as_the_lower_bound() {
+    for (name, dims) in MODELS {
+        let model = format!("models/{name}.onnx");
+        let mut arguments = vec!["inspect", &model, "--json"];
+        let fixed = match *name {
+            "magika_v3_3" => &["unk__214=1"][..],
+            "ppocr_cls_mobile_v2" => &["x_0=1..=2", "x_2=48", "x_3=48..=320"],
+            "silero_vad_16k_op15" => &["batch=1..=2", "sequence=576"],
+            "bert_tiny_dynamo_dyn" => &["batch=1..=2", "sequence=1..=64"],
+            _ => dims,
+        };
+        for dim in fixed {
+            arguments.extend(["--dim", dim]);
+        }
+        let report: serde_json::Value = serde_json::from_str(&succeed(&arguments)).unwrap();
+        let [arena, bound] = ["arena_bytes", "arena_lower_bound"].map(|key| report[key].as_u64().unwrap());
+        assert!(bound > 0 && arena * 100 <= bound * 102, "{name}: {arena} of {bound}");
+    }
+}
+
+#[test]
 fn a_difference_is_found() {
     let arguments = [
         "check",
