@@ -39,6 +39,10 @@ struct Segment {
 }
 
 impl<'a, S: Simd> Patches<'a, S> {
+    /// Whether frequent cases have code of their own. With few lanes they gain little, and every program with a
+    /// convolution contains that code for every instruction set.
+    const SPECIALIZED: bool = S::LANES > 4;
+
     /// The patches of an image that [`Conv2d::check`] has found long enough, from the first channel of a group on.
     #[inline(always)]
     pub(super) fn new(isa: S, problem: &'a Conv2d, x: &'a [f32]) -> Patches<'a, S> {
@@ -166,6 +170,7 @@ impl<'a, S: Simd> Patches<'a, S> {
                         },
                     ],
                 ) => rows.dense(self.isa, *origin),
+                _ if !Self::SPECIALIZED => rows.strided(segments, step),
                 (1, [first]) => rows.segments::<S, 1, false>(self.isa, &[*first]),
                 (1, [first, second]) => rows.segments::<S, 2, false>(self.isa, &[*first, *second]),
                 (1, [first, second, third]) => rows.segments::<S, 3, false>(self.isa, &[*first, *second, *third]),
@@ -192,13 +197,14 @@ impl<S: Simd> Pack for Patches<'_, S> {
         for (index, panel) in packed.chunks_exact_mut(depth * PANEL_COLUMNS).enumerate() {
             let begin = index * PANEL_COLUMNS;
             let (runs, run_count) = self.runs(j + begin, PANEL_COLUMNS.min(columns - begin));
-            if let [
-                run @ Run {
-                    end: PANEL_COLUMNS,
-                    inside: true,
-                    ..
-                },
-            ] = &runs[..run_count]
+            if Self::SPECIALIZED
+                && let [
+                    run @ Run {
+                        end: PANEL_COLUMNS,
+                        inside: true,
+                        ..
+                    },
+                ] = &runs[..run_count]
             {
                 match (problem.stride[1], problem.x_column) {
                     (1, 1) => {
