@@ -65,8 +65,11 @@ impl Layout {
     /// Every `step`-th element from `start` on each axis. Steps are positive.
     pub fn slice(&self, starts: &[Dim], steps: &[i64], shape: &[Dim]) -> Layout {
         let mut offset = self.offset.clone();
-        for (start, stride) in starts.iter().zip(&self.strides) {
-            offset = offset + start.clone() * stride.clone();
+        // What has no elements has no first one either: its offset stays within the storage.
+        if !shape.iter().any(|size| size.is(0)) {
+            for (start, stride) in starts.iter().zip(&self.strides) {
+                offset = offset + start.clone() * stride.clone();
+            }
         }
         let strides = self
             .strides
@@ -210,6 +213,8 @@ mod tests {
         let y = x.slice(&dims(&[1, 2]), &[2, 1], &dims(&[2, 3]));
         assert_eq!((y.offset.clone(), y.strides.clone()), (Dim::from(8i64), dims(&[12, 1])));
         assert_eq!(y.end(), Dim::from(8 + 12 + 2 + 1i64));
+        let empty = Layout::dense(&dims(&[0, 6])).slice(&dims(&[0, 2]), &[1, 1], &dims(&[0, 3]));
+        assert_eq!(empty.offset, Dim::from(0i64));
         let z = Layout::dense(&dims(&[3, 1])).broadcast(&dims(&[2, 3, 5]));
         assert_eq!(z.strides, dims(&[0, 1, 0]));
     }

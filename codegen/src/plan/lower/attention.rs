@@ -37,9 +37,8 @@ impl Lowering<'_> {
             if !adjacent(&seen.strides) {
                 // A mask that is the same for all keys, or lies transposed, is spread out along them.
                 let mut wide = operands[3].layout.shape.clone();
-                if let Some(last) = wide.last_mut() {
-                    last.clone_from(&scores[rank - 1]);
-                }
+                wide.pop();
+                wide.push(scores[rank - 1].clone());
                 let spread = super::Ref {
                     layout: operands[3].layout.broadcast(&wide),
                     ..operands[3].clone()

@@ -76,7 +76,11 @@ impl Lowering<'_> {
         for (&result, target) in body.results[1 + carried..].iter().zip(&stacked) {
             self.arrive(result, target, &node.origin)?;
         }
-        let next = self.operand(body.results[0]);
+        // The condition is read after the carried values have moved on.
+        let mut next = self.operand(body.results[0]);
+        if states.iter().any(|state| state.origin == next.origin) {
+            next = self.copy(&next, &node.origin)?;
+        }
         let next = self.access(&next, Vec::new());
         self.carry(&body.results[1..=*carried], &states, &node.origin)?;
         let body = std::mem::replace(&mut self.items, outer);

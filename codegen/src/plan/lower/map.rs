@@ -20,7 +20,11 @@ impl Lowering<'_> {
         let results = self.types_of(&node.outputs);
         match in_place {
             Some(index) => {
-                let target = operands[index].clone();
+                // The operand may lack axes of size 1 that the result has.
+                let target = Ref {
+                    layout: Layout::dense(&self.graph.ty(output).shape),
+                    ..operands[index].clone()
+                };
                 self.refs.insert(output, target.clone());
                 self.map_step(expr, &operands, &target, Some(index), &node.origin, results)
             }
@@ -84,6 +88,13 @@ impl Lowering<'_> {
     ) -> Lowered {
         let shape = &target.layout.shape;
         let mut expr = expr.clone();
+        // A copy lies otherwise than what it is of, so that layouts are looked at afterwards.
+        let mut operands = operands.to_vec();
+        for (index, operand) in operands.iter_mut().enumerate() {
+            if in_place != Some(index) {
+                *operand = self.apart_from(operand, target, origin)?;
+            }
+        }
         let layouts: Vec<Layout> = operands.iter().map(|operand| operand.layout.broadcast(shape)).collect();
         let all: Vec<&[Dim]> = std::iter::once(target.layout.strides.as_slice())
             .chain(layouts.iter().map(|l| l.strides.as_slice()))
@@ -118,8 +129,7 @@ impl Lowering<'_> {
         let mut reads = Vec::new();
         for (index, operand) in operands.iter().enumerate() {
             if in_place != Some(index) {
-                let operand = self.apart_from(operand, target, origin)?;
-                reads.push(self.access(&operand, Vec::new()));
+                reads.push(self.access(operand, Vec::new()));
             }
         }
         let writes = vec![self.access(target, Vec::new())];
