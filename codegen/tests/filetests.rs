@@ -57,6 +57,33 @@ fn filetests() {
     );
 }
 
+#[test]
+fn every_pass_has_a_file_of_its_own() {
+    let mut files = Vec::new();
+    collect(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests"),
+        &mut files,
+    );
+    let runs: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let text = fs::read_to_string(file).expect("a readable file");
+            let lines = text.lines().filter_map(|line| line.strip_prefix("// run: "));
+            lines
+                .flat_map(|passes| passes.split(", "))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for pass in passes::PASSES {
+        assert!(
+            runs.iter().any(|run| run == pass.name),
+            "no file runs {} alone",
+            pass.name
+        );
+    }
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder of the filetests is readable") {
         let path = entry.expect("an entry of the folder").path();
