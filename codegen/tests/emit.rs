@@ -12,10 +12,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+#[path = "emit/coverage.rs"]
+mod coverage;
 #[path = "emit/random.rs"]
 mod random;
 
-const CASES: [&str; 5] = ["elementwise", "convolution", "layers", "control", "recurrent"];
+const CASES: [&str; 8] = [
+    "elementwise",
+    "convolution",
+    "windows",
+    "rows",
+    "layers",
+    "control",
+    "recurrent",
+    "gated",
+];
 
 /// How many random graphs are compiled and run.
 const RANDOM_GRAPHS: u64 = 40;
