@@ -12,6 +12,7 @@ mod onnx;
 mod order;
 mod sniff;
 mod tensor;
+mod value;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ pub use model::{
     Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, Tensor, TensorData, ValueInfo,
     ValueType,
 };
+pub use value::{StoredKind, StoredValue};
 
 use crate::diagnostics::{CompileError, Diagnostic, Diagnostics};
 use external::ExternalFiles;

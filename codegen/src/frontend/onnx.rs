@@ -249,3 +249,31 @@ pub enum DimensionValue {
     #[prost(string, tag = "2")]
     Param(String),
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SequenceProto {
+    #[prost(message, repeated, tag = "3")]
+    pub tensor_values: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "4")]
+    pub sparse_tensor_values: Vec<Opaque>,
+    #[prost(message, repeated, tag = "5")]
+    pub sequence_values: Vec<SequenceProto>,
+    #[prost(message, repeated, tag = "6")]
+    pub map_values: Vec<Opaque>,
+    #[prost(message, repeated, tag = "7")]
+    pub optional_values: Vec<OptionalProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OptionalProto {
+    #[prost(message, optional, tag = "3")]
+    pub tensor_value: Option<TensorProto>,
+    #[prost(message, optional, tag = "4")]
+    pub sparse_tensor_value: Option<Opaque>,
+    #[prost(message, optional, tag = "5")]
+    pub sequence_value: Option<SequenceProto>,
+    #[prost(message, optional, tag = "6")]
+    pub map_value: Option<Opaque>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub optional_value: Option<Box<OptionalProto>>,
+}

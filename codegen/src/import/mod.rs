@@ -409,7 +409,11 @@ fn function_id(node: &Node) -> FunctionId {
 }
 
 /// The element type that stands for one of ONNX.
-fn dtype(element: ElementType) -> Result<DType, String> {
+///
+/// # Errors
+///
+/// If there is none.
+pub fn dtype(element: ElementType) -> Result<DType, String> {
     Ok(match element {
         ElementType::Float => DType::F32,
         ElementType::Double => DType::F64,
@@ -429,7 +433,11 @@ fn dtype(element: ElementType) -> Result<DType, String> {
 }
 
 /// A constant of the model as one of the graph.
-fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
+///
+/// # Errors
+///
+/// If the element type is not supported.
+pub fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
     let dtype = dtype(tensor.element)?;
     match &tensor.data {
         TensorData::Bytes(data) => Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), data.clone())),

@@ -1,0 +1,11 @@
+//! The official ONNX backend suite as a test of the compiler.
+//!
+//! The archives in `data/` hold models with inputs and the outputs that the standard asks for. [`evaluate`] follows a
+//! case through the compiler and evaluates its graph, which takes seconds for all of them.
+
+pub mod compare;
+pub mod evaluate;
+pub mod parallel;
+pub mod select;
+pub mod suite;
+pub mod value;
