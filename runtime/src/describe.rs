@@ -1,6 +1,6 @@
 //! A model without its types: what tools need that load any model.
 
-use crate::element::{Bf16, DType, Element, F16};
+use crate::element::*;
 use crate::error::RunError;
 
 /// A compiled model, run with tensors whose types are known at run time only.
@@ -102,67 +102,60 @@ pub struct AnyTensor<'a> {
     pub data: AnyData<'a>,
 }
 
-/// The elements of a tensor of any type.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
-#[non_exhaustive]
-pub enum AnyData<'a> {
-    F32(&'a [f32]),
-    F64(&'a [f64]),
-    F16(&'a [F16]),
-    Bf16(&'a [Bf16]),
-    I8(&'a [i8]),
-    I16(&'a [i16]),
-    I32(&'a [i32]),
-    I64(&'a [i64]),
-    U8(&'a [u8]),
-    U16(&'a [u16]),
-    U32(&'a [u32]),
-    U64(&'a [u64]),
-    /// Bytes that are 0 or 1.
-    Bool(&'a [u8]),
-}
+/// Declares [`AnyData`] with what depends on the list of its variants.
+macro_rules! any_data {
+    ($($variant:ident($type:ty))*) => {
+        /// The elements of a tensor of any type.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        #[non_exhaustive]
+        pub enum AnyData<'a> {
+            $($variant(&'a [$type]),)*
+            /// Bytes that are 0 or 1.
+            Bool(&'a [u8]),
+        }
 
-/// Calls `$body` with `$data` bound to the slice of an [`AnyData`].
-macro_rules! each_type {
-    ($any:expr, $data:ident => $body:expr) => {
-        match $any {
-            AnyData::F32($data) => $body,
-            AnyData::F64($data) => $body,
-            AnyData::F16($data) => $body,
-            AnyData::Bf16($data) => $body,
-            AnyData::I8($data) => $body,
-            AnyData::I16($data) => $body,
-            AnyData::I32($data) => $body,
-            AnyData::I64($data) => $body,
-            AnyData::U8($data) | AnyData::Bool($data) => $body,
-            AnyData::U16($data) => $body,
-            AnyData::U32($data) => $body,
-            AnyData::U64($data) => $body,
+        impl<'a> AnyData<'a> {
+            /// The type of the elements.
+            pub const fn dtype(self) -> DType {
+                match self {
+                    $(AnyData::$variant(_) => DType::$variant,)*
+                    AnyData::Bool(_) => DType::Bool,
+                }
+            }
+
+            /// The elements in these little-endian bytes, unless they start at an address that is not aligned for the
+            /// type, or their number is no multiple of its size.
+            pub fn from_bytes(dtype: DType, bytes: &'a [u8]) -> Option<AnyData<'a>> {
+                Some(match dtype {
+                    $(DType::$variant => AnyData::$variant(elements(bytes)?),)*
+                    DType::Bool => AnyData::Bool(bytes),
+                })
+            }
+        }
+
+        /// Calls `$body` with `$data` bound to the slice of an [`AnyData`].
+        macro_rules! each_type {
+            ($any:expr, $data:ident => $body:expr) => {
+                match $any {
+                    $(AnyData::$variant($data) => $body,)*
+                    AnyData::Bool($data) => $body,
+                }
+            };
         }
     };
 }
 
-impl<'a> AnyData<'a> {
-    /// The type of the elements.
-    pub const fn dtype(self) -> DType {
-        match self {
-            AnyData::F32(_) => DType::F32,
-            AnyData::F64(_) => DType::F64,
-            AnyData::F16(_) => DType::F16,
-            AnyData::Bf16(_) => DType::Bf16,
-            AnyData::I8(_) => DType::I8,
-            AnyData::I16(_) => DType::I16,
-            AnyData::I32(_) => DType::I32,
-            AnyData::I64(_) => DType::I64,
-            AnyData::U8(_) => DType::U8,
-            AnyData::U16(_) => DType::U16,
-            AnyData::U32(_) => DType::U32,
-            AnyData::U64(_) => DType::U64,
-            AnyData::Bool(_) => DType::Bool,
-        }
-    }
+any_data! {
+    F32(f32) F64(f64) F16(F16) Bf16(Bf16)
+    I8(i8) I16(i16) I32(i32) I64(i64)
+    U8(u8) U16(u16) U32(u32) U64(u64)
+    F8E4M3Fn(F8E4M3Fn) F8E4M3Fnuz(F8E4M3Fnuz) F8E5M2(F8E5M2) F8E5M2Fnuz(F8E5M2Fnuz) F8E8M0(F8E8M0)
+    F6E2M3(F6E2M3) F6E3M2(F6E3M2) F4E2M1(F4E2M1)
+    I4(I4) U4(U4) I2(I2) U2(U2)
+}
 
+impl<'a> AnyData<'a> {
     /// The number of elements.
     pub const fn len(self) -> usize {
         each_type!(self, data => data.len())
@@ -171,26 +164,6 @@ impl<'a> AnyData<'a> {
     /// Whether there are no elements.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
-    }
-
-    /// The elements in these little-endian bytes, unless they start at an address that is not aligned for the type, or
-    /// their number is no multiple of its size.
-    pub fn from_bytes(dtype: DType, bytes: &'a [u8]) -> Option<AnyData<'a>> {
-        Some(match dtype {
-            DType::F32 => AnyData::F32(elements(bytes)?),
-            DType::F64 => AnyData::F64(elements(bytes)?),
-            DType::F16 => AnyData::F16(elements(bytes)?),
-            DType::Bf16 => AnyData::Bf16(elements(bytes)?),
-            DType::I8 => AnyData::I8(elements(bytes)?),
-            DType::I16 => AnyData::I16(elements(bytes)?),
-            DType::I32 => AnyData::I32(elements(bytes)?),
-            DType::I64 => AnyData::I64(elements(bytes)?),
-            DType::U8 => AnyData::U8(bytes),
-            DType::U16 => AnyData::U16(elements(bytes)?),
-            DType::U32 => AnyData::U32(elements(bytes)?),
-            DType::U64 => AnyData::U64(elements(bytes)?),
-            DType::Bool => AnyData::Bool(bytes),
-        })
     }
 
     /// The elements as little-endian bytes.

@@ -1,7 +1,7 @@
 //! How far apart two tensors are.
 
 use anyhow::{Result, ensure};
-use onnxide_runtime::element::{Bf16, DType, F16};
+use onnxide_runtime::element::*;
 use serde::Serialize;
 
 use crate::npz::Array;
@@ -65,6 +65,11 @@ impl Number {
         fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
             bytes.try_into().expect("as many bytes as the data type has")
         }
+        macro_rules! byte {
+            ($kind:ident, $name:ident($type:ty), $to:ident) => {
+                Number::$kind($name(<$type>::from_le_bytes(array(bytes))).$to().into())
+            };
+        }
         match dtype {
             DType::F16 => Number::Float(F16(u16::from_le_bytes(array(bytes))).to_f32().into()),
             DType::Bf16 => Number::Float(Bf16(u16::from_le_bytes(array(bytes))).to_f32().into()),
@@ -78,6 +83,18 @@ impl Number {
             DType::U16 => Number::Int(u16::from_le_bytes(array(bytes)).into()),
             DType::U32 => Number::Int(u32::from_le_bytes(array(bytes)).into()),
             DType::U64 => Number::Int(u64::from_le_bytes(array(bytes)).into()),
+            DType::F8E4M3Fn => byte!(Float, F8E4M3Fn(u8), to_f32),
+            DType::F8E4M3Fnuz => byte!(Float, F8E4M3Fnuz(u8), to_f32),
+            DType::F8E5M2 => byte!(Float, F8E5M2(u8), to_f32),
+            DType::F8E5M2Fnuz => byte!(Float, F8E5M2Fnuz(u8), to_f32),
+            DType::F8E8M0 => byte!(Float, F8E8M0(u8), to_f32),
+            DType::F6E2M3 => byte!(Float, F6E2M3(u8), to_f32),
+            DType::F6E3M2 => byte!(Float, F6E3M2(u8), to_f32),
+            DType::F4E2M1 => byte!(Float, F4E2M1(u8), to_f32),
+            DType::I4 => byte!(Int, I4(i8), to_i8),
+            DType::U4 => byte!(Int, U4(u8), to_u8),
+            DType::I2 => byte!(Int, I2(i8), to_i8),
+            DType::U2 => byte!(Int, U2(u8), to_u8),
             other => unreachable!("no array has elements of type {other}"),
         }
     }

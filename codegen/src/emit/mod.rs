@@ -20,6 +20,7 @@ mod scalar;
 mod size;
 mod spatial;
 mod text;
+mod widen;
 
 use crate::plan::Plan;
 use crate::plan::names::Names;

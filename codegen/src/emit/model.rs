@@ -271,5 +271,17 @@ pub(super) fn variant(dtype: DType) -> &'static str {
         DType::U32 => "U32",
         DType::U64 => "U64",
         DType::Bool => "Bool",
+        DType::F8E4M3Fn => "F8E4M3Fn",
+        DType::F8E4M3Fnuz => "F8E4M3Fnuz",
+        DType::F8E5M2 => "F8E5M2",
+        DType::F8E5M2Fnuz => "F8E5M2Fnuz",
+        DType::F8E8M0 => "F8E8M0",
+        DType::F6E2M3 => "F6E2M3",
+        DType::F6E3M2 => "F6E3M2",
+        DType::F4E2M1 => "F4E2M1",
+        DType::I4 => "I4",
+        DType::U4 => "U4",
+        DType::I2 => "I2",
+        DType::U2 => "U2",
     }
 }

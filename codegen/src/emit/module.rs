@@ -20,10 +20,8 @@ impl Imports {
 
     /// Uses an element type.
     pub(super) fn element(&mut self, dtype: DType) {
-        match dtype {
-            DType::F16 => self.add("element", "F16"),
-            DType::BF16 => self.add("element", "Bf16"),
-            _ => {}
+        if dtype.arithmetic() != dtype {
+            self.add("element", super::scalar::rust_type(dtype));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Scalar expressions as Rust.
 
 use super::size::{Sizes, parenthesized};
+use super::widen::{is_stored_only, widen};
 use crate::ir::{BinaryOp, DType, Expr, Literal, Scalar, ScalarId, UnaryOp};
 
 /// How tightly the outermost operation of an expression binds.
@@ -47,6 +48,7 @@ pub(super) struct Context<'a> {
 
 /// Prints an expression.
 pub(super) fn body(expr: &Expr, context: &Context<'_>) -> Body {
+    let expr = &widen(expr);
     let last = expr.result();
     let mut needed = vec![0usize; last + 1];
     needed[last] = 1;
@@ -131,15 +133,6 @@ impl Printer<'_> {
         }
     }
 
-    /// An operand of a type that is only stored, as `f32`.
-    fn widened(&self, id: ScalarId) -> (String, Prec) {
-        if is_half(self.dtype(id)) {
-            (format!("{}.to_f32()", self.operand(id, Prec::Atom)), Prec::Atom)
-        } else {
-            self.texts[id].clone()
-        }
-    }
-
     fn node(&mut self, id: ScalarId) -> (String, Prec) {
         let node = &self.expr.nodes[id];
         match node.op {
@@ -153,7 +146,7 @@ impl Printer<'_> {
             Scalar::Const(literal) => constant(literal, node.dtype),
             Scalar::Dim(ref dim) => (format!("{} as i64", self.context.sizes.atom(dim)), Prec::As),
             Scalar::Index(axis) => ((self.context.indices)(axis), Prec::Atom),
-            Scalar::Unary(op, x) => self.unary(op, x, node.dtype),
+            Scalar::Unary(op, x) => self.unary(op, x),
             Scalar::Binary(op, a, b) => self.binary(op, a, b),
             Scalar::Select(condition, a, b) => self.select(condition, a, b),
             Scalar::Cast(x) => self.cast(x, node.dtype),
@@ -183,15 +176,8 @@ impl Printer<'_> {
         )
     }
 
-    fn unary(&self, op: UnaryOp, x: ScalarId, dtype: DType) -> (String, Prec) {
+    fn unary(&self, op: UnaryOp, x: ScalarId) -> (String, Prec) {
         let from = self.dtype(x);
-        if is_half(from) {
-            let text = match float_unary(op, &self.widened(x).0, Prec::Atom, false) {
-                (text, _) if dtype == DType::Bool => return (text, Prec::Atom),
-                (text, _) => text,
-            };
-            return (narrowed(&text, from), Prec::Atom);
-        }
         match from {
             DType::F32 | DType::F64 => float_unary(op, &self.plain(x), self.texts[x].1, from == DType::F64),
             _ => {
@@ -200,8 +186,8 @@ impl Printer<'_> {
                         return (format!("!{}", self.operand(x, Prec::Unary)), Prec::Unary);
                     }
                     UnaryOp::Neg => format!("{}.wrapping_neg()", self.receiver(x)),
-                    UnaryOp::Abs if is_signed(from) => format!("{}.wrapping_abs()", self.receiver(x)),
-                    UnaryOp::Sign if is_signed(from) => format!("{}.signum()", self.receiver(x)),
+                    UnaryOp::Abs if from.is_signed_int() => format!("{}.wrapping_abs()", self.receiver(x)),
+                    UnaryOp::Sign if from.is_signed_int() => format!("{}.signum()", self.receiver(x)),
                     UnaryOp::Sign => format!("{}.min(1)", self.receiver(x)),
                     UnaryOp::IsNan | UnaryOp::IsInf => "false".into(),
                     // What remains keeps an integer as it is: rounding, and the magnitude of an unsigned one.
@@ -214,13 +200,6 @@ impl Printer<'_> {
 
     fn binary(&self, op: BinaryOp, a: ScalarId, b: ScalarId) -> (String, Prec) {
         let dtype = self.dtype(a);
-        if is_half(dtype) {
-            let (text, precedence) = float_binary(op, self.widened(a), self.widened(b), false);
-            return match op.is_comparison() {
-                true => (text, precedence),
-                false => (narrowed(&text, dtype), Prec::Atom),
-            };
-        }
         if let Some(text) = self.between(op, a, b) {
             return (text, Prec::Atom);
         }
@@ -320,14 +299,17 @@ impl Printer<'_> {
         if from == to {
             return self.texts[x].clone();
         }
-        if from == DType::Bool {
-            let text = match to {
-                _ if is_half(to) => narrowed(&format!("f32::from({})", self.plain(x)), to),
-                _ => format!("{}::from({})", rust_type(to), self.plain(x)),
-            };
-            return (text, Prec::Atom);
+        let (text, precedence) = self.texts[x].clone();
+        let converted = |to: &str| format!("{} as {to}", parenthesized(text.clone(), precedence, Prec::As));
+        if is_stored_only(from) {
+            return (format!("{}.to_{to}()", self.operand(x, Prec::Atom)), Prec::Atom);
         }
-        let (text, precedence) = self.widened(x);
+        if is_stored_only(to) {
+            return (self.narrowed(x, to), Prec::Atom);
+        }
+        if from == DType::Bool {
+            return (format!("{}::from({text})", rust_type(to)), Prec::Atom);
+        }
         if to == DType::Bool {
             let zero = if from.is_float() { "0.0" } else { "0" };
             return (
@@ -335,20 +317,30 @@ impl Printer<'_> {
                 Prec::Compare,
             );
         }
-        if is_half(to) {
-            let text = match from {
-                DType::F32 | DType::F16 | DType::BF16 => text,
-                _ => format!("{} as f32", parenthesized(text, precedence, Prec::As)),
-            };
-            return (narrowed(&text, to), Prec::Atom);
-        }
-        if is_half(from) && to == DType::F32 {
-            return (text, Prec::Atom);
-        }
-        (
-            format!("{} as {}", parenthesized(text, precedence, Prec::As), rust_type(to)),
-            Prec::As,
-        )
+        (converted(rust_type(to)), Prec::As)
+    }
+
+    /// The conversion to a type that is only stored, rounding once.
+    fn narrowed(&self, x: ScalarId, to: DType) -> String {
+        let (from, wide) = (self.dtype(x), to.arithmetic());
+        // An `f32` holds each integer that is within the range of the others.
+        let wide_range = matches!(to, DType::BF16 | DType::F8E8M0);
+        let by = match from {
+            DType::I64 | DType::U64 if to == DType::BF16 => from,
+            DType::F64 => from,
+            DType::I32 | DType::U32 | DType::I64 | DType::U64 if wide_range => DType::F64,
+            _ => wide,
+        };
+        let text = if from == by {
+            self.plain(x)
+        } else if from == DType::Bool {
+            format!("{by}::from({})", self.plain(x))
+        } else if from.is_float() {
+            format!("{} as i32 as {by}", self.operand(x, Prec::As))
+        } else {
+            format!("{} as {by}", self.operand(x, Prec::As))
+        };
+        format!("{}::from_{by}({text})", rust_type(to))
     }
 }
 
@@ -448,25 +440,11 @@ fn float_binary(op: BinaryOp, a: (String, Prec), b: (String, Prec), double: bool
     infix(symbol.0, symbol.1, a, b)
 }
 
-/// Rounds an `f32` to a type that is only stored.
-fn narrowed(text: &str, dtype: DType) -> String {
-    format!("{}::from_f32({text})", rust_type(dtype))
-}
-
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
-}
-
-fn is_signed(dtype: DType) -> bool {
-    matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64)
-}
-
 /// The type in which elements are stored.
 pub(super) fn rust_type(dtype: DType) -> &'static str {
     match dtype {
-        DType::F16 => "F16",
-        DType::BF16 => "Bf16",
         DType::Bool => "u8",
+        other if is_stored_only(other) => super::model::variant(other),
         other => other.name(),
     }
 }
@@ -475,9 +453,12 @@ pub(super) fn rust_type(dtype: DType) -> &'static str {
 fn constant(literal: Literal, dtype: DType) -> (String, Prec) {
     let text = match (literal, dtype) {
         (Literal::Bool(value), _) => value.to_string(),
+        (literal, _) if is_stored_only(dtype) => {
+            let wide = dtype.arithmetic();
+            format!("{}::from_{wide}({})", rust_type(dtype), constant(literal, wide).0)
+        }
         (Literal::Int(value), _) => value.to_string(),
         (Literal::Float(value), DType::F64) => double(value),
-        (Literal::Float(value), _) if is_half(dtype) => narrowed(&single(value as f32), dtype),
         (Literal::Float(value), _) => single(value as f32),
     };
     let precedence = if text.starts_with('-') { Prec::Unary } else { Prec::Atom };

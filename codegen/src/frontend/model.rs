@@ -232,10 +232,12 @@ pub enum ElementType {
     Float8E8M0,
     Uint2,
     Int2,
+    Float6E2M3,
+    Float6E3M2,
 }
 
 /// Element types at the index of their ONNX number less one, each with its name and the bits of one element.
-const ELEMENT_TYPES: [(ElementType, &str, usize); 26] = {
+const ELEMENT_TYPES: [(ElementType, &str, usize); 28] = {
     use ElementType::*;
     [
         (Float, "float32", 32),
@@ -264,6 +266,8 @@ const ELEMENT_TYPES: [(ElementType, &str, usize); 26] = {
         (Float8E8M0, "float8e8m0", 8),
         (Uint2, "uint2", 2),
         (Int2, "int2", 2),
+        (Float6E2M3, "float6e2m3", 6),
+        (Float6E3M2, "float6e3m2", 6),
     ]
 };
 
@@ -306,7 +310,7 @@ pub struct Tensor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TensorData {
     /// Little-endian elements, exactly as many as the shape asks for. Elements of less than a byte are packed from the
-    /// low bits up.
+    /// low bits up, without gaps.
     Bytes(Bytes),
     /// Strings.
     Strings(Vec<Bytes>),
@@ -336,6 +340,6 @@ mod tests {
         }
         assert_eq!(ElementType::from_onnx(0), None);
         assert_eq!(ElementType::from_onnx(-3), None);
-        assert_eq!(ElementType::from_onnx(27), None);
+        assert_eq!(ElementType::from_onnx(29), None);
     }
 }

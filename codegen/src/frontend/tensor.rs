@@ -137,6 +137,15 @@ fn typed(proto: &TensorProto, element: ElementType, count: usize) -> Result<Byte
             expect(proto.int32_data.len(), count)?;
             narrow(&proto.int32_data, |v| Some([u8::from(v != 0)]))?
         }
+        E::Float6E2M3 | E::Float6E3M2 => {
+            expect(proto.int32_data.len(), count)?;
+            pack(
+                &narrow(&proto.int32_data, |v| {
+                    u8::try_from(v).ok().filter(|v| *v < 64).map(u8::to_le_bytes)
+                })?,
+                element.bits(),
+            )
+        }
         // The rest stores bytes: eight-bit numbers, or packed ones of fewer bits.
         _ => {
             expect(proto.int32_data.len(), (count * element.bits()).div_ceil(8))?;
@@ -155,6 +164,20 @@ fn narrow<T: Copy + std::fmt::Display, const N: usize>(
         out.extend(to_bytes(*v).ok_or_else(|| format!("the stored number {v} does not fit the element type"))?);
     }
     Ok(out)
+}
+
+/// Numbers of so many bits, one in each byte, without gaps from the low bits up.
+fn pack(values: &[u8], bits: usize) -> Vec<u8> {
+    let mut packed = vec![0u8; (values.len() * bits).div_ceil(8)];
+    for (index, &value) in values.iter().enumerate() {
+        let (byte, offset) = (index * bits / 8, index * bits % 8);
+        let shifted = (u16::from(value) << offset).to_le_bytes();
+        packed[byte] |= shifted[0];
+        if offset + bits > 8 {
+            packed[byte + 1] |= shifted[1];
+        }
+    }
+    packed
 }
 
 #[cfg(test)]
@@ -225,6 +248,14 @@ mod tests {
                 ..proto(E::Uint4, &[3])
             }),
             [0x21, 0x03]
+        );
+        // 1, 2, 3, 0x3f and 1 as a string of bits.
+        assert_eq!(
+            bytes(TensorProto {
+                int32_data: vec![1, 2, 3, 0x3f, 1],
+                ..proto(E::Float6E3M2, &[5])
+            }),
+            [0x81, 0x30, 0xfc, 0x01]
         );
         assert_eq!(
             bytes(TensorProto {

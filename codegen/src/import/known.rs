@@ -46,7 +46,7 @@ pub(super) fn elements(tensor: &Tensor) -> Option<Vec<Known>> {
     }
     match tensor.dtype {
         DType::F32 | DType::F64 => Some(tensor.to_floats()?.into_iter().map(Known::Float).collect()),
-        DType::F16 | DType::BF16 => None,
+        dtype if dtype.is_float() => None,
         DType::Bool => Some(tensor.to_vec::<bool>()?.into_iter().map(Known::Bool).collect()),
         _ => Some(
             tensor

@@ -428,6 +428,18 @@ pub fn dtype(element: ElementType) -> Result<DType, String> {
         ElementType::Uint32 => DType::U32,
         ElementType::Uint64 => DType::U64,
         ElementType::Bool => DType::Bool,
+        ElementType::Float8E4M3Fn => DType::F8E4M3Fn,
+        ElementType::Float8E4M3Fnuz => DType::F8E4M3Fnuz,
+        ElementType::Float8E5M2 => DType::F8E5M2,
+        ElementType::Float8E5M2Fnuz => DType::F8E5M2Fnuz,
+        ElementType::Float8E8M0 => DType::F8E8M0,
+        ElementType::Float6E2M3 => DType::F6E2M3,
+        ElementType::Float6E3M2 => DType::F6E3M2,
+        ElementType::Float4E2M1 => DType::F4E2M1,
+        ElementType::Int4 => DType::I4,
+        ElementType::Uint4 => DType::U4,
+        ElementType::Int2 => DType::I2,
+        ElementType::Uint2 => DType::U2,
         other => return Err(format!("the element type {other} is not supported")),
     })
 }
@@ -440,7 +452,28 @@ pub fn dtype(element: ElementType) -> Result<DType, String> {
 pub fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
     let dtype = dtype(tensor.element)?;
     match &tensor.data {
-        TensorData::Bytes(data) => Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), data.clone())),
+        TensorData::Bytes(data) if dtype.bits() % 8 == 0 => {
+            Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), data.clone()))
+        }
+        TensorData::Bytes(data) => {
+            let elements = unpack(data, dtype.bits(), tensor.len());
+            Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), elements.into()))
+        }
         TensorData::Strings(_) => Err("strings are not supported".into()),
     }
+}
+
+/// Numbers of less than eight bits, which lie without gaps from the low bits up, each in a byte of its own.
+///
+/// # Panics
+///
+/// If there are fewer.
+fn unpack(packed: &[u8], bits: usize, count: usize) -> Vec<u8> {
+    let element = |index: usize| {
+        let (byte, offset) = (index * bits / 8, index * bits % 8);
+        let next = packed.get(byte + 1).copied().unwrap_or(0);
+        let word = u16::from_le_bytes([packed[byte], next]) >> offset;
+        word as u8 & ((1 << bits) - 1)
+    };
+    (0..count).map(element).collect()
 }

@@ -40,8 +40,10 @@ pub enum Scalar {
     Binary(BinaryOp, ScalarId, ScalarId),
     /// The second value where the first (`bool`) holds, the third elsewhere.
     Select(ScalarId, ScalarId, ScalarId),
-    /// Conversion to the type of the node, with ONNX's rules: float to integer truncates toward zero, to `bool` tests
-    /// for non-zero, integer narrowing wraps.
+    /// Conversion to the type of the node, with ONNX's rules: float to integer truncates toward zero and saturates (to
+    /// an integer of less than eight bits it wraps, beyond `i32`), to `bool` tests for non-zero, integer narrowing wraps.
+    /// To a float it rounds to nearest, ties to even, once; what is out of range becomes what the type has for that: an
+    /// infinity, else NaN, else its largest value.
     Cast(ScalarId),
 }
 
@@ -184,9 +186,10 @@ scalar_ops! {
         Or = "or",
         /// Exclusive disjunction of `bool`, bitwise of integers.
         Xor = "xor",
-        /// Shift left of unsigned integers, 0 past the width.
+        /// Shift left of integers; 0 past the width, and by a negative number.
         Shl = "shl",
-        /// Shift right of unsigned integers, 0 past the width.
+        /// Shift right of integers, signed ones with their sign; past the width, and by a negative number, -1 of a
+        /// negative integer and 0 of others.
         Shr = "shr",
         /// Equal.
         Eq = "eq",

@@ -47,10 +47,7 @@ impl Tensor {
     ///
     /// If the tensor does not fit into memory.
     pub fn random(dtype: DType, shape: Vec<usize>, seed: u64) -> Tensor {
-        let low = match dtype {
-            DType::U8 | DType::U16 | DType::U32 | DType::U64 => 0,
-            _ => -8,
-        };
+        let low = if dtype.is_unsigned_int() { 0 } else { -8 };
         Tensor::random_integers(dtype, shape, seed, low, 7)
     }
 

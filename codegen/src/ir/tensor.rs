@@ -1,6 +1,7 @@
 //! Constant tensors.
 
 use super::dtype::DType;
+use super::eval::Numbers;
 use bytes::Bytes;
 use std::fmt;
 
@@ -108,26 +109,12 @@ impl Tensor {
         Tensor::from_bytes(self.dtype, shape, self.data.clone())
     }
 
-    /// The elements as integers, if the type is an integer type or `bool`.
+    /// The elements as integers, if the type is an integer type or `bool` and they are `i64` all.
     pub fn to_ints(&self) -> Option<Vec<i64>> {
-        fn widen<T: Native + TryInto<i64>>(tensor: &Tensor) -> Option<Vec<i64>> {
-            tensor
-                .to_vec::<T>()?
-                .into_iter()
-                .map(|value| value.try_into().ok())
-                .collect()
-        }
-        match self.dtype {
-            DType::I8 => widen::<i8>(self),
-            DType::I16 => widen::<i16>(self),
-            DType::I32 => widen::<i32>(self),
-            DType::I64 => self.to_vec::<i64>(),
-            DType::U8 => widen::<u8>(self),
-            DType::U16 => widen::<u16>(self),
-            DType::U32 => widen::<u32>(self),
-            DType::U64 => widen::<u64>(self),
-            DType::Bool => Some(self.to_vec::<bool>()?.into_iter().map(i64::from).collect()),
-            DType::F32 | DType::F64 | DType::F16 | DType::BF16 => None,
+        match Numbers::of(self) {
+            Numbers::Int(values) => values.into_iter().map(|value| value.try_into().ok()).collect(),
+            Numbers::Bool(values) => Some(values.into_iter().map(i64::from).collect()),
+            Numbers::Float(_) => None,
         }
     }
 

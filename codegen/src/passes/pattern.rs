@@ -218,7 +218,7 @@ pub(super) fn splat_of(tensor: &Tensor) -> Option<Literal> {
     let first = Tensor::from_bytes(tensor.dtype, Vec::new(), tensor.data.slice(..size));
     Some(match tensor.dtype {
         DType::F32 | DType::F64 => Literal::Float(*first.to_floats()?.first()?),
-        DType::F16 | DType::BF16 => return None,
+        dtype if dtype.is_float() => return None,
         DType::Bool => Literal::Bool(*first.to_vec::<bool>()?.first()?),
         DType::U64 => Literal::Int((*first.to_vec::<u64>()?.first()?).into()),
         _ => Literal::Int((*first.to_ints()?.first()?).into()),

@@ -17,6 +17,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod scalar;
+mod small;
 mod window;
 
 use super::dim::Dim;

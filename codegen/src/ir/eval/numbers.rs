@@ -1,5 +1,6 @@
 //! Elements as numbers to compute with.
 
+use super::small;
 use crate::ir::dtype::DType;
 use crate::ir::tensor::Tensor;
 
@@ -34,19 +35,10 @@ impl Numbers {
                 )
             };
         }
-        let small = |exponent: u32| {
-            let halves = bytes.as_chunks().0.iter();
-            Numbers::Float(
-                halves
-                    .map(|half| decode_small(u16::from_le_bytes(*half), exponent))
-                    .collect(),
-            )
-        };
+        let narrow = |unused: u32| bytes.iter().map(move |byte| byte << unused);
         match dtype {
             DType::F32 => widen!(Float, f32, f64),
             DType::F64 => widen!(Float, f64, f64),
-            DType::F16 => small(5),
-            DType::BF16 => small(8),
             DType::I8 => widen!(Int, i8, i128),
             DType::I16 => widen!(Int, i16, i128),
             DType::I32 => widen!(Int, i32, i128),
@@ -55,7 +47,20 @@ impl Numbers {
             DType::U16 => widen!(Int, u16, i128),
             DType::U32 => widen!(Int, u32, i128),
             DType::U64 => widen!(Int, u64, i128),
+            DType::I4 => Numbers::Int(narrow(4).map(|byte| (byte as i8 >> 4).into()).collect()),
+            DType::I2 => Numbers::Int(narrow(6).map(|byte| (byte as i8 >> 6).into()).collect()),
+            DType::U4 => Numbers::Int(narrow(4).map(|byte| (byte >> 4).into()).collect()),
+            DType::U2 => Numbers::Int(narrow(6).map(|byte| (byte >> 6).into()).collect()),
             DType::Bool => Numbers::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
+            _ => Numbers::Float(
+                bytes
+                    .chunks_exact(dtype.size())
+                    .map(|element| {
+                        let code = element.iter().rev().fold(0, |code, &byte| code << 8 | u16::from(byte));
+                        small::decode(code, dtype)
+                    })
+                    .collect(),
+            ),
         }
     }
 
@@ -70,22 +75,17 @@ impl Numbers {
                 values.iter().for_each(|&v| out.extend((v as f32).to_le_bytes()));
             }
             (Numbers::Float(values), DType::F64) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
-            (Numbers::Float(values), DType::F16) => {
-                values
-                    .iter()
-                    .for_each(|&v| out.extend(encode_small(v, 5).to_le_bytes()));
-            }
-            (Numbers::Float(values), DType::BF16) => {
-                values
-                    .iter()
-                    .for_each(|&v| out.extend(encode_small(v, 8).to_le_bytes()));
-            }
-            (Numbers::Int(values), dtype) if dtype.is_int() => {
-                // Two's complement: the low bytes are the wrapped value.
+            (Numbers::Float(values), dtype) if dtype.is_float() => {
                 let size = dtype.size();
                 values
                     .iter()
-                    .for_each(|v| out.extend_from_slice(&v.to_le_bytes()[..size]));
+                    .for_each(|&v| out.extend_from_slice(&small::encode(v, dtype).to_le_bytes()[..size]));
+            }
+            (Numbers::Int(values), dtype) if dtype.is_int() => {
+                let size = dtype.size();
+                values
+                    .iter()
+                    .for_each(|&v| out.extend_from_slice(&wrap_to(v, dtype).to_le_bytes()[..size]));
             }
             (Numbers::Bool(values), DType::Bool) => out.extend(values.iter().map(|&v| u8::from(v))),
             _ => return Err(format!("{} as {dtype}", self.kind())),
@@ -190,90 +190,35 @@ impl Ring for i64 {
 pub fn round_to(value: f64, dtype: DType) -> f64 {
     match dtype {
         DType::F32 => f64::from(value as f32),
-        DType::F16 => decode_small(encode_small(value, 5), 5),
-        DType::BF16 => decode_small(encode_small(value, 8), 8),
+        DType::F64 => value,
+        _ if dtype.is_float() => small::decode(small::encode(value, dtype), dtype),
         _ => value,
     }
 }
 
 /// Wraps a value to an integer type.
 pub(super) fn wrap_to(value: i128, dtype: DType) -> i128 {
-    match dtype {
-        DType::I8 => i128::from(value as i8),
-        DType::I16 => i128::from(value as i16),
-        DType::I32 => i128::from(value as i32),
-        DType::I64 => i128::from(value as i64),
-        DType::U8 => i128::from(value as u8),
-        DType::U16 => i128::from(value as u16),
-        DType::U32 => i128::from(value as u32),
-        DType::U64 => i128::from(value as u64),
-        _ => value,
+    let unused = 128 - dtype.bits() as u32;
+    if dtype.is_unsigned_int() {
+        (value << unused).cast_unsigned().wrapping_shr(unused).cast_signed()
+    } else {
+        value << unused >> unused
     }
 }
 
 /// The smallest and largest value of an integer type.
 pub(in crate::ir) fn int_limits(dtype: DType) -> (i128, i128) {
-    let bits = 8 * dtype.size() as u32;
-    match dtype {
-        DType::U8 | DType::U16 | DType::U32 | DType::U64 => (0, (1 << bits) - 1),
-        _ => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+    let bits = dtype.bits();
+    if dtype.is_unsigned_int() {
+        (0, (1 << bits) - 1)
+    } else {
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     }
-}
-
-/// The value of a 16-bit floating-point number with so many bits of exponent.
-fn decode_small(bits: u16, exponent_bits: u32) -> f64 {
-    let mantissa_bits = 15 - exponent_bits;
-    let bias = (1i32 << (exponent_bits - 1)) - 1;
-    let mantissa = f64::from(bits & ((1 << mantissa_bits) - 1));
-    let exponent = i32::from((bits & 0x7fff) >> mantissa_bits);
-    let magnitude = if exponent == (1 << exponent_bits) - 1 {
-        if mantissa == 0.0 { f64::INFINITY } else { f64::NAN }
-    } else if exponent == 0 {
-        mantissa * 2f64.powi(1 - bias - mantissa_bits as i32)
-    } else {
-        (mantissa + f64::from(1u16 << mantissa_bits)) * 2f64.powi(exponent - bias - mantissa_bits as i32)
-    };
-    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
-}
-
-/// The 16-bit floating-point number with so many bits of exponent that is nearest, the even one of two.
-fn encode_small(value: f64, exponent_bits: u32) -> u16 {
-    let mantissa_bits = 15 - exponent_bits;
-    let infinity = ((1u32 << exponent_bits) - 1) << mantissa_bits;
-    let smallest_exponent = 2 - (1i32 << (exponent_bits - 1));
-    let magnitude = value.abs();
-    let bits = if value.is_nan() {
-        infinity | 1 << (mantissa_bits - 1)
-    } else if value.is_infinite() {
-        infinity
-    } else {
-        let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023).max(smallest_exponent);
-        let units = (magnitude * 2f64.powi(mantissa_bits as i32 - exponent)).round_ties_even();
-        // The leading bit of the units of a normal number is the lowest of the exponent field, and a carry of rounding
-        // goes into the exponent by itself.
-        let field = ((exponent - smallest_exponent) as u64) << mantissa_bits;
-        (field + units as u64).min(u64::from(infinity)) as u32
-    };
-    bits as u16 | if value.is_sign_negative() { 0x8000 } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_half_survives() {
-        for exponent in [5, 8] {
-            for bits in 0..=u16::MAX {
-                let value = decode_small(bits, exponent);
-                if value.is_nan() {
-                    assert!(decode_small(encode_small(value, exponent), exponent).is_nan());
-                } else {
-                    assert_eq!(encode_small(value, exponent), bits);
-                }
-            }
-        }
-    }
 
     #[test]
     fn halves_round_to_even() {
@@ -294,6 +239,14 @@ mod tests {
         Numbers::Int(vec![-1, 256, 300]).encode(DType::U8, &mut out).unwrap();
         assert_eq!(out, [255, 0, 44]);
         assert_eq!(wrap_to(200, DType::I8), -56);
+        assert_eq!((wrap_to(-9, DType::I4), wrap_to(-9, DType::U4)), (7, 7));
+        assert_eq!(
+            (wrap_to(-1, DType::U64), wrap_to(3, DType::I2)),
+            (i128::from(u64::MAX), -1)
+        );
+        assert_eq!(int_limits(DType::I4), (-8, 7));
+        assert_eq!(Numbers::decode(DType::I4, &[0x0f, 0xf7]), Numbers::Int(vec![-1, 7]));
+        assert_eq!(Numbers::decode(DType::U2, &[0x0f, 0x02]), Numbers::Int(vec![3, 2]));
         assert_eq!(int_limits(DType::U64), (0, i128::from(u64::MAX)));
         assert_eq!(int_limits(DType::I32), (i128::from(i32::MIN), i128::from(i32::MAX)));
     }

@@ -63,8 +63,8 @@ pub(super) fn binary(op: BinaryOp, a: &Numbers, b: &Numbers, dtype: DType) -> Re
         (Numbers::Int(a), Numbers::Int(b)) => match comparison(op) {
             Some(compare) => Numbers::Bool(zip(a, b, compare)),
             None => {
-                let function = int_function2(op, dtype).ok_or_else(unsupported)?;
-                let bits = 8 * dtype.size() as u32;
+                let function = int_function2(op).ok_or_else(unsupported)?;
+                let bits = dtype.bits() as u32;
                 Numbers::Int(zip(a, b, |a, b| wrap_to(function(a, b, bits), dtype)))
             }
         },
@@ -83,8 +83,10 @@ pub(super) fn cast(x: &Numbers, to: DType) -> Numbers {
     match x {
         Numbers::Float(values) if to.is_float() => Numbers::Float(values.iter().map(|&x| round_to(x, to)).collect()),
         Numbers::Float(values) if to.is_int() => {
-            let (low, high) = int_limits(to);
-            Numbers::Int(values.iter().map(|&x| (x as i128).clamp(low, high)).collect())
+            // A type that is not computed with is reached by way of one that is, which saturates.
+            let (low, high) = int_limits(if to.bits() < 8 { DType::I32 } else { to });
+            let saturated = values.iter().map(|&x| (x as i128).clamp(low, high));
+            Numbers::Int(saturated.map(|x| wrap_to(x, to)).collect())
         }
         Numbers::Float(values) => Numbers::Bool(values.iter().map(|&x| x != 0.0).collect()),
         Numbers::Int(values) if to.is_float() => Numbers::Float(
@@ -92,16 +94,28 @@ pub(super) fn cast(x: &Numbers, to: DType) -> Numbers {
                 .iter()
                 .map(|&x| match to {
                     DType::F32 => f64::from(x as f32),
+                    DType::BF16 => round_to(to_odd(x), to),
                     _ => round_to(x as f64, to),
                 })
                 .collect(),
         ),
         Numbers::Int(values) if to.is_int() => Numbers::Int(values.iter().map(|&x| wrap_to(x, to)).collect()),
         Numbers::Int(values) => Numbers::Bool(values.iter().map(|&x| x != 0).collect()),
-        Numbers::Bool(values) if to.is_float() => Numbers::Float(values.iter().map(|&x| f64::from(x)).collect()),
+        Numbers::Bool(values) if to.is_float() => {
+            Numbers::Float(values.iter().map(|&x| round_to(f64::from(x), to)).collect())
+        }
         Numbers::Bool(values) if to.is_int() => Numbers::Int(values.iter().map(|&x| i128::from(x)).collect()),
         Numbers::Bool(values) => Numbers::Bool(values.clone()),
     }
+}
+
+/// An integer of which a bit that says whether anything was lost stands for what an `f64` has no room for, so that
+/// rounding it again gives what rounding the integer would.
+fn to_odd(x: i128) -> f64 {
+    let excess = (128 - x.unsigned_abs().leading_zeros()).saturating_sub(53);
+    let kept = x >> excess;
+    let sticky = i128::from(kept << excess != x);
+    ((kept | sticky) << excess) as f64
 }
 
 fn float_function(op: UnaryOp) -> Option<fn(f64) -> f64> {
@@ -164,8 +178,7 @@ fn float_function2(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
 }
 
 /// The function of two integers and the width of their type in bits.
-fn int_function2(op: BinaryOp, dtype: DType) -> Option<fn(i128, i128, u32) -> i128> {
-    let unsigned = int_limits(dtype).0 == 0;
+fn int_function2(op: BinaryOp) -> Option<fn(i128, i128, u32) -> i128> {
     Some(match op {
         BinaryOp::Add => |a, b, _| a + b,
         BinaryOp::Sub => |a, b, _| a - b,
@@ -186,8 +199,17 @@ fn int_function2(op: BinaryOp, dtype: DType) -> Option<fn(i128, i128, u32) -> i1
         BinaryOp::And => |a, b, _| a & b,
         BinaryOp::Or => |a, b, _| a | b,
         BinaryOp::Xor => |a, b, _| a ^ b,
-        BinaryOp::Shl if unsigned => |a, b, bits| if b < i128::from(bits) { a << b } else { 0 },
-        BinaryOp::Shr if unsigned => |a, b, bits| if b < i128::from(bits) { a >> b } else { 0 },
+        BinaryOp::Shl => |a, b, bits| {
+            if (0..i128::from(bits)).contains(&b) { a << b } else { 0 }
+        },
+        // Past the width of the type what remains is the sign.
+        BinaryOp::Shr => |a, b, bits| {
+            if (0..i128::from(bits)).contains(&b) {
+                a >> b
+            } else {
+                a >> 127
+            }
+        },
         _ => return None,
     })
 }
@@ -313,7 +335,13 @@ mod tests {
         assert_eq!(int(BinaryOp::Shl, 0x81, 1, DType::U8), 2);
         assert_eq!(int(BinaryOp::Shr, 0x81, 8, DType::U8), 0);
         assert_eq!(int(BinaryOp::Sub, 0, 1, DType::U64), i128::from(u64::MAX));
-        assert!(binary(BinaryOp::Shl, &Numbers::Int(vec![1]), &Numbers::Int(vec![1]), DType::I8).is_err());
+        assert_eq!(int(BinaryOp::Shl, 0x41, 1, DType::I8), -126);
+        assert_eq!(int(BinaryOp::Shr, -7, 1, DType::I8), -4);
+        for places in [-1, 8, 100] {
+            assert_eq!(int(BinaryOp::Shl, -7, places, DType::I8), 0);
+            assert_eq!(int(BinaryOp::Shr, -7, places, DType::I8), -1);
+            assert_eq!(int(BinaryOp::Shr, 7, places, DType::I8), 0);
+        }
     }
 
     #[test]
@@ -335,6 +363,23 @@ mod tests {
         assert_eq!(
             cast(&Numbers::Int(vec![value]), DType::F32),
             Numbers::Float(vec![2f64.powi(53) + 2f64.powi(30)])
+        );
+        let above_tie = (1i128 << 62) + (1 << 54) + 1;
+        assert_eq!(
+            cast(&Numbers::Int(vec![above_tie, above_tie - 1, -above_tie]), DType::BF16),
+            Numbers::Float(
+                [(1i64 << 62) + (1 << 55), 1 << 62, -(1 << 62) - (1 << 55)]
+                    .map(|x| x as f64)
+                    .into()
+            )
+        );
+        assert_eq!(
+            cast(&Numbers::Float(vec![-9.0, 8.5, f64::INFINITY, f64::NAN]), DType::I4),
+            Numbers::Int(vec![7, -8, -1, 0])
+        );
+        assert_eq!(
+            cast(&Numbers::Float(vec![464.0, 465.0, f64::NEG_INFINITY]), DType::F8E5M2),
+            Numbers::Float(vec![448.0, 448.0, f64::NEG_INFINITY])
         );
     }
 

@@ -84,7 +84,6 @@ enum Domain {
     Bool,
     Float,
     Int,
-    Unsigned,
     Number,
     BoolOrInt,
 }
@@ -95,7 +94,6 @@ fn accepts(domain: Domain, dtype: DType) -> bool {
         Domain::Bool => dtype == DType::Bool,
         Domain::Float => dtype.is_float(),
         Domain::Int => dtype.is_int(),
-        Domain::Unsigned => dtype.is_int() && int_limits(dtype).0 == 0,
         Domain::Number => dtype != DType::Bool,
         Domain::BoolOrInt => !dtype.is_float(),
     }
@@ -114,7 +112,7 @@ fn binary_domain(op: BinaryOp) -> Domain {
     match op {
         BinaryOp::Eq | BinaryOp::Ne => Domain::Any,
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => Domain::BoolOrInt,
-        BinaryOp::Shl | BinaryOp::Shr => Domain::Unsigned,
+        BinaryOp::Shl | BinaryOp::Shr => Domain::Int,
         _ => Domain::Number,
     }
 }

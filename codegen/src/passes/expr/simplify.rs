@@ -345,13 +345,14 @@ impl Builder {
 
 /// Whether conversion by way of `middle` is the same as direct conversion.
 fn skips(from: DType, middle: DType, to: DType) -> bool {
-    let signed = |dtype| matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64);
     match (from, middle, to) {
-        (DType::Bool, _, _) => true,
-        (DType::F16 | DType::BF16, DType::F32 | DType::F64, _) | (DType::F32, DType::F64, _) => true,
+        // A power of two alone has no zero.
+        (DType::Bool, _, _) => middle != DType::F8E8M0,
+        (DType::F32, DType::F64, _) => true,
+        (_, DType::F32 | DType::F64, _) if from.arithmetic() == DType::F32 && from != DType::F32 => true,
         // A wider integer type that holds every value of the narrower one.
         (from, middle, _) if from.is_int() && middle.is_int() => {
-            from.size() < middle.size() && (!signed(from) || signed(middle))
+            from.bits() < middle.bits() && (from.is_unsigned_int() || middle.is_signed_int())
         }
         _ => false,
     }
