@@ -2,7 +2,7 @@
 
 use super::builder::{Builder, Fault};
 use crate::ir::infer::{self, display_shape};
-use crate::ir::{BinaryOp, DType, Dim, Expr, Op, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Op, ScalarId, ValueId};
 
 impl Builder {
     /// The shape that operands broadcast to.
@@ -34,6 +34,52 @@ impl Builder {
             return Err(Fault::new(format!("the operands are {dtype} and {}", self.dtype(b))));
         }
         self.elementwise(Expr::binary(op, dtype), &[a, b])
+    }
+
+    /// Emits an expression over operands that broadcast, given by what it does with their elements.
+    pub(super) fn map(
+        &mut self,
+        inputs: &[ValueId],
+        body: impl FnOnce(&mut Expr, &[ScalarId]) -> ScalarId,
+    ) -> Result<ValueId, Fault> {
+        let shape = self.broadcast_shape(inputs)?;
+        self.map_to(shape, inputs, body)
+    }
+
+    /// Emits an expression for every element of a shape, to which the operands broadcast.
+    pub(super) fn map_to(
+        &mut self,
+        shape: Vec<Dim>,
+        inputs: &[ValueId],
+        body: impl FnOnce(&mut Expr, &[ScalarId]) -> ScalarId,
+    ) -> Result<ValueId, Fault> {
+        let mut expr = Expr::empty();
+        let elements: Vec<_> = inputs
+            .iter()
+            .enumerate()
+            .map(|(number, &input)| expr.input(number, self.dtype(input)))
+            .collect();
+        let result = body(&mut expr, &elements);
+        let expr = expr.finish(result);
+        self.emit(Op::Elementwise { expr, shape }, inputs)
+    }
+
+    /// The operand times a number.
+    pub(super) fn scaled(&mut self, x: ValueId, factor: f64) -> Result<ValueId, Fault> {
+        if factor == 1.0 {
+            return Ok(x);
+        }
+        let dtype = self.dtype(x);
+        self.map(&[x], |expr, of| {
+            let factor = expr.float(factor, dtype);
+            expr.apply2(BinaryOp::Mul, of[0], factor)
+        })
+    }
+
+    /// A tensor with one value everywhere.
+    pub(super) fn filled(&mut self, value: f64, dtype: DType, shape: Vec<Dim>) -> Result<ValueId, Fault> {
+        let value = self.number(value, dtype)?;
+        self.emit(Op::Broadcast { shape }, &[value])
     }
 
     /// Converts the elements.

@@ -197,10 +197,13 @@ impl<'m> Importer<'m> {
         graph.outputs.iter().map(|output| self.lookup(&output.name)).collect()
     }
 
-    /// Imports a subgraph in place, as part of the block that is open.
-    fn inline(&mut self, graph: &'m ModelGraph) -> Vec<Binding> {
+    /// Imports a subgraph in place, as part of the block that is open, with values for its inputs.
+    fn inline(&mut self, graph: &'m ModelGraph, inputs: &[ValueId]) -> Vec<Binding> {
         let opsets = self.opsets();
         self.scopes.push(Scope::new(opsets, None));
+        for (input, &value) in graph.inputs.iter().zip(inputs) {
+            self.bind(&input.name, Binding::Value(value));
+        }
         let results = self.graph_body(graph);
         self.scopes.pop();
         results

@@ -92,6 +92,12 @@ pub(super) const RULES: Rules = &[
         let alpha = cx.float("alpha", 1.0)?;
         swish(cx, alpha)
     }),
+    (ONNX, "SwiGLU", |cx| {
+        let alpha = cx.float("alpha", 1.0)?;
+        let gate = swish(cx, alpha)?[0];
+        let linear = cx.input(1)?;
+        Ok(vec![cx.binary(BinaryOp::Mul, gate, linear)?])
+    }),
     (MICROSOFT, "QuickGelu", |cx| {
         let alpha = cx.float("alpha", 1.702)?;
         swish(cx, alpha)

@@ -13,7 +13,7 @@ type Results = Result<Vec<ValueId>, Fault>;
 pub(super) const RULES: Rules = &[(ONNX, "If", conditional), (ONNX, "Loop", repeat), (ONNX, "Scan", scan)];
 
 /// A fault that has been reported already, at the node in a subgraph that caused it.
-fn reported() -> Fault {
+pub(super) fn reported() -> Fault {
     Fault::new("")
 }
 
@@ -26,7 +26,7 @@ fn conditional(cx: &mut Call) -> Results {
     let condition = cx.input(0)?;
     let (then_branch, else_branch) = (cx.graph("then_branch")?, cx.graph("else_branch")?);
     if let Some(known) = cx.known_bool(condition) {
-        let bindings = cx.importer.inline(if known { then_branch } else { else_branch });
+        let bindings = cx.importer.inline(if known { then_branch } else { else_branch }, &[]);
         let values = bindings.into_iter().map(|binding| match binding {
             Binding::Value(value) => Ok(value),
             Binding::Failed => Err(reported()),

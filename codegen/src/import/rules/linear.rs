@@ -48,7 +48,7 @@ pub(super) fn matmul(cx: &mut Call, a: ValueId, b: ValueId) -> Result<ValueId, F
 }
 
 /// The operand with its last two axes exchanged.
-fn transposed(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
+pub(super) fn transposed(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
     let rank = cx.rank(x);
     if rank < 2 {
         return Ok(x);

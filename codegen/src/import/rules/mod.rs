@@ -1,6 +1,7 @@
 //! The lowering rules, one per ONNX operator, in one file per family.
 
 mod activation;
+mod attention;
 mod control;
 mod conv;
 mod einsum;
@@ -8,6 +9,7 @@ mod elementwise;
 mod generate;
 mod indexing;
 mod linear;
+mod linear_attention;
 mod movement;
 mod norm;
 mod pool;
@@ -15,6 +17,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod shape;
 mod slice;
 
@@ -25,11 +28,14 @@ type Rules = &'static [(&'static str, &'static str, Rule)];
 
 /// The standard domain.
 const ONNX: &str = "";
+/// Operators of ONNX that may still change.
+const PREVIEW: &str = "ai.onnx.preview";
 /// Operators that ONNX Runtime adds.
 const MICROSOFT: &str = "com.microsoft";
 
-const FAMILIES: [Rules; 17] = [
+const FAMILIES: [Rules; 20] = [
     activation::RULES,
+    attention::RULES,
     control::RULES,
     conv::RULES,
     einsum::RULES,
@@ -37,6 +43,7 @@ const FAMILIES: [Rules; 17] = [
     generate::RULES,
     indexing::RULES,
     linear::RULES,
+    linear_attention::RULES,
     movement::RULES,
     norm::RULES,
     pool::RULES,
@@ -44,6 +51,7 @@ const FAMILIES: [Rules; 17] = [
     recurrent::RULES,
     reduce::RULES,
     resize::RULES,
+    rotary::RULES,
     shape::RULES,
     slice::RULES,
 ];

@@ -1,3 +1,4 @@
+mod attention;
 mod errors;
 mod folders;
 mod lowering;
