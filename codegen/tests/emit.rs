@@ -17,7 +17,7 @@ mod coverage;
 #[path = "emit/random.rs"]
 mod random;
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "elementwise",
     "convolution",
     "windows",
@@ -26,6 +26,7 @@ const CASES: [&str; 8] = [
     "control",
     "recurrent",
     "gated",
+    "computed",
 ];
 
 /// How many random graphs are compiled and run.

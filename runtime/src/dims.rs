@@ -1,4 +1,4 @@
-//! What generated modules check before a run: the sizes of the inputs.
+//! What generated modules check before and in a run: sizes, and what operators demand.
 
 use crate::error::RunError;
 
@@ -90,6 +90,38 @@ pub fn assume(holds: bool, expression: &'static str) -> Result<(), RunError> {
     }
 }
 
+/// The value of a symbol that a run computed.
+///
+/// # Errors
+///
+/// [`RunError::Size`] if it is less than `min` or greater than `max`.
+#[inline]
+pub fn bind(symbol: &'static str, actual: i64, min: usize, max: usize) -> Result<usize, RunError> {
+    match usize::try_from(actual) {
+        Ok(size) if (min..=max).contains(&size) => Ok(size),
+        _ => Err(RunError::Size {
+            symbol,
+            actual,
+            min,
+            max,
+        }),
+    }
+}
+
+/// Checks what a node demands.
+///
+/// # Errors
+///
+/// [`RunError::Demand`] if it does not hold.
+#[inline]
+pub fn demand(holds: bool, node: &'static str, demand: &'static str) -> Result<(), RunError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(RunError::Demand { node, demand })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +144,22 @@ mod tests {
             second: 5,
         };
         assert_eq!(agree("n", ("x", 0), 4, ("y", 2), 5), Err(error));
+        for (value, fits) in [
+            (-1, false),
+            (0, false),
+            (1, true),
+            (8, true),
+            (9, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(bind("n", value, 1, 8).is_ok(), fits, "{value}");
+        }
+        assert_eq!(demand(true, "node", "a"), Ok(()));
+        let error = RunError::Demand {
+            node: "node",
+            demand: "a",
+        };
+        assert_eq!(demand(false, "node", "a"), Err(error));
         assert_eq!(assume(true, "a = b"), Ok(()));
         assert_eq!(
             assume(false, "a = b"),

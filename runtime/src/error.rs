@@ -1,9 +1,9 @@
-//! What can be wrong with the inputs of a run.
+//! What can be wrong with a run.
 
 use crate::element::DType;
 use core::fmt;
 
-/// Why a run was refused. Nothing was computed, and the state of the model is as before.
+/// Why a run was refused, or ended before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
@@ -86,6 +86,24 @@ pub enum RunError {
     Assumption {
         /// The relation, as text.
         expression: &'static str,
+    },
+    /// A size that the run computed and that is outside of the range that the module was compiled for.
+    Size {
+        /// The symbol of the size.
+        symbol: &'static str,
+        /// The value.
+        actual: i64,
+        /// The least size.
+        min: usize,
+        /// The greatest size.
+        max: usize,
+    },
+    /// Something that an operator demands of its operands and that does not hold.
+    Demand {
+        /// The node of the model.
+        node: &'static str,
+        /// What does not hold, in words.
+        demand: &'static str,
     },
     /// An index outside of the axis that it selects from.
     Index {
@@ -182,6 +200,19 @@ impl fmt::Display for RunError {
                     f,
                     "the sizes of the inputs do not fulfill `{expression}`, which the model needs: change the sizes"
                 )
+            }
+            RunError::Size {
+                symbol,
+                actual,
+                min,
+                max,
+            } => write!(
+                f,
+                "the size `{symbol}` came out as {actual}, but the module was compiled for {min} to {max}: pass other \
+                 parameters, or compile the model with a larger bound"
+            ),
+            RunError::Demand { node, demand } => {
+                write!(f, "node `{node}` demands that {demand}: pass inputs for which it holds")
             }
             RunError::Index { node } => write!(
                 f,

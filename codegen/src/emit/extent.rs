@@ -1,7 +1,7 @@
 //! How many elements a step reaches from the start of each access.
 
 use crate::ir::Dim;
-use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Matrix};
+use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Load, Matrix};
 use crate::plan::{Access, Kernel, Step};
 
 /// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
@@ -57,11 +57,18 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Kernel::Map(map) => {
             let of = |strides: &Vec<Dim>| Some(map.shape.iter().cloned().zip(strides.iter().cloned()).collect());
             let read = (0..map.operands.len()).filter(|&index| map.in_place != Some(index));
-            (
-                read.map(|index| of(&map.operands[index])).collect(),
-                vec![of(&map.output)],
-            )
+            let walked = read.map(|index| of(&map.operands[index]));
+            (walked.chain(loaded(&map.loads)).collect(), vec![of(&map.output)])
         }
+        Kernel::Fold(fold) => {
+            let elements: Dim = fold.shape.iter().cloned().product();
+            (loaded(&fold.loads).collect(), vec![dense([&elements])])
+        }
+        Kernel::Scatter { elements, updates, .. } => (
+            vec![dense([elements]), dense([updates]), dense([updates])],
+            vec![dense([elements])],
+        ),
+        Kernel::Sort { rows, size, .. } => (vec![dense([rows, size])], vec![dense([rows, size])]),
         Kernel::Gemm(gemm) => gemm_axes(gemm),
         Kernel::Conv(conv) => conv_axes(conv),
         Kernel::Pool(pool) => {
@@ -138,6 +145,10 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
             (reads, vec![product(&mut padded)])
         }
     }
+}
+
+fn loaded(loads: &[Load]) -> impl Iterator<Item = Option<Axes>> {
+    loads.iter().map(|load| dense([load.elements.as_ref()?]))
 }
 
 fn gemm_axes(gemm: &Gemm) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {

@@ -22,6 +22,10 @@ pub(super) struct Forward<'a> {
     pub(super) functions: &'a [Printed],
     /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
     pub(super) fallible: &'a BTreeSet<usize>,
+    /// Whether the run may end with an error.
+    pub(super) ends_early: bool,
+    /// Whether the run gives symbols their value.
+    pub(super) binds: bool,
     /// Names that are taken among functions and constants.
     pub(super) names: &'a mut crate::plan::names::Names,
     /// Whether every step is reported to a profile.
@@ -57,7 +61,12 @@ impl Forward<'_> {
         let mut body = Writer::new(1);
         let program = &self.plan.program;
         self.items(&mut body, program);
-        let result = self.end(&mut body, !self.fallible.is_empty());
+        let result = if self.binds {
+            body.line("Ok(d)");
+            " -> Result<Dims, RunError>"
+        } else {
+            self.end(&mut body, self.ends_early)
+        };
         let dims = self.sizes.uses_dims() | self.dims;
         let inputs: Vec<usize> = std::mem::take(&mut self.used_inputs).into_iter().collect();
         let text = body.finish();
@@ -98,7 +107,8 @@ impl Forward<'_> {
         };
         let mut parameters = vec![format!("{isa}: S")];
         if uses_dims {
-            parameters.push("d: Dims".into());
+            let assigned = text.contains("= dims::bind(");
+            parameters.push(if assigned { "mut d: Dims" } else { "d: Dims" }.into());
         }
         parameters.push("m: &mut Memory<'_>".into());
         if self.profile {
@@ -130,6 +140,20 @@ impl Forward<'_> {
                     }
                     writer.close("}");
                 }
+                Item::Bind { symbol, value } => self.bind(writer, symbol, value),
+                Item::Assert {
+                    condition,
+                    origin,
+                    message,
+                } => {
+                    let condition = format!("{} != 0", self.element(condition));
+                    let arguments = vec![
+                        condition.into(),
+                        format!("{origin:?}").into(),
+                        format!("{message:?}").into(),
+                    ];
+                    writer.code("", &Code::call("dims::demand", arguments), "?;");
+                }
                 Item::Loop(repeated) => self.repeated(writer, repeated),
                 Item::For { trips, symbol, body } => {
                     let trips = self.sizes.text(trips);
@@ -139,6 +163,19 @@ impl Forward<'_> {
                 }
             }
         }
+    }
+
+    fn bind(&mut self, writer: &mut Writer, symbol: &str, value: &Access) {
+        let bounds = self.sizes.bounds.get(symbol);
+        let field = self.sizes.names[symbol].clone();
+        self.dims = true;
+        let arguments = vec![
+            format!("{symbol:?}").into(),
+            self.element(value).into(),
+            bounds.low.to_string().into(),
+            bounds.high.to_string().into(),
+        ];
+        writer.code(&format!("{field} = "), &Code::call("dims::bind", arguments), "?;");
     }
 
     fn repeated(&mut self, writer: &mut Writer, repeated: &Loop) {

@@ -5,7 +5,7 @@ use super::module::Imports;
 use super::scalar::rust_type;
 use super::size::Sizes;
 use super::text::Writer;
-use super::{linear, map, rows, spatial};
+use super::{fold, linear, map, rows, spatial};
 use crate::ir::Dim;
 use crate::plan::kernel::{Conv, Gemm, Init};
 use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
@@ -28,7 +28,7 @@ impl Roles {
         let mut push = |names: &[&str]| reads.extend(names.iter().map(|name| (*name).to_owned()));
         let mut writes = vec!["y"];
         match &step.kernel {
-            Kernel::Map(_) => {
+            Kernel::Map(_) | Kernel::Fold(_) => {
                 writes = vec!["out"];
                 match step.reads.len() {
                     1 => push(&["x"]),
@@ -70,6 +70,14 @@ impl Roles {
                 writes = vec!["out"];
             }
             Kernel::Pad { .. } => push(&["x", "value"]),
+            Kernel::Scatter { .. } => {
+                push(&["data", "places", "updates"]);
+                writes = vec!["out"];
+            }
+            Kernel::Sort { .. } => {
+                push(&["x"]);
+                writes = vec!["out"];
+            }
             Kernel::Pool(_)
             | Kernel::Reduce { .. }
             | Kernel::ArgReduce { .. }
@@ -82,7 +90,11 @@ impl Roles {
             if reads.len() == step.reads.len() {
                 break;
             }
-            reads.push(if number == 1 { "e".into() } else { format!("e{number}") });
+            reads.push(match (&step.kernel, number) {
+                (Kernel::Map(_) | Kernel::Fold(_), _) => format!("x{number}"),
+                (_, 1) => "e".into(),
+                _ => format!("e{number}"),
+            });
         }
         let mut writes: Vec<String> = writes.into_iter().map(str::to_owned).collect();
         writes.truncate(step.writes.len());
@@ -94,7 +106,7 @@ impl Roles {
         let mut names = vec![
             "s", "d", "m", "p", "at", "step", "number", "weights", "slots", "x", "y", "w", "r", "q", "v", "out",
             "bias", "scale", "mask", "data", "indices", "value", "scratch", "epilogue", "problem", "self", "run",
-            "acc", "math", "linear", "dims", "inside", "layer", "block",
+            "acc", "math", "linear", "fold", "order", "places", "updates", "start", "dims", "inside", "layer", "block",
         ];
         names.extend(LETTERS);
         names.extend(COUNTERS);
@@ -202,6 +214,9 @@ impl Body<'_> {
         }
         match &self.step.kernel {
             Kernel::Map(map) => map::print(self, map),
+            Kernel::Fold(fold) => fold::print(self, fold),
+            Kernel::Scatter { kind, .. } => fold::scatter(self, *kind),
+            Kernel::Sort { descending, size, .. } => fold::sort(self, *descending, size),
             Kernel::Gemm(gemm) => linear::gemm(self, gemm),
             Kernel::Conv(conv) => linear::conv(self, conv),
             Kernel::Attention(attention) => linear::attention(self, attention),

@@ -22,6 +22,10 @@ pub(super) struct Interface<'a> {
     pub(super) outputs: Vec<String>,
     /// The symbols that the inputs give a value, with the fields of `Dims` that hold it.
     pub(super) symbols: Vec<(String, String)>,
+    /// The symbols that the run gives a value, with the fields of `Dims` that hold it.
+    pub(super) computed: Vec<(String, String)>,
+    /// Whether the run checks what operators demand.
+    demands: bool,
     /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
     pub(super) fallible: BTreeSet<usize>,
 }
@@ -73,6 +77,8 @@ impl<'a> Interface<'a> {
             inner_inputs,
             outputs,
             symbols: Vec::new(),
+            computed: Vec::new(),
+            demands: has_demands(plan),
             fallible: fallible_steps(plan),
         };
         let mut names = Names::default();
@@ -83,12 +89,21 @@ impl<'a> Interface<'a> {
                 interface.symbols.push((symbol.to_string(), name));
             }
         }
+        for symbol in plan.bound_symbols() {
+            let name = names.unique(&identifier(&symbol, "size"));
+            interface.computed.push((symbol.to_string(), name));
+        }
         interface
     }
 
     /// Whether sizes are known only at run time.
     pub(super) fn is_dynamic(&self) -> bool {
-        !self.symbols.is_empty()
+        !self.symbols.is_empty() || self.binds()
+    }
+
+    /// Whether the run gives symbols their value.
+    pub(super) fn binds(&self) -> bool {
+        !self.computed.is_empty()
     }
 
     /// Whether a step may find an index outside of its axis.
@@ -96,9 +111,28 @@ impl<'a> Interface<'a> {
         !self.fallible.is_empty()
     }
 
+    /// Whether the run checks what operators demand.
+    pub(super) fn has_demands(&self) -> bool {
+        self.demands
+    }
+
+    /// Whether a run that has begun may end with an error.
+    pub(super) fn ends_early(&self) -> bool {
+        self.has_fallible_steps() || self.demands || self.binds()
+    }
+
+    /// What the methods that compute return.
+    pub(super) fn result(&self) -> &'static str {
+        match (self.binds(), self.ends_early()) {
+            (true, _) => " -> Result<Dims, RunError>",
+            (false, true) => " -> Result<(), RunError>",
+            (false, false) => "",
+        }
+    }
+
     /// Whether a run may be refused.
     pub(super) fn is_fallible(&self) -> bool {
-        self.is_dynamic() || self.has_fallible_steps()
+        self.is_dynamic() || self.ends_early()
     }
 
     /// Whether an input or output has constant sizes.
@@ -114,7 +148,7 @@ impl<'a> Interface<'a> {
     fn sizes_named(&self, prefix: &str) -> Sizes {
         let mut sizes = Sizes::default();
         sizes.bounds = self.plan.bounds();
-        for (symbol, name) in &self.symbols {
+        for (symbol, name) in self.symbols.iter().chain(&self.computed) {
             sizes.names.insert(symbol.clone(), format!("{prefix}{name}"));
         }
         sizes
@@ -244,13 +278,18 @@ impl<'a> Interface<'a> {
         writer.line("/// The sizes of a run.");
         writer.line("#[derive(Clone, Copy)]");
         writer.open("struct Dims {");
-        for (_, name) in &self.symbols {
+        for (_, name) in self.symbols.iter().chain(&self.computed) {
             writer.line(format!("{name}: usize,"));
         }
         writer.close("}");
         writer.blank();
         writer.open("impl Dims {");
-        writer.line("/// The sizes that follow from the shapes of the inputs.");
+        writer.line(match self.binds() {
+            false => "/// The sizes that follow from the shapes of the inputs.",
+            true => {
+                "/// The sizes that follow from the shapes of the inputs. The others are 0 until the run computes them."
+            }
+        });
         let parameters: Vec<String> = self
             .dynamic_inputs()
             .map(|number| {
@@ -263,7 +302,12 @@ impl<'a> Interface<'a> {
             .collect();
         writer.open_function("fn of", &parameters, " -> Result<Dims, RunError>");
         self.print_checks(writer);
-        let names: Vec<Code> = self.symbols.iter().map(|(_, name)| name.as_str().into()).collect();
+        let given = self.symbols.iter().map(|(_, name)| match self.local(name) {
+            local if local == *name => name.as_str().into(),
+            local => format!("{name}: {local}").into(),
+        });
+        let computed = self.computed.iter().map(|(_, name)| format!("{name}: 0").into());
+        let names: Vec<Code> = given.chain(computed).collect();
         writer.code("Ok(", &Code::structure("Dims", names), ")");
         writer.close("}");
         writer.close("}");
@@ -356,6 +400,14 @@ impl<'a> Interface<'a> {
         }
         sizes
     }
+}
+
+/// Whether the run checks what operators demand.
+fn has_demands(plan: &Plan) -> bool {
+    let mut found = false;
+    let mut visit = |item: &crate::plan::Item| found |= matches!(item, crate::plan::Item::Assert { .. });
+    plan.program.iter().for_each(|item| item.for_each(&mut visit));
+    found
 }
 
 /// The steps that read at indices which follow from the inputs.

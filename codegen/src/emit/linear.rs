@@ -271,7 +271,9 @@ fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -
     let indices = |axis: usize| format!("at{axis}");
     let context = Context {
         inputs: &inputs,
+        loads: &|_| String::new(),
         indices: &indices,
+        axes: &[],
         sizes: body.sizes,
     };
     let printed = scalar::body(&epilogue.expr, &context);

@@ -60,6 +60,7 @@ pub(super) fn print(body: &mut Body<'_>, map: &Map) {
             }
         });
     }
+    let walked = reads.len();
     let mut axes: Vec<usize> = Vec::new();
     for node in &map.expr.nodes {
         if let Scalar::Index(axis) = node.op
@@ -81,9 +82,14 @@ pub(super) fn print(body: &mut Body<'_>, map: &Map) {
     let indices = |axis: usize| format!("at{axis}");
     let context = Context {
         inputs: &inputs,
+        loads: &|load| roles[walked + load].clone(),
         indices: &indices,
+        axes: &map.shape,
         sizes: body.sizes,
     };
+    if !map.loads.is_empty() {
+        body.imports.add("kernels::fold", "at");
+    }
     let printed = scalar::body(&map.expr, &context);
     body.imports.expression(&map.expr);
     let items = tuple_text(&elements);

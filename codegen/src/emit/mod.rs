@@ -6,6 +6,7 @@
 
 mod comments;
 mod extent;
+mod fold;
 mod forward;
 mod function;
 mod interface;
@@ -86,6 +87,8 @@ pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
         inputs: &interface.inner_inputs,
         functions: &functions,
         fallible: &interface.fallible,
+        ends_early: interface.ends_early(),
+        binds: interface.binds(),
         names: &mut names,
         profile: options.profile,
         parts: Vec::new(),
@@ -189,7 +192,7 @@ fn counters(items: &[crate::plan::Item]) -> Vec<String> {
     let mut found = Vec::new();
     for item in items {
         match item {
-            Item::Step(_) | Item::Repeat(_) => {}
+            Item::Step(_) | Item::Repeat(_) | Item::Bind { .. } | Item::Assert { .. } => {}
             Item::If {
                 then_items, else_items, ..
             } => {

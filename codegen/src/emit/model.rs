@@ -109,7 +109,7 @@ fn run(
         writer.comment("///", &format!("- `{name}`{named}: `{}`.", input.ty));
     }
     let mut errors: Vec<String> = Vec::new();
-    if interface.is_dynamic() {
+    if !interface.symbols.is_empty() {
         let bounds = plan.bounds();
         let ranges = interface.symbols.iter().map(|(symbol, _)| {
             let range = bounds.get(symbol);
@@ -122,6 +122,12 @@ fn run(
     }
     if interface.has_fallible_steps() {
         errors.push("an index is outside of the axis that it selects from".into());
+    }
+    if interface.binds() {
+        errors.push("a size that the run computes does not fit".into());
+    }
+    if interface.has_demands() {
+        errors.push("an operator's demand does not hold".into());
     }
     if !errors.is_empty() {
         imports.add("error", "RunError");
@@ -171,8 +177,8 @@ fn run(
     for &number in &forward.inputs {
         arguments.push(interface.input_data(number, imports).into());
     }
-    let end = if interface.has_fallible_steps() { "?;" } else { ";" };
-    writer.code("", &Code::call("self.compute", arguments), end);
+    let end = if interface.ends_early() { "?;" } else { ";" };
+    writer.code(computed_head(interface), &Code::call("self.compute", arguments), end);
     let sizes = interface.sizes();
     let mut values: Vec<Code> = Vec::new();
     for (number, output) in plan.outputs.iter().enumerate() {
@@ -205,6 +211,13 @@ fn run(
         }
     }
     writer.close("}");
+}
+
+/// The start of the statement that computes.
+pub(super) fn computed_head(interface: &Interface<'_>) -> &'static str {
+    let mut outputs = interface.plan.outputs.iter();
+    let dynamic = outputs.any(|output| !Interface::is_static(&output.ty));
+    if interface.binds() && dynamic { "let d = " } else { "" }
 }
 
 /// The start of the statement that finds the sizes of a run.
@@ -240,10 +253,8 @@ fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInpu
     if parameters.len() > 7 {
         writer.line("#[allow(clippy::too_many_arguments)]");
     }
-    let (result, end) = match interface.has_fallible_steps() {
-        true => (" -> Result<(), RunError>", ""),
-        false => ("", ";"),
-    };
+    let result = interface.result();
+    let end = if interface.ends_early() { "" } else { ";" };
     writer.open_function(&format!("fn compute{generics}"), &parameters, result);
     writer.line("let m = &mut self.arena.memory();");
     let inner = Code::call("forward", arguments.into_iter().map(Code::from).collect());

@@ -3,7 +3,7 @@
 use super::forward::ForwardInputs;
 use super::interface::Interface;
 use super::memory::Places;
-use super::model::{dims_head, variant};
+use super::model::{computed_head, dims_head, variant};
 use super::module::Imports;
 use super::scalar::rust_type;
 use super::text::{Code, Writer};
@@ -87,9 +87,9 @@ pub(super) fn print(
     }
     arguments.extend(forward.inputs.iter().map(|&number| names[number].as_str().into()));
     writer.code(
-        "",
+        computed_head(interface),
         &Code::call("self.compute", arguments),
-        if interface.has_fallible_steps() { "?;" } else { ";" },
+        if interface.ends_early() { "?;" } else { ";" },
     );
     let sizes = interface.sizes();
     for (number, output) in plan.outputs.iter().enumerate() {

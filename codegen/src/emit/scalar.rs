@@ -2,7 +2,7 @@
 
 use super::size::{Sizes, parenthesized};
 use super::widen::{is_stored_only, widen};
-use crate::ir::{BinaryOp, DType, Expr, Literal, Scalar, ScalarId, UnaryOp};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Scalar, ScalarId, UnaryOp};
 
 /// How tightly the outermost operation of an expression binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +40,12 @@ pub(super) struct Body {
 pub(super) struct Context<'a> {
     /// The names of the operands; their elements have the types in which tensors are stored.
     pub(super) inputs: &'a dyn Fn(usize) -> String,
+    /// The names of what is read at computed places.
+    pub(super) loads: &'a dyn Fn(usize) -> String,
     /// The names of the coordinates.
     pub(super) indices: &'a dyn Fn(usize) -> String,
+    /// The sizes of the axes of the coordinates.
+    pub(super) axes: &'a [Dim],
     /// The sizes.
     pub(super) sizes: &'a Sizes,
 }
@@ -146,6 +150,13 @@ impl Printer<'_> {
             Scalar::Const(literal) => constant(literal, node.dtype),
             Scalar::Dim(ref dim) => (format!("{} as i64", self.context.sizes.atom(dim)), Prec::As),
             Scalar::Index(axis) => ((self.context.indices)(axis), Prec::Atom),
+            Scalar::At(load, place) => {
+                let text = format!("at({}, {})", (self.context.loads)(load), self.plain(place));
+                match node.dtype {
+                    DType::Bool => (format!("{text} != 0"), Prec::Compare),
+                    _ => (text, Prec::Atom),
+                }
+            }
             Scalar::Unary(op, x) => self.unary(op, x),
             Scalar::Binary(op, a, b) => self.binary(op, a, b),
             Scalar::Select(condition, a, b) => self.select(condition, a, b),
@@ -204,6 +215,9 @@ impl Printer<'_> {
             return (text, Prec::Atom);
         }
         if let Some(result) = self.infix(op, a, b) {
+            return result;
+        }
+        if let Some(result) = self.small(op, a, b) {
             return result;
         }
         if dtype.is_float() {
@@ -292,6 +306,39 @@ impl Printer<'_> {
             _ => return None,
         };
         Some(infix(symbol, own, self.texts[a].clone(), self.texts[b].clone()))
+    }
+
+    /// Arithmetic of coordinates and sizes, which cannot overflow and needs no wrapping.
+    fn small(&self, op: BinaryOp, a: ScalarId, b: ScalarId) -> Option<(String, Prec)> {
+        let (symbol, own, bits) = match op {
+            BinaryOp::Add => ("+", Prec::Add, self.bits(a)?.max(self.bits(b)?) + 1),
+            BinaryOp::Sub => ("-", Prec::Add, self.bits(a)?.max(self.bits(b)?) + 1),
+            BinaryOp::Mul => ("*", Prec::Mul, self.bits(a)? + self.bits(b)?),
+            _ => return None,
+        };
+        let fits = self.dtype(a) == DType::I64 && bits < 63;
+        fits.then(|| infix(symbol, own, self.texts[a].clone(), self.texts[b].clone()))
+    }
+
+    /// How many bits hold the magnitude of a value that is made of coordinates, sizes and constants.
+    fn bits(&self, id: ScalarId) -> Option<u32> {
+        let of_size = |dim: &Dim| {
+            let range = dim.range(&self.context.sizes.bounds);
+            64 - range.low.unsigned_abs().max(range.high.unsigned_abs()).leading_zeros()
+        };
+        match &self.expr.nodes[id].op {
+            Scalar::Index(axis) => Some(of_size(self.context.axes.get(*axis)?)),
+            Scalar::Dim(dim) => Some(of_size(dim)),
+            Scalar::Const(Literal::Int(value)) => Some(128 - value.unsigned_abs().leading_zeros()),
+            Scalar::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => Some(self.bits(*a)?.max(self.bits(*b)?) + 1),
+            Scalar::Binary(BinaryOp::Mul, a, b) => Some(self.bits(*a)? + self.bits(*b)?),
+            Scalar::Binary(BinaryOp::Min | BinaryOp::Max, a, b) | Scalar::Select(_, a, b) => {
+                Some(self.bits(*a)?.max(self.bits(*b)?))
+            }
+            Scalar::Binary(BinaryOp::Div, a, _) => self.bits(*a),
+            Scalar::Binary(BinaryOp::Mod | BinaryOp::Rem, _, b) => self.bits(*b),
+            _ => None,
+        }
     }
 
     fn cast(&self, x: ScalarId, to: DType) -> (String, Prec) {
@@ -450,7 +497,7 @@ pub(super) fn rust_type(dtype: DType) -> &'static str {
 }
 
 /// A constant of a type.
-fn constant(literal: Literal, dtype: DType) -> (String, Prec) {
+pub(super) fn constant(literal: Literal, dtype: DType) -> (String, Prec) {
     let text = match (literal, dtype) {
         (Literal::Bool(value), _) => value.to_string(),
         (literal, _) if is_stored_only(dtype) => {
@@ -507,7 +554,9 @@ mod tests {
         let indices = |axis: usize| format!("i{axis}");
         let context = Context {
             inputs: &inputs,
+            loads: &|load| ["p", "q"][load].to_owned(),
             indices: &indices,
+            axes: &[],
             sizes: &sizes,
         };
         let body = body(expr, &context);

@@ -181,6 +181,7 @@ impl Converter<'_> {
             inputs,
             outputs,
             initializers,
+            values: proto.value_info.iter().filter_map(declared_value).collect(),
             nodes,
         }
     }
@@ -361,6 +362,18 @@ impl Converter<'_> {
             nodes,
         }
     }
+}
+
+/// A declaration that may help, if it makes sense. Nothing depends on it, so that nothing is reported.
+fn declared_value(proto: &ValueInfoProto) -> Option<ValueInfo> {
+    let Some(TypeValue::Tensor(tensor)) = proto.r#type.as_ref()?.value.as_ref() else {
+        return None;
+    };
+    let element = ElementType::from_onnx(tensor.elem_type.into())?;
+    let dims = tensor.shape.as_ref()?.dim.iter();
+    let shape = Some(dims.map(|dim| declared_dim(dim.value.as_ref())).collect());
+    let (name, ty) = (proto.name.clone(), Some(ValueType::Tensor { element, shape }));
+    (!name.is_empty()).then_some(ValueInfo { name, ty })
 }
 
 fn declared_dim(value: Option<&DimensionValue>) -> DeclaredDim {

@@ -71,6 +71,8 @@ pub struct ModelGraph {
     pub outputs: Vec<ValueInfo>,
     /// Constants by name, in the order of the file.
     pub initializers: Vec<(String, Tensor)>,
+    /// What the file declares of values in between, as far as they are tensors of a known rank.
+    pub values: Vec<ValueInfo>,
     /// Nodes in topological order.
     pub nodes: Vec<Node>,
 }

@@ -1,6 +1,7 @@
 //! Emits primitives, folding what is known and recording what must hold.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::known::{self, Known, Operand};
 use crate::ir::dim::Atom;
@@ -8,7 +9,7 @@ use crate::ir::eval;
 use crate::ir::graph::Node;
 use crate::ir::infer::{self, display_shape};
 use crate::ir::{
-    Block, Constraint, DType, Dim, Expr, Graph, Literal, Op, Scalar, ScalarId, Tensor, TensorType, ValueId,
+    Block, Constraint, DType, Dim, Expr, Graph, Interval, Literal, Op, Scalar, ScalarId, Tensor, TensorType, ValueId,
 };
 
 /// The largest rank of a tensor.
@@ -64,6 +65,10 @@ pub(super) struct Builder {
     content: HashMap<ValueId, Content>,
     /// Values with known content that a node defines, because something at run time needs them.
     placed: HashSet<ValueId>,
+    /// The symbols that a run gives their value in between, with the number of the block around that happens in.
+    bound: HashMap<Arc<str>, usize>,
+    /// The elements of values that have been bound, with the number of the block.
+    bindings: HashMap<(ValueId, usize), (usize, Dim)>,
     /// The node of the model that is being lowered.
     pub(super) origin: String,
 }
@@ -75,6 +80,8 @@ impl Builder {
             blocks: vec![Vec::new()],
             content: HashMap::new(),
             placed: HashSet::new(),
+            bound: HashMap::new(),
+            bindings: HashMap::new(),
             origin: String::new(),
         }
     }
@@ -187,21 +194,27 @@ impl Builder {
     /// Closes the region opened last.
     pub(super) fn close(&mut self, params: Vec<ValueId>, results: Vec<ValueId>) -> Block {
         let results = results.into_iter().map(|result| self.placed(result)).collect();
-        Block {
-            params,
-            nodes: self.blocks.pop().unwrap_or_default(),
-            results,
-        }
+        let nodes = self.blocks.pop().unwrap_or_default();
+        self.forget_bindings();
+        Block { params, nodes, results }
     }
 
     /// Drops the region opened last, after an error.
     pub(super) fn abandon(&mut self) {
         self.blocks.pop();
+        self.forget_bindings();
+    }
+
+    /// What was bound in a region is not known after it.
+    fn forget_bindings(&mut self) {
+        let open = self.blocks.len();
+        self.bindings.retain(|_, (block, _)| *block < open);
     }
 
     /// The value, with a node that defines it if its content was only known so far.
     ///
-    /// Such nodes depend on nothing but symbols, so they go to the body of the graph, where all regions see them.
+    /// Such nodes depend on nothing but symbols, so they go to the body of the graph, where all regions see them, or to
+    /// the block that binds the last of the symbols.
     pub(super) fn placed(&mut self, value: ValueId) -> ValueId {
         let Some(content) = self.content.get(&value).cloned() else {
             return value;
@@ -210,15 +223,24 @@ impl Builder {
             return value;
         }
         match content {
-            Content::Constant(tensor) => self.place(Op::Constant(tensor), Vec::new(), value),
+            Content::Constant(tensor) => self.place(0, Op::Constant(tensor), Vec::new(), value),
             Content::Symbolic(elements) => self.place_symbolic(value, &elements),
         }
         value
     }
 
-    fn place(&mut self, op: Op, inputs: Vec<ValueId>, value: ValueId) {
+    /// The number of the block in which all symbols of some dimensions have their value.
+    fn block_of<'d>(&self, dims: impl IntoIterator<Item = &'d Dim>) -> usize {
+        let mut block = 0;
+        for dim in dims {
+            dim.visit_symbols(&mut |symbol| block = block.max(self.bound.get(symbol).copied().unwrap_or(0)));
+        }
+        block
+    }
+
+    fn place(&mut self, block: usize, op: Op, inputs: Vec<ValueId>, value: ValueId) {
         let origin = vec![self.origin.clone()];
-        self.blocks[0].push(Node {
+        self.blocks[block].push(Node {
             op,
             inputs,
             outputs: vec![value],
@@ -229,6 +251,7 @@ impl Builder {
 
     fn place_symbolic(&mut self, value: ValueId, elements: &[Known]) {
         let ty = self.ty(value).clone();
+        let block = self.block_of(elements.iter().filter_map(Known::as_dim));
         let element = |known: &Known| {
             let mut expr = Expr::empty();
             let id = inline(&mut expr, known, ty.dtype);
@@ -239,7 +262,7 @@ impl Builder {
                 expr: element(&elements[0]),
                 shape: ty.shape,
             };
-            return self.place(op, Vec::new(), value);
+            return self.place(block, op, Vec::new(), value);
         }
         let one = vec![Dim::from(1i64)];
         let parts: Vec<_> = elements
@@ -247,6 +270,7 @@ impl Builder {
             .map(|known| {
                 let part = self.graph.add_value(TensorType::new(ty.dtype, one.clone()), None);
                 self.place(
+                    block,
                     Op::Elementwise {
                         expr: element(known),
                         shape: one.clone(),
@@ -258,12 +282,12 @@ impl Builder {
             })
             .collect();
         if ty.rank() == 1 {
-            self.place(Op::Concat { axis: 0 }, parts, value);
+            self.place(block, Op::Concat { axis: 0 }, parts, value);
         } else {
             let line = TensorType::new(ty.dtype, vec![Dim::from(elements.len())]);
             let line = self.graph.add_value(line, None);
-            self.place(Op::Concat { axis: 0 }, parts, line);
-            self.place(Op::Reshape { shape: ty.shape }, vec![line], value);
+            self.place(block, Op::Concat { axis: 0 }, parts, line);
+            self.place(block, Op::Reshape { shape: ty.shape }, vec![line], value);
         }
     }
 
@@ -361,7 +385,11 @@ impl Builder {
         let Op::Elementwise { expr, shape } = op else {
             return (op, inputs.to_vec());
         };
-        let known: Vec<_> = inputs.iter().map(|&input| self.known_scalar(input)).collect();
+        let operand = |(number, &input): (usize, &ValueId)| match expr.reads_at(number) {
+            true => None,
+            false => self.known_scalar(input),
+        };
+        let known: Vec<_> = inputs.iter().enumerate().map(operand).collect();
         if known.iter().all(Option::is_none) || expr.nodes.is_empty() {
             return (Op::Elementwise { expr, shape }, inputs.to_vec());
         }
@@ -428,6 +456,53 @@ impl Builder {
             .then(|| self.symbolic(ty.dtype, shape, elements))
     }
 
+    /// Whether a run gives some symbol of the dimensions its value in between.
+    fn is_bound<'d>(&self, dims: impl IntoIterator<Item = &'d Dim>) -> bool {
+        let mut found = false;
+        for dim in dims {
+            dim.visit_symbols(&mut |symbol| found |= self.bound.contains_key(symbol));
+        }
+        found
+    }
+
+    /// A new symbol with bounds.
+    pub(super) fn fresh_symbol(&mut self, range: Interval) -> Arc<str> {
+        let base: String = self.origin.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = (1..)
+            .map(|number| format!("{base}_{number}"))
+            .find(|name| !self.graph.bounds.contains(name))
+            .unwrap_or(base);
+        let symbol: Arc<str> = name.into();
+        self.graph.bounds.insert(symbol.clone(), range);
+        symbol
+    }
+
+    /// Says that a run gives a symbol its value in the block that is open.
+    pub(super) fn mark_bound(&mut self, symbol: Arc<str>) {
+        self.bound.insert(symbol, self.blocks.len() - 1);
+    }
+
+    /// The dimension that an element of a value has been bound to.
+    pub(super) fn binding(&self, value: ValueId, place: usize) -> Option<Dim> {
+        self.bindings.get(&(value, place)).map(|(_, dim)| dim.clone())
+    }
+
+    /// Remembers what an element of a value has been bound to.
+    pub(super) fn remember(&mut self, value: ValueId, place: usize, dim: Dim) {
+        self.bindings.insert((value, place), (self.blocks.len() - 1, dim));
+    }
+
+    /// The operands of the concatenation of rank 1 that a value is.
+    pub(super) fn parts(&self, value: ValueId) -> Option<Vec<ValueId>> {
+        let node = self
+            .blocks
+            .iter()
+            .flatten()
+            .find(|node| node.outputs.contains(&value))?;
+        let parts = matches!(node.op, Op::Concat { axis: 0 }) && self.rank(value) == 1;
+        parts.then(|| node.inputs.clone())
+    }
+
     /// Requires two dimensions to be equal, at run time if it cannot be told now.
     pub(super) fn equal(&mut self, what: &str, a: &Dim, b: &Dim) -> Result<(), Fault> {
         if self.graph.dims_equal(a, b) {
@@ -446,6 +521,11 @@ impl Builder {
             origin: self.origin.clone(),
         };
         self.graph.constraints.push(constraint);
+        let block = self.block_of([a, b]);
+        if block > 0 || self.is_bound([a, b]) {
+            // The sizes are known only in the middle of the run.
+            self.assert_equal(what, a, b)?;
+        }
         Ok(())
     }
 

@@ -7,8 +7,8 @@ use std::ops::{Deref, DerefMut};
 use super::builder::{Builder, Fault};
 use super::known::Known;
 use super::{Importer, dtype, tensor};
-use crate::frontend::{Attribute, ModelGraph, Node, Tensor};
-use crate::ir::{self, DType, Dim, ValueId};
+use crate::frontend::{Attribute, DeclaredDim, ModelGraph, Node, Tensor};
+use crate::ir::{self, DType, Dim, Interval, ValueId};
 
 /// Sizes in attributes are below this, so that products of a few of them do not overflow.
 const MAX_SIZE: i64 = 1 << 30;
@@ -53,6 +53,35 @@ impl<'i, 'm> Call<'i, 'm> {
             inputs,
             read: RefCell::default(),
         }
+    }
+
+    /// The largest size that the model, or whoever compiles it, declares for an axis of a result.
+    pub(super) fn capacity(&self, output: usize, axis: usize) -> Option<i64> {
+        let name = self.node.outputs.get(output)?;
+        let dim = self.importer.declared(name)?.get(axis)?;
+        let named = match dim {
+            DeclaredDim::Fixed(size) => return i64::try_from(*size).ok(),
+            DeclaredDim::Named(name) => name.clone(),
+            DeclaredDim::Unknown => format!("{name}_{axis}"),
+        };
+        Some(*self.importer.options.dims.get(&named)?.end())
+    }
+
+    /// The rank that the model declares for a result.
+    pub(super) fn declared_rank(&self, output: usize) -> Option<usize> {
+        let name = self.node.outputs.get(output)?;
+        Some(self.importer.declared(name)?.len())
+    }
+
+    /// The elements of an operand, a list of integers that only a run may tell, as dimensions. Those that are not known
+    /// now become symbols with bounds that `range` gives by their place.
+    pub(super) fn bound_input(
+        &mut self,
+        index: usize,
+        range: impl FnMut(usize) -> Result<Interval, Fault>,
+    ) -> Result<Vec<Dim>, Fault> {
+        let value = self.input(index)?;
+        self.bind(value, range)
     }
 
     /// A required operand.

@@ -12,19 +12,19 @@ use crate::ir::{Bounds, Dim, Interval, TensorType};
 /// called after its input and axis, such as `image_0`.
 pub fn dynamic_dims(model: &Model) -> Vec<String> {
     let mut names = Vec::new();
-    for input in &model.graph.inputs {
-        if let Some(ValueType::Tensor { shape: Some(shape), .. }) = &input.ty {
-            names.extend(
-                shape
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(axis, dim)| input.dim_name(axis, dim)),
-            );
-        }
-    }
+    model.graph.inputs.iter().for_each(|input| names.extend(dims_of(input)));
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
+}
+
+/// The names of the dynamic dimensions of a value.
+fn dims_of(value: &ValueInfo) -> Vec<String> {
+    let Some(ValueType::Tensor { shape: Some(shape), .. }) = &value.ty else {
+        return Vec::new();
+    };
+    let dims = shape.iter().enumerate();
+    dims.filter_map(|(axis, dim)| value.dim_name(axis, dim)).collect()
 }
 
 /// The bounds of the symbols and the type of each input, except those that are reported as unusable.
@@ -92,7 +92,10 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
         );
         found.push(Diagnostic::new(message).help(help));
     }
-    for name in options.dims.keys().filter(|name| !dynamic.contains(name)) {
+    // Sizes of outputs that only a run can tell may be given bounds, too.
+    let outputs: Vec<String> = model.graph.outputs.iter().flat_map(dims_of).collect();
+    let unknown = |name: &&String| !dynamic.contains(name) && !outputs.contains(name);
+    for name in options.dims.keys().filter(unknown) {
         let names: Vec<_> = dynamic.iter().map(|name| format!("`{name}`")).collect();
         let known = match names.as_slice() {
             [] => "it has none".to_owned(),

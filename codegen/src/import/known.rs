@@ -99,14 +99,7 @@ pub(super) fn evaluate(
         (0..count).map(|i| element(&unravel(i, shape))).collect()
     };
     match op {
-        Op::Elementwise { expr, .. } => each(&|index| {
-            scalar(
-                expr,
-                index,
-                &|number| Some(at_broadcast(operands.get(number)?, index)),
-                bounds,
-            )
-        }),
+        Op::Elementwise { expr, .. } => each(&|index| scalar(expr, index, operands, bounds)),
         Op::Reduce { kind, axes, keep_dims } => {
             each(&|index| reduce(*kind, axes, *keep_dims, operands.first()?, index, dtype, bounds))
         }
@@ -181,13 +174,18 @@ fn at_broadcast(operand: &Operand, index: &[usize]) -> Known {
 }
 
 /// The value of an expression at an index.
-fn scalar(expr: &Expr, index: &[usize], input: &dyn Fn(usize) -> Option<Known>, bounds: &Bounds) -> Option<Known> {
+fn scalar(expr: &Expr, index: &[usize], operands: &[Operand], bounds: &Bounds) -> Option<Known> {
     let mut values: Vec<Option<Known>> = Vec::with_capacity(expr.nodes.len());
     for node in &expr.nodes {
         let get = |id: usize| values[id].clone();
         let operand_type = |id: usize| expr.nodes[id].dtype;
         let value = match &node.op {
-            Scalar::Input(number) => input(*number),
+            Scalar::Input(number) => operands.get(*number).map(|operand| at_broadcast(operand, index)),
+            Scalar::At(number, place) => get(*place).and_then(|place| {
+                let elements = &operands.get(*number)?.elements;
+                let place = usize::try_from(place.as_dim()?.as_const()?).ok()?;
+                elements.get(place).cloned()
+            }),
             Scalar::Const(Literal::Float(value)) => Some(Known::Float(*value)),
             Scalar::Const(Literal::Int(value)) => i64::try_from(*value).ok().map(|value| Known::Int(Dim::from(value))),
             Scalar::Const(Literal::Bool(value)) => Some(Known::Bool(*value)),

@@ -5,6 +5,7 @@
 //! importing: small tensors of integers carry their elements as expressions over the symbols, so that a reshape to
 //! a computed shape becomes a reshape to a symbolic one, and a condition on sizes is decided from their bounds.
 
+mod bind;
 mod builder;
 mod call;
 mod combine;
@@ -18,7 +19,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::frontend::{self, Attribute, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData};
+use crate::frontend::{
+    self, Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData, ValueInfo,
+    ValueType,
+};
 use crate::ir::{self, DType, Graph, Port, TensorType, ValueId};
 use builder::{Builder, Fault};
 use call::Call;
@@ -48,6 +52,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph, Diagnostics> {
     graph.bounds = bounds;
     let mut importer = Importer {
         model,
+        options,
         builder: Builder::new(graph),
         found,
         scopes: vec![Scope::new(&model.opsets, None)],
@@ -99,6 +104,8 @@ enum Binding {
 /// The names of one graph or function body.
 struct Scope<'m> {
     names: HashMap<&'m str, Binding>,
+    /// The shapes that the model declares, which bound what only a run can tell.
+    declared: HashMap<&'m str, &'m [DeclaredDim]>,
     opsets: &'m BTreeMap<String, i64>,
     /// The function whose body this is, with the node that calls it. Names do not reach through it.
     function: Option<(&'m Function, &'m Node)>,
@@ -108,6 +115,7 @@ impl<'m> Scope<'m> {
     fn new(opsets: &'m BTreeMap<String, i64>, function: Option<(&'m Function, &'m Node)>) -> Self {
         Scope {
             names: HashMap::new(),
+            declared: HashMap::new(),
             opsets,
             function,
         }
@@ -116,6 +124,7 @@ impl<'m> Scope<'m> {
 
 struct Importer<'m> {
     model: &'m Model,
+    options: &'m Options,
     builder: Builder,
     found: Diagnostics,
     scopes: Vec<Scope<'m>>,
@@ -190,6 +199,10 @@ impl<'m> Importer<'m> {
                 }
             };
             self.bind(name, binding);
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            let shapes = graph.values.iter().chain(&graph.outputs).filter_map(declared_shape);
+            scope.declared.extend(shapes);
         }
         for node in &graph.nodes {
             self.node(node);
@@ -280,6 +293,11 @@ impl<'m> Importer<'m> {
             }
             None => self.fail(node),
         }
+    }
+
+    /// The shape that the model declares for a name of the body at hand.
+    fn declared(&self, name: &str) -> Option<&'m [DeclaredDim]> {
+        self.scopes.last()?.declared.get(name).copied()
     }
 
     fn fail(&mut self, node: &'m Node) {
@@ -385,6 +403,11 @@ impl<'m> Importer<'m> {
         }
         self.depth += 1;
         let mut scope = Scope::new(&function.opsets, Some((function, node)));
+        for (name, output) in function.outputs.iter().zip(&node.outputs) {
+            scope
+                .declared
+                .extend(self.declared(output).map(|shape| (name.as_str(), shape)));
+        }
         for (name, input) in function.inputs.iter().zip(&inputs) {
             if let Some(value) = input {
                 scope.names.insert(name, Binding::Value(*value));
@@ -402,6 +425,13 @@ impl<'m> Importer<'m> {
 }
 
 const UNSUPPORTED: &str = "the operator is not supported";
+
+fn declared_shape(value: &ValueInfo) -> Option<(&str, &[DeclaredDim])> {
+    match &value.ty {
+        Some(ValueType::Tensor { shape: Some(shape), .. }) => Some((value.name.as_str(), shape.as_slice())),
+        _ => None,
+    }
+}
 
 fn function_id(node: &Node) -> FunctionId {
     FunctionId {

@@ -34,6 +34,9 @@ pub enum Scalar {
     Dim(Dim),
     /// The coordinate of the result element along an axis, as `i64`.
     Index(usize),
+    /// The element of an operand tensor at a computed place: its number in row-major order, as `i64`. Zero (`false`)
+    /// where there is no such element. The operand need not broadcast to the result.
+    At(usize, ScalarId),
     /// A function of one value.
     Unary(UnaryOp, ScalarId),
     /// A function of two values.
@@ -290,6 +293,51 @@ impl Expr {
         )
     }
 
+    /// The coordinate along an axis.
+    pub fn index(&mut self, axis: usize) -> ScalarId {
+        self.push(Scalar::Index(axis), DType::I64)
+    }
+
+    /// The value of a dimension.
+    pub fn dim(&mut self, dim: &Dim) -> ScalarId {
+        match dim.as_const() {
+            Some(value) => self.int(value.into(), DType::I64),
+            None => self.push(Scalar::Dim(dim.clone()), DType::I64),
+        }
+    }
+
+    /// The element of an operand at a computed place.
+    pub fn at(&mut self, operand: usize, place: ScalarId, dtype: DType) -> ScalarId {
+        self.push(Scalar::At(operand, place), dtype)
+    }
+
+    /// The second value where the first holds, the third elsewhere.
+    pub fn select(&mut self, condition: ScalarId, a: ScalarId, b: ScalarId) -> ScalarId {
+        let dtype = self.nodes[a].dtype;
+        self.push(Scalar::Select(condition, a, b), dtype)
+    }
+
+    /// The place in row-major order of the element with some coordinates in a tensor of a shape.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one coordinate for each axis.
+    pub fn row_major(&mut self, coordinates: &[ScalarId], shape: &[Dim]) -> ScalarId {
+        assert_eq!(coordinates.len(), shape.len(), "a coordinate for each axis");
+        let mut place = None;
+        for (&coordinate, size) in coordinates.iter().zip(shape) {
+            place = Some(match place {
+                None => coordinate,
+                Some(before) => {
+                    let size = self.dim(size);
+                    let rows = self.apply2(BinaryOp::Mul, before, size);
+                    self.apply2(BinaryOp::Add, rows, coordinate)
+                }
+            });
+        }
+        place.unwrap_or_else(|| self.int(0, DType::I64))
+    }
+
     /// An integer constant of a type.
     pub fn int(&mut self, value: i128, dtype: DType) -> ScalarId {
         self.push(Scalar::Const(Literal::Int(value)), dtype)
@@ -348,7 +396,7 @@ impl Expr {
     /// The number of operands that the expression refers to: one more than the largest operand number.
     pub fn arity(&self) -> usize {
         let inputs = self.nodes.iter().filter_map(|node| match node.op {
-            Scalar::Input(index) => Some(index + 1),
+            Scalar::Input(index) | Scalar::At(index, _) => Some(index + 1),
             _ => None,
         });
         inputs.max().unwrap_or(0)
@@ -375,11 +423,49 @@ impl Expr {
                 let node = &other.nodes[index];
                 map[index] = match &node.op {
                     Scalar::Input(number) => input(self, *number, node.dtype),
+                    Scalar::At(number, place) => {
+                        let number = self.renumbered(*number, node.dtype, input);
+                        self.push(Scalar::At(number, map[*place]), node.dtype)
+                    }
                     op => self.push(op.map_operands(|operand| map[operand]), node.dtype),
                 };
             }
         }
         map[id]
+    }
+
+    /// The number that `input` gives an operand. An operand that is read at computed places stays an operand.
+    fn renumbered(
+        &mut self,
+        number: usize,
+        dtype: DType,
+        input: &mut dyn FnMut(&mut Expr, usize, DType) -> ScalarId,
+    ) -> usize {
+        let before = self.nodes.len();
+        let id = input(self, number, dtype);
+        let Scalar::Input(number) = self.nodes[id].op else {
+            panic!("an operand that is read at computed places is no expression");
+        };
+        self.nodes.truncate(before);
+        number
+    }
+
+    /// Whether the value depends on more than the elements of the operands at the position of the result.
+    pub fn is_positional(&self) -> bool {
+        self.nodes
+            .iter()
+            .any(|node| matches!(node.op, Scalar::Index(_) | Scalar::At(..)))
+    }
+
+    /// Whether operand `number` is read at computed places.
+    pub fn reads_at(&self, number: usize) -> bool {
+        let reads = |node: &ScalarNode| matches!(node.op, Scalar::At(operand, _) if operand == number);
+        self.nodes.iter().any(reads)
+    }
+
+    /// Whether operand `number` is read at computed places and nowhere else, so that its shape is of no concern.
+    pub fn reads_only_at(&self, number: usize) -> bool {
+        self.reads_at(number) && !self.nodes.iter().any(|node| node.op == Scalar::Input(number))
     }
 
     /// Moves the node `id` to the end, so that it is the result.
@@ -397,7 +483,7 @@ impl Scalar {
     pub fn for_each_operand(&self, mut visit: impl FnMut(ScalarId)) {
         match *self {
             Scalar::Input(_) | Scalar::Const(_) | Scalar::Dim(_) | Scalar::Index(_) => {}
-            Scalar::Unary(_, x) | Scalar::Cast(x) => visit(x),
+            Scalar::Unary(_, x) | Scalar::Cast(x) | Scalar::At(_, x) => visit(x),
             Scalar::Binary(_, a, b) => {
                 visit(a);
                 visit(b);
@@ -417,6 +503,7 @@ impl Scalar {
             Scalar::Binary(op, a, b) => Scalar::Binary(*op, map(*a), map(*b)),
             Scalar::Select(c, a, b) => Scalar::Select(map(*c), map(*a), map(*b)),
             Scalar::Cast(x) => Scalar::Cast(map(*x)),
+            Scalar::At(operand, place) => Scalar::At(*operand, map(*place)),
             leaf => leaf.clone(),
         }
     }

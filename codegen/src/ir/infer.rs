@@ -5,7 +5,7 @@ mod linear;
 
 use super::dim::Dim;
 use super::dtype::DType;
-use super::expr::Scalar;
+use super::expr::{Expr, Scalar};
 use super::graph::{Block, Graph, TensorType, ValueId};
 use super::op::{Cell, Op, PoolKind, Window};
 
@@ -154,6 +154,30 @@ impl Context<'_> {
         }
     }
 
+    /// Checks the operands of an expression for the elements of a shape.
+    fn expression(&self, expr: &Expr, shape: &[Dim]) -> Result<(), String> {
+        if expr.nodes.is_empty() {
+            return Err("an empty expression".into());
+        }
+        for node in &expr.nodes {
+            match node.op {
+                Scalar::Input(index) | Scalar::At(index, _) => match self.types.get(index) {
+                    Some(ty) if ty.dtype == node.dtype => {}
+                    Some(ty) => return Err(format!("operand {index} is {}, not {}", ty.dtype, node.dtype)),
+                    None => return Err(format!("expression refers to operand {index}")),
+                },
+                Scalar::Index(axis) if axis >= shape.len() => return Err(format!("index along axis {axis}")),
+                _ => {}
+            }
+        }
+        for (number, ty) in self.types.iter().enumerate() {
+            if !expr.reads_only_at(number) {
+                self.broadcasts_to(&ty.shape, shape)?;
+            }
+        }
+        Ok(())
+    }
+
     fn tensor_op(&self, op: &Op) -> Result<Vec<TensorType>, String> {
         let base = op.epilogue_base().unwrap_or(usize::MAX);
         match op {
@@ -163,27 +187,26 @@ impl Context<'_> {
                 return Ok(vec![TensorType::new(tensor.dtype, shape)]);
             }
             Op::Elementwise { expr, shape } => {
-                for node in &expr.nodes {
-                    match node.op {
-                        Scalar::Input(index) => match self.types.get(index) {
-                            Some(ty) if ty.dtype == node.dtype => {}
-                            Some(ty) => return Err(format!("operand {index} is {}, not {}", ty.dtype, node.dtype)),
-                            None => return Err(format!("expression refers to operand {index}")),
-                        },
-                        Scalar::Index(axis) if axis >= shape.len() => return Err(format!("index along axis {axis}")),
-                        _ => {}
-                    }
-                }
-                for ty in self.types {
-                    self.broadcasts_to(&ty.shape, shape)?;
-                }
+                self.expression(expr, shape)?;
                 return Ok(vec![TensorType::new(expr.dtype(), shape.clone())]);
+            }
+            Op::Fold {
+                expr, shape, domain, ..
+            } => {
+                self.expression(expr, &[shape.as_slice(), domain].concat())?;
+                return Ok(vec![TensorType::new(expr.dtype(), shape.clone())]);
+            }
+            Op::Bind { .. } | Op::Assert { .. } => {
+                self.expect_operands(op, 1, 1)?;
+                self.rank(0, 0)?;
+                return Ok(Vec::new());
             }
             Op::MatMul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } => {
                 self.expect_operands(op, base, usize::MAX)?;
             }
             Op::Concat { .. } => self.expect_operands(op, 1, usize::MAX)?,
             Op::Gather { .. } | Op::GatherElements { .. } => self.expect_operands(op, 2, 2)?,
+            Op::Scatter { .. } => self.expect_operands(op, 3, 3)?,
             Op::Pad {
                 mode: super::op::PadMode::Constant,
                 ..
@@ -205,7 +228,30 @@ impl Context<'_> {
         let x = self.types[0];
         let result = |shape: Vec<Dim>| Ok(vec![TensorType::new(x.dtype, shape)]);
         match op {
-            Op::Constant(_) | Op::Elementwise { .. } | Op::If | Op::Loop { .. } | Op::Scan { .. } => unreachable!(),
+            Op::Constant(_)
+            | Op::Elementwise { .. }
+            | Op::Fold { .. }
+            | Op::Bind { .. }
+            | Op::Assert { .. }
+            | Op::If
+            | Op::Loop { .. }
+            | Op::Scan { .. } => unreachable!(),
+            Op::Scatter { .. } => {
+                let [places, updates] = [self.types[1], self.types[2]];
+                if updates.dtype != x.dtype || places.dtype != DType::I64 {
+                    return Err(format!("scatter of {updates} at {places} into {x}"));
+                }
+                for (a, b) in self.rank(1, updates.rank())?.iter().zip(&updates.shape) {
+                    self.equal("the sizes of places and updates", a, b)?;
+                }
+                result(x.shape.clone())
+            }
+            Op::Sort { .. } => {
+                if x.rank() == 0 {
+                    return Err("sort of a tensor without axes".into());
+                }
+                Ok(vec![TensorType::new(DType::I64, x.shape.clone())])
+            }
             Op::Reduce { axes, keep_dims, .. } => {
                 let mut shape = x.shape.clone();
                 for &axis in axes.iter().rev() {

@@ -3,6 +3,7 @@
 use super::dim::Dim;
 use super::expr::Expr;
 use super::tensor::Tensor;
+use std::sync::Arc;
 
 /// A primitive operation. [`infer`](super::infer::infer) gives the types of its results; the
 /// [verifier](mod@super::verify) states what each one requires.
@@ -16,6 +17,19 @@ pub enum Op {
         expr: Expr,
         /// The shape of the result.
         shape: Vec<Dim>,
+    },
+    /// For every element of the result, an expression combined over a domain: a sum, product or extremum of what need
+    /// not exist as a tensor. Operands broadcast to `shape` followed by `domain` by numpy's rule; coordinates of the
+    /// expression are along these axes, too. Over an empty domain the result is the neutral element.
+    Fold {
+        /// How the values are combined.
+        kind: FoldKind,
+        /// The value for one element of the result and of the domain.
+        expr: Expr,
+        /// The shape of the result.
+        shape: Vec<Dim>,
+        /// The sizes over which values are combined.
+        domain: Vec<Dim>,
     },
     /// A reduction of one operand along axes.
     Reduce {
@@ -137,6 +151,30 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Operand 0 with elements replaced by, or combined with, those of operand 2. Operand 1 (`i64`, of the same shape as
+    /// operand 2) has the place of each, its number in row-major order of operand 0; a place that does not exist is
+    /// skipped. Updates take effect in row-major order.
+    Scatter {
+        /// How an update is combined with what is there.
+        kind: ScatterKind,
+    },
+    /// The order of the elements along the last axis, as `i64`: the coordinate of the smallest, the second smallest and
+    /// so on. Equal elements keep their order; not-a-number counts as larger than any number.
+    Sort {
+        /// Whether the largest element comes first.
+        descending: bool,
+    },
+    /// Gives a symbol the value of a rank-0 `i64`. A value outside of the symbol's bounds ends the run with an error. No
+    /// results; the symbol may be used from here on in this block and its regions.
+    Bind {
+        /// The symbol.
+        symbol: Arc<str>,
+    },
+    /// Ends the run with an error unless a rank-0 `bool` holds. No results.
+    Assert {
+        /// What holds, in words.
+        message: String,
+    },
     /// Interpolation of `[batch, channels, spatial...]` to other spatial sizes.
     Resize {
         /// How values are made.
@@ -249,6 +287,34 @@ pub enum ReduceKind {
     LogSum,
     /// The logarithm of the sum of exponentials.
     LogSumExp,
+}
+
+/// How an [`Op::Fold`] combines values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FoldKind {
+    /// The sum, from 0.
+    Sum,
+    /// The product, from 1.
+    Prod,
+    /// The largest value (`or` of truth values), from the least value of the type.
+    Max,
+    /// The smallest value (`and` of truth values), from the greatest value of the type.
+    Min,
+}
+
+/// How an [`Op::Scatter`] combines an update with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScatterKind {
+    /// The update takes its place.
+    Replace,
+    /// The sum.
+    Add,
+    /// The product.
+    Mul,
+    /// The larger one.
+    Max,
+    /// The smaller one.
+    Min,
 }
 
 /// What [`Op::Pool`] computes over a window.
@@ -367,6 +433,7 @@ impl Op {
         match self {
             Op::Constant(_) => "constant",
             Op::Elementwise { .. } => "elementwise",
+            Op::Fold { .. } => "fold",
             Op::Reduce { .. } => "reduce",
             Op::ArgReduce { .. } => "arg_reduce",
             Op::CumSum { .. } => "cum_sum",
@@ -382,6 +449,10 @@ impl Op {
             Op::Pad { .. } => "pad",
             Op::Gather { .. } => "gather",
             Op::GatherElements { .. } => "gather_elements",
+            Op::Scatter { .. } => "scatter",
+            Op::Sort { .. } => "sort",
+            Op::Bind { .. } => "bind",
+            Op::Assert { .. } => "assert",
             Op::Resize { .. } => "resize",
             Op::Softmax { .. } => "softmax",
             Op::Normalize { .. } => "normalize",
@@ -391,6 +462,11 @@ impl Op {
             Op::Loop { .. } => "loop",
             Op::Scan { .. } => "scan",
         }
+    }
+
+    /// Whether the operation matters although nothing uses a result of it.
+    pub fn is_effect(&self) -> bool {
+        matches!(self, Op::Bind { .. } | Op::Assert { .. })
     }
 
     /// The epilogue, if the operation has one.

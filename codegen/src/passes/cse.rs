@@ -9,12 +9,12 @@ const HASHED_BYTES: usize = 64;
 
 /// Merges nodes that compute the same from the same operands.
 ///
-/// Postcondition: no two nodes without regions, one visible from the other, have equal operations and operands.
+/// Postcondition: no two nodes with results and without regions, one visible from the other, have equal operations and operands.
 /// Constants are equal if their types, shapes and bytes are.
 pub(super) fn run(graph: &mut Graph) -> bool {
     let mut seen: HashMap<u64, Vec<ValueId>> = HashMap::new();
     super::rewrite::sweep(graph, &mut |rewriter, node| {
-        if !node.regions.is_empty() {
+        if !node.regions.is_empty() || node.op.is_effect() {
             return None;
         }
         let same = seen.entry(hash(node)).or_default();
@@ -41,7 +41,7 @@ fn hash(node: &Node) -> u64 {
             data[..data.len().min(HASHED_BYTES)].hash(&mut hasher);
             data[data.len().saturating_sub(HASHED_BYTES)..].hash(&mut hasher);
         }
-        Op::Elementwise { expr, shape } => (expr.nodes.len(), shape).hash(&mut hasher),
+        Op::Elementwise { expr, shape } | Op::Fold { expr, shape, .. } => (expr.nodes.len(), shape).hash(&mut hasher),
         Op::Reshape { shape } | Op::Broadcast { shape } => shape.hash(&mut hasher),
         Op::Slice { starts, shape, .. } => (starts, shape).hash(&mut hasher),
         _ => {}

@@ -4,7 +4,7 @@ use crate::ir::{Block, Graph, Node, Op, ValueId};
 
 /// Removes what no result depends on.
 ///
-/// Postcondition: every node has a result that is used; an `If` gives only results that are used; a `Loop` or `Scan`
+/// Postcondition: every node has a result that is used, or ends the run if something does not hold; an `If` gives only results that are used; a `Loop` or `Scan`
 /// carries only values, and stacks only outputs, that are used outside or that the used ones depend on. The inputs of
 /// the model stay.
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -27,7 +27,7 @@ fn clean(block: &mut Block, live: &mut [bool]) -> bool {
     let mut changed = false;
     let mut kept = Vec::with_capacity(block.nodes.len());
     while let Some(mut node) = block.nodes.pop() {
-        if !node.outputs.iter().any(|output| live[output.0 as usize]) {
+        if !node.op.is_effect() && !node.outputs.iter().any(|output| live[output.0 as usize]) {
             changed = true;
             continue;
         }
@@ -122,7 +122,7 @@ fn dependencies(block: &Block, wanted: &[ValueId], count: usize) -> Vec<bool> {
         }
     }
     fn mark_node(node: &Node, needed: &mut [bool]) {
-        if node.outputs.iter().any(|output| needed[output.0 as usize]) {
+        if node.op.is_effect() || node.outputs.iter().any(|output| needed[output.0 as usize]) {
             mark(&node.inputs, needed);
             for region in &node.regions {
                 visit(region, needed);

@@ -7,7 +7,7 @@ use super::sink::without_lead;
 use crate::ir::{Dim, Expr, Graph, Node, Op, Scalar, ValueId};
 use std::rc::Rc;
 
-/// Simplifies the expressions of elementwise nodes and of epilogues.
+/// Simplifies the expressions of elementwise nodes, of folds and of epilogues.
 ///
 /// Postcondition: expressions are [simple](simplify); operands are distinct, used, neither broadcasts nor the same
 /// value everywhere; no elementwise node is the identity of its operand; none computes the same element more than once
@@ -15,6 +15,7 @@ use std::rc::Rc;
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => elementwise(rewriter, node),
+        Op::Fold { .. } => fold(rewriter, node),
         op if op.epilogue().is_some() => epilogue(rewriter, node),
         _ => None,
     })
@@ -27,7 +28,11 @@ fn elementwise(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let inputs: Vec<ValueId> = node
         .inputs
         .iter()
-        .map(|&input| unbroadcast(rewriter, input, shape.len()))
+        .enumerate()
+        .map(|(number, &input)| match expr.reads_at(number) {
+            true => input,
+            false => unbroadcast(rewriter, input, shape.len()),
+        })
         .collect();
     let mut simple = simplify(expr, shape, &|index| rewriter.splat(inputs[index]));
     if let Some(better) = recognize_activations(&simple) {
@@ -62,10 +67,29 @@ fn elementwise(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     )?])
 }
 
+fn fold(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
+    let Op::Fold {
+        expr, shape, domain, ..
+    } = &node.op
+    else {
+        return None;
+    };
+    let axes = [shape.as_slice(), domain].concat();
+    let simple = simplify(expr, &axes, &|index| rewriter.splat(node.inputs[index]));
+    let (simple, inputs) = compact(&simple, &node.inputs);
+    if simple == *expr && inputs == node.inputs {
+        return None;
+    }
+    let mut op = node.op.clone();
+    if let Op::Fold { expr, .. } = &mut op {
+        *expr = simple;
+    }
+    Some(vec![rewriter.emit_like(node, op, inputs)?])
+}
+
 /// The shape that operands broadcast to, if there are any and elements of `shape` repeat because it is larger.
 fn smaller_shape(rewriter: &Rewriter<'_>, expr: &Expr, inputs: &[ValueId], shape: &[Dim]) -> Option<Vec<Dim>> {
-    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
-    if positional || inputs.is_empty() {
+    if expr.is_positional() || inputs.is_empty() {
         return None;
     }
     let small = rewriter.broadcast_shape(inputs)?;

@@ -1,7 +1,7 @@
 //! Elementwise work on the result of a matrix product or convolution.
 
 use super::rewrite::{Rewrite, Rewriter, merged_origin};
-use crate::ir::{DType, Epilogue, Expr, Graph, Node, Op, Scalar, ValueId};
+use crate::ir::{DType, Epilogue, Expr, Graph, Node, Op, ValueId};
 use std::rc::Rc;
 
 /// The most further operands of an epilogue.
@@ -23,8 +23,7 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };
-    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
-    if expr.dtype() != DType::F32 || positional {
+    if expr.dtype() != DType::F32 || expr.is_positional() {
         return None;
     }
     let fits = |&index: &usize| {

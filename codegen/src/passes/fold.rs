@@ -22,7 +22,7 @@ const MAX_GROWTH: usize = 4;
 /// expression has a node other than the operands themselves that depends on constant operands alone.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
-        if node.inputs.is_empty() || !node.regions.is_empty() {
+        if node.inputs.is_empty() || !node.regions.is_empty() || node.op.is_effect() {
             return None;
         }
         let constants: Vec<Option<Tensor>> = node.inputs.iter().map(|&input| rewriter.constant(input)).collect();
@@ -75,7 +75,7 @@ fn part(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, expr: &Expr, constants: &[
     for (id, scalar) in expr.nodes.iter().enumerate() {
         match scalar.op {
             Scalar::Input(index) => (known[id], operands[id]) = (constants[index].is_some(), true),
-            Scalar::Dim(_) | Scalar::Index(_) => known[id] = false,
+            Scalar::Dim(_) | Scalar::Index(_) | Scalar::At(..) => known[id] = false,
             _ => scalar.op.for_each_operand(|operand| {
                 known[id] &= known[operand];
                 operands[id] |= operands[operand];

@@ -34,7 +34,7 @@ fn fuse(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let mut size = expr.nodes.len();
     let mut merged: Vec<Option<Rc<Node>>> = vec![None; node.inputs.len()];
     for (index, &input) in node.inputs.iter().enumerate() {
-        let Some(producer) = rewriter.elementwise_definition(input) else {
+        let Some(producer) = rewriter.elementwise_definition(input).filter(|_| !expr.reads_at(index)) else {
             continue;
         };
         let Op::Elementwise { expr: inner, .. } = &producer.op else {
@@ -92,7 +92,7 @@ fn cost(expr: &Expr) -> usize {
         Scalar::Input(_) | Scalar::Const(_) | Scalar::Dim(_) | Scalar::Index(_) => 0,
         Scalar::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Not | UnaryOp::BitNot, _) => 1,
         Scalar::Binary(BinaryOp::Div | BinaryOp::Mod | BinaryOp::Rem | BinaryOp::Pow, ..) | Scalar::Unary(..) => 8,
-        Scalar::Binary(..) | Scalar::Select(..) | Scalar::Cast(_) => 1,
+        Scalar::Binary(..) | Scalar::Select(..) | Scalar::Cast(_) | Scalar::At(..) => 1,
     };
     expr.nodes.iter().map(|node| of(&node.op)).sum()
 }

@@ -38,6 +38,8 @@ pub(super) enum Head {
     Value(ValueId),
     /// The value of a dimension.
     Dim,
+    /// An element at a computed place.
+    At,
 }
 
 impl Rewriter<'_> {
@@ -111,6 +113,7 @@ impl Rewriter<'_> {
                     Scalar::Const(literal) => Head::Const(literal),
                     Scalar::Dim(_) => Head::Dim,
                     Scalar::Index(axis) => Head::Index(axis),
+                    Scalar::At(..) => Head::At,
                     Scalar::Unary(op, x) => Head::Unary(op, term(x)),
                     Scalar::Binary(op, a, b) => Head::Binary(op, term(a), term(b)),
                     Scalar::Select(c, a, b) => Head::Select(term(c), term(a), term(b)),
@@ -189,8 +192,7 @@ impl Rewriter<'_> {
                     return Some(value);
                 }
                 let (expr, inputs) = compact(&expr.with_result(id), &node.inputs);
-                let indexed = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
-                let shape = if indexed {
+                let shape = if expr.is_positional() {
                     shape.clone()
                 } else {
                     self.broadcast_shape(&inputs)?

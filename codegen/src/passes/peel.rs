@@ -28,6 +28,9 @@ pub(super) fn peel(node: &Node, operand: usize) -> Option<Peel> {
     let Op::Elementwise { expr, .. } = &node.op else {
         return None;
     };
+    if expr.reads_at(operand) {
+        return None;
+    }
     let input = expr.nodes.iter().position(|node| node.op == Scalar::Input(operand))?;
     let mut uses = 0;
     let mut user = None;

@@ -1,7 +1,7 @@
 //! Reshapes that move past elementwise nodes.
 
 use super::rewrite::{Rewrite, Rewriter};
-use crate::ir::{Dim, Graph, Node, Op, Scalar, ValueId};
+use crate::ir::{Dim, Graph, Node, Op, ValueId};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -33,8 +33,7 @@ fn sink(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite
         return None;
     }
     let uses_here = node.inputs.iter().filter(|&&input| input == reshaped).count();
-    let positional = expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_)));
-    if positional || rewriter.uses(reshaped) as usize != uses_here {
+    if expr.is_positional() || rewriter.uses(reshaped) as usize != uses_here {
         return None;
     }
     let from = rewriter.shape(reshape.inputs[0]).to_vec();

@@ -5,7 +5,7 @@ use super::kernel::{Conv, ConvKind, EpilogueMap};
 use super::names::{Names, identifier};
 use super::repeat::accesses;
 use super::{Kernel, Plan, Step};
-use crate::ir::op::{PoolKind, ReduceKind};
+use crate::ir::op::{FoldKind, PoolKind, ReduceKind, ScatterKind};
 use crate::ir::{Cell, Dim, Expr, Literal, Scalar};
 use std::collections::HashMap;
 
@@ -86,6 +86,27 @@ fn function_name(step: &Step) -> String {
             "" => format!("copy{}", sizes(map.shape.iter())),
             name => format!("{name}{}", sizes(map.shape.iter())),
         },
+        Kernel::Fold(fold) => {
+            let kind = match fold.kind {
+                None => "generate",
+                Some(FoldKind::Sum) => "sum",
+                Some(FoldKind::Prod) => "product",
+                Some(FoldKind::Max) => "max",
+                Some(FoldKind::Min) => "min",
+            };
+            format!("{kind}{}", sizes(&fold.shape))
+        }
+        Kernel::Scatter { kind, elements, .. } => {
+            let kind = match kind {
+                ScatterKind::Replace => "",
+                ScatterKind::Add => "_add",
+                ScatterKind::Mul => "_mul",
+                ScatterKind::Max => "_max",
+                ScatterKind::Min => "_min",
+            };
+            format!("scatter{kind}{}", sizes([elements]))
+        }
+        Kernel::Sort { size, .. } => format!("sort{}", sizes([size])),
         Kernel::Gemm(gemm) => format!("matmul{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n])),
         Kernel::Conv(conv) => conv_name(conv),
         Kernel::Pool(pool) => {

@@ -1,6 +1,6 @@
 //! The kernels that steps call, with their sizes and strides.
 
-use crate::ir::op::{NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates};
+use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
 use crate::ir::{DType, Dim, Expr};
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
@@ -8,6 +8,26 @@ use crate::ir::{DType, Dim, Expr};
 pub enum Kernel {
     /// An expression for every element.
     Map(Map),
+    /// An expression for every element, combined over a domain or not.
+    Fold(Fold),
+    /// Updates at computed places. Reads `data`, `places`, `updates`.
+    Scatter {
+        /// How an update is combined with what is there.
+        kind: ScatterKind,
+        /// The number of elements.
+        elements: Dim,
+        /// The number of updates.
+        updates: Dim,
+    },
+    /// The order of elements of rows.
+    Sort {
+        /// Whether the largest comes first.
+        descending: bool,
+        /// The number of rows.
+        rows: Dim,
+        /// The size of a row.
+        size: Dim,
+    },
     /// A matrix product. Reads `a`, `b`, the bias if there is one, then the operands of the epilogue.
     Gemm(Gemm),
     /// A convolution of one image. Reads `x`, `w`, the bias if there is one, then the operands of the epilogue.
@@ -98,7 +118,33 @@ pub enum Kernel {
     },
 }
 
-/// An elementwise step. Operand `i` of the expression is read `i`.
+/// A read of any element, at a computed place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// The element type.
+    pub dtype: DType,
+    /// The number of elements, for what is read at places that only the run knows.
+    pub elements: Option<Dim>,
+}
+
+/// A step that computes elements one by one. `At(i, ..)` of the expression is a load from read `i`; there are no other
+/// operands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fold {
+    /// How the values over the domain are combined; without, there is one value for each element.
+    pub kind: Option<FoldKind>,
+    /// The shape of the result, which is dense.
+    pub shape: Vec<Dim>,
+    /// The sizes of the domain.
+    pub domain: Vec<Dim>,
+    /// What is read.
+    pub loads: Vec<Load>,
+    /// The expression; coordinates are along the shape, then along the domain.
+    pub expr: Expr,
+}
+
+/// An elementwise step. Operand `i` of the expression is read `i`, and `At(i, ..)` is a load from the `i`-th read after
+/// the operands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     /// The shape over which the step runs, with axes merged where all strides allow.
@@ -109,6 +155,8 @@ pub struct Map {
     pub operands: Vec<Vec<Dim>>,
     /// The element types of the operands.
     pub dtypes: Vec<DType>,
+    /// What is read at computed places.
+    pub loads: Vec<Load>,
     /// The expression.
     pub expr: Expr,
     /// The operand whose storage the result takes over; it is no read.

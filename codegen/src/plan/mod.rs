@@ -111,6 +111,22 @@ pub enum Item {
         /// What runs elsewhere.
         else_items: Vec<Item>,
     },
+    /// A symbol gets its value, one element of type `i64`.
+    Bind {
+        /// The symbol.
+        symbol: Arc<str>,
+        /// The value.
+        value: Access,
+    },
+    /// The run ends with an error unless a condition, one element, holds.
+    Assert {
+        /// The condition.
+        condition: Access,
+        /// The node of the source model that demands it.
+        origin: String,
+        /// What holds, in words.
+        message: String,
+    },
     /// A part that repeats while a condition holds.
     Loop(Box<Loop>),
     /// A part that repeats a given number of times.
@@ -178,6 +194,19 @@ impl Plan {
         self.program.iter_mut().for_each(|item| item.for_each_access_mut(visit));
     }
 
+    /// The symbols that the run itself gives a value.
+    pub fn bound_symbols(&self) -> Vec<Arc<str>> {
+        let mut found = Vec::new();
+        let mut visit = |item: &Item| {
+            if let Item::Bind { symbol, .. } = item {
+                found.push(symbol.clone());
+            }
+        };
+        self.program.iter().for_each(|item| item.for_each(&mut visit));
+        found.sort();
+        found
+    }
+
     /// The bounds of the symbols.
     pub fn bounds(&self) -> crate::ir::Bounds {
         let mut bounds = crate::ir::Bounds::new();
@@ -193,6 +222,7 @@ impl Item {
     fn for_each_access_mut(&mut self, visit: &mut dyn FnMut(&mut Access)) {
         match self {
             Item::Step(_) | Item::Repeat(_) => {}
+            Item::Bind { value: access, .. } | Item::Assert { condition: access, .. } => visit(access),
             Item::If {
                 condition,
                 then_items,
@@ -216,10 +246,25 @@ impl Item {
         }
     }
 
+    /// Calls `visit` with this and every item within, in order.
+    pub fn for_each(&self, visit: &mut dyn FnMut(&Item)) {
+        visit(self);
+        let parts: [&[Item]; 2] = match self {
+            Item::If {
+                then_items, else_items, ..
+            } => [then_items, else_items],
+            Item::Loop(repeated) => [&repeated.body, &[]],
+            Item::For { body, .. } => [body, &[]],
+            Item::Step(_) | Item::Repeat(_) | Item::Bind { .. } | Item::Assert { .. } => [&[], &[]],
+        };
+        parts.into_iter().flatten().for_each(|item| item.for_each(visit));
+    }
+
     /// Calls `visit` with every step, in order.
     pub fn for_each_step(&self, visit: &mut dyn FnMut(usize)) {
         match self {
             Item::Step(step) => visit(*step),
+            Item::Bind { .. } | Item::Assert { .. } => {}
             Item::Repeat(repeat) => {
                 for step in repeat.all_steps() {
                     visit(step);

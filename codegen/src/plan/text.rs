@@ -47,6 +47,10 @@ impl Plan {
                         writeln!(f, "{indent}  {step}: {}", ShownStep(&self.steps[step]))?;
                     }
                 }
+                Item::Bind { symbol, value } => writeln!(f, "{indent}bind {symbol} to {}", Shown(value))?,
+                Item::Assert { condition, message, .. } => {
+                    writeln!(f, "{indent}assert {}: {message}", Shown(condition))?;
+                }
                 Item::If {
                     condition,
                     then_items,
@@ -127,6 +131,16 @@ impl fmt::Display for Kernel {
                 let in_place = if map.in_place.is_some() { " in place" } else { "" };
                 write!(f, "map [{}]{in_place} {} nodes", list(&map.shape), map.expr.nodes.len())
             }
+            Kernel::Fold(fold) => {
+                let kind = fold.kind.map(|kind| format!(" {kind:?}")).unwrap_or_default();
+                write!(f, "fold{kind} [{}] over [{}]", list(&fold.shape), list(&fold.domain))
+            }
+            Kernel::Scatter {
+                kind,
+                elements,
+                updates,
+            } => write!(f, "scatter {kind:?} {updates} into {elements}"),
+            Kernel::Sort { rows, size, .. } => write!(f, "sort [{rows}, {size}]"),
             Kernel::Gemm(gemm) => {
                 write!(f, "gemm {}x{}x{} {:?}", gemm.m, gemm.n, gemm.k, gemm.init)?;
                 if gemm.epilogue.is_some() {

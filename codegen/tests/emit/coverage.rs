@@ -51,6 +51,9 @@ kinds!(RESIZES, resize(bool), {
 
 kinds!(KERNELS, kernel(Kernel), {
     Kernel::Map(_) => "map",
+    Kernel::Fold(_) => "fold",
+    Kernel::Scatter { .. } => "scatter",
+    Kernel::Sort { .. } => "sort",
     Kernel::Gemm(_) => "matrix product",
     Kernel::Conv(_) => "convolution",
     Kernel::Pool(_) => "pooling",
@@ -72,6 +75,8 @@ kinds!(KERNELS, kernel(Kernel), {
 kinds!(ITEMS, item(Item), {
     Item::Step(_) => "step",
     Item::Repeat(_) => "repeat",
+    Item::Bind { .. } => "bind",
+    Item::Assert { .. } => "assert",
     Item::If { .. } => "if",
     Item::Loop(_) => "loop",
     Item::For { .. } => "for",
@@ -114,7 +119,7 @@ fn visit(items: &[Item], seen: &mut BTreeSet<&'static str>) {
             }
             Item::Loop(repeated) => visit(&repeated.body, seen),
             Item::For { body, .. } => visit(body, seen),
-            Item::Step(_) | Item::Repeat(_) => {}
+            Item::Step(_) | Item::Repeat(_) | Item::Bind { .. } | Item::Assert { .. } => {}
         }
     }
 }

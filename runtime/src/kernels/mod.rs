@@ -2,9 +2,11 @@
 //!
 //! Those that only move elements are functions without a token.
 
+pub mod fold;
 pub mod gather;
 pub mod linear;
 pub mod map;
+pub mod order;
 pub mod pad;
 pub mod pool;
 pub mod reduce;

@@ -4,7 +4,7 @@ use super::{ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::{Dim, Op, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, FoldKind, Interval, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -40,7 +40,10 @@ fn reshape(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let allow_zero = cx.flag("allowzero", false)?;
     let from = cx.shape(x);
-    let target = cx.known_input(1, "the shape")?;
+    let target = match cx.known_dims(cx.input(1)?) {
+        Some(target) => target,
+        None => return computed_reshape(cx, x, allow_zero),
+    };
     let mut shape = Vec::with_capacity(target.len());
     let mut rest = None;
     for (axis, dim) in target.iter().enumerate() {
@@ -72,6 +75,68 @@ fn reshape(cx: &mut Call) -> Results {
             None => total.floor_div(&others),
         };
     }
+    Ok(vec![cx.reshape(x, shape)?])
+}
+
+/// A reshape to sizes that only the run knows: they are resolved there, and bound to symbols.
+fn computed_reshape(cx: &mut Call, x: ValueId, allow_zero: bool) -> Results {
+    let (from, target) = (cx.shape(x), cx.input(1)?);
+    let total: Dim = from.iter().cloned().product();
+    if cx.dtype(target) != DType::I64 || cx.rank(target) != 1 {
+        let found = cx.ty(target).to_string();
+        return Err(Fault::new(format!("the shape is {found}, not a list of i64")));
+    }
+    let shape = cx.shape(target);
+    let sizes = cx.dims(vec![from.len()], from);
+
+    let mut copied = Expr::empty();
+    let (size, axis) = (copied.input(0, DType::I64), copied.index(0));
+    let (own, zero) = (copied.at(1, axis, DType::I64), copied.int(0, DType::I64));
+    let is_zero = copied.apply2(BinaryOp::Eq, size, zero);
+    let copies = copied.select(is_zero, own, size);
+    let expr = if allow_zero {
+        copied.with_result(size)
+    } else {
+        copied.finish(copies)
+    };
+    let inputs = if allow_zero { vec![target] } else { vec![target, sizes] };
+    let target = cx.emit(
+        Op::Elementwise {
+            expr,
+            shape: shape.clone(),
+        },
+        &inputs,
+    )?;
+
+    let mut others = Expr::empty();
+    let (size, one) = (others.input(0, DType::I64), others.int(1, DType::I64));
+    let zero = others.int(0, DType::I64);
+    let is_rest = others.apply2(BinaryOp::Lt, size, zero);
+    others.select(is_rest, one, size);
+    let others = Op::Fold {
+        kind: FoldKind::Prod,
+        expr: others,
+        shape: Vec::new(),
+        domain: shape.clone(),
+    };
+    let others = cx.emit(others, &[target])?;
+
+    let mut resolved = Expr::empty();
+    let (size, others_id) = (resolved.input(0, DType::I64), resolved.input(1, DType::I64));
+    let (total_id, zero) = (resolved.dim(&total), resolved.int(0, DType::I64));
+    let rest = resolved.apply2(BinaryOp::Div, total_id, others_id);
+    let is_rest = resolved.apply2(BinaryOp::Lt, size, zero);
+    resolved.select(is_rest, rest, size);
+    let resolved = cx.emit(Op::Elementwise { expr: resolved, shape }, &[target, others])?;
+    let most = total.upper(&cx.graph.bounds);
+    let capacities: Vec<i64> = (0..).map_while(|axis| cx.capacity(0, axis)).collect();
+    let range = |axis: usize| {
+        Ok(Interval {
+            low: 0,
+            high: capacities.get(axis).copied().unwrap_or(most),
+        })
+    };
+    let shape = cx.bind(resolved, range)?;
     Ok(vec![cx.reshape(x, shape)?])
 }
 

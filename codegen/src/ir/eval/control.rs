@@ -154,6 +154,7 @@ impl Run<'_> {
                 Op::If => self.branch(node, &inputs, depth)?,
                 Op::Loop { carried, .. } => self.iterate(node, *carried, &inputs, depth)?,
                 Op::Scan { carried } => self.scan(node, *carried, &inputs, depth)?,
+                Op::Bind { symbol } => self.bind(symbol, &inputs).map_err(describe)?,
                 op => eval_node(op, &inputs, &|symbol| self.symbols.get(symbol).copied()).map_err(describe)?,
             };
             if results.len() != node.outputs.len() {
@@ -165,6 +166,22 @@ impl Run<'_> {
             }
         }
         block.results.iter().map(|&id| self.get(id)).collect()
+    }
+
+    /// Gives a symbol a value that was computed.
+    fn bind(&mut self, symbol: &Arc<str>, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+        let [value] = inputs else {
+            return Err("bind needs one operand".into());
+        };
+        let bounds = self.graph.bounds.get(symbol);
+        match value.to_vec::<i64>().as_deref() {
+            Some(&[value]) if (bounds.low..=bounds.high).contains(&value) => {
+                self.symbols.insert(symbol.clone(), value);
+                Ok(Vec::new())
+            }
+            Some(&[value]) => Err(format!("{symbol} is {value}, not {} to {}", bounds.low, bounds.high)),
+            _ => Err(format!("{symbol} is bound to {value:?}")),
+        }
     }
 
     /// Runs a region. Symbols that get their value in it lose it afterwards.

@@ -16,9 +16,17 @@ const CHUNK: usize = 4096;
 pub(super) fn expression(expr: &Expr, shape: &[usize], inputs: &[Tensor], dims: Symbols<'_>) -> Result<Tensor, String> {
     let result = expr.nodes.last().ok_or("an empty expression")?;
     let total = bytes(result.dtype, shape)? / result.dtype.size();
+    let broadcast_operand = |(number, input): (usize, &Tensor)| {
+        if expr.reads_only_at(number) {
+            Ok(input.clone())
+        } else {
+            broadcast(input, shape)
+        }
+    };
     let operands: Vec<Tensor> = inputs
         .iter()
-        .map(|input| broadcast(input, shape))
+        .enumerate()
+        .map(broadcast_operand)
         .collect::<Result<_, _>>()?;
     let mut out = Vec::with_capacity(total * result.dtype.size());
     for start in (0..total).step_by(CHUNK) {
@@ -45,6 +53,13 @@ pub(super) fn expression(expr: &Expr, shape: &[usize], inputs: &[Tensor], dims: 
                 Scalar::Index(axis) => {
                     let (_, size, inner) = super::split(shape, *axis)?;
                     Numbers::Int((start..start + len).map(|flat| (flat / inner % size) as i128).collect())
+                }
+                Scalar::At(index, place) => {
+                    let operand = inputs
+                        .get(*index)
+                        .filter(|operand| operand.dtype == node.dtype)
+                        .ok_or_else(|| format!("no operand {index} of type {}", node.dtype))?;
+                    at(operand, value(*place)?)?
                 }
                 Scalar::Unary(op, x) => scalar::unary(*op, value(*x)?, dtype(*x))?,
                 Scalar::Binary(op, a, b) => {
@@ -85,6 +100,22 @@ fn broadcast(tensor: &Tensor, shape: &[usize]) -> Result<Tensor, String> {
         shape: shape.iter().map(|&size| Dim::from(size)).collect(),
     };
     move_tensors(&op, std::slice::from_ref(tensor), &|_| None)
+}
+
+/// The elements of a tensor at places.
+fn at(operand: &Tensor, places: &Numbers) -> Result<Numbers, String> {
+    let Numbers::Int(places) = places else {
+        return Err("elements at places that are no integers".into());
+    };
+    let size = operand.dtype.size();
+    let mut bytes = Vec::with_capacity(places.len() * size);
+    for &place in places {
+        match usize::try_from(place).ok().filter(|&place| place < operand.len()) {
+            Some(place) => bytes.extend_from_slice(&operand.data[place * size..(place + 1) * size]),
+            None => bytes.resize(bytes.len() + size, 0),
+        }
+    }
+    Ok(Numbers::decode(operand.dtype, &bytes))
 }
 
 fn constant(literal: Literal, dtype: DType) -> Result<Numbers, String> {

@@ -10,9 +10,11 @@
 mod contract;
 mod control;
 mod elementwise;
+mod fold;
 mod movement;
 mod normalize;
 mod numbers;
+mod order;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -52,6 +54,31 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
     match op {
         Op::Constant(tensor) => Ok(vec![tensor.clone()]),
         Op::Elementwise { expr, shape } => one(elementwise::expression(expr, &sizes(shape, dims)?, inputs, dims)),
+        Op::Fold {
+            kind,
+            expr,
+            shape,
+            domain,
+        } => one(fold::fold(
+            *kind,
+            expr,
+            &sizes(shape, dims)?,
+            &sizes(domain, dims)?,
+            inputs,
+            dims,
+        )),
+        Op::Scatter { kind } => one(order::scatter(
+            *kind,
+            operand(inputs, 0)?,
+            operand(inputs, 1)?,
+            operand(inputs, 2)?,
+        )),
+        Op::Sort { descending } => one(order::sort(*descending, operand(inputs, 0)?)),
+        Op::Assert { message } => match operand(inputs, 0)?.to_vec::<bool>().as_deref() {
+            Some([true]) => Ok(Vec::new()),
+            Some([false]) => Err(message.clone()),
+            _ => Err("an assertion of something else than one truth value".into()),
+        },
         Op::Reduce { kind, axes, keep_dims } => one(reduce::reduce(*kind, axes, *keep_dims, operand(inputs, 0)?)),
         Op::ArgReduce {
             largest,
@@ -168,6 +195,7 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
         }
         Op::Recurrent { cell, reverse } => recurrent::recurrent(*cell, *reverse, inputs),
         Op::If | Op::Loop { .. } | Op::Scan { .. } => Err(format!("{} needs its regions", op.name())),
+        Op::Bind { .. } => Err(format!("{} needs a graph", op.name())),
     }
 }
 

@@ -77,6 +77,18 @@ impl Parser<'_> {
         let (op, implied) = match name.as_str() {
             "dim" => (Scalar::Dim(self.dim()?), DType::I64),
             "index" => (Scalar::Index(self.integer_as()?), DType::I64),
+            "at" => {
+                let start = self.next;
+                let operand = self.word("an operand")?;
+                let Some(index) = operand.strip_prefix('x').and_then(|digits| digits.parse().ok()) else {
+                    return self.error_at(start, format!("`{operand}` is no operand"));
+                };
+                self.expect(",")?;
+                let place = self.scalar(scope)?;
+                self.expect(")")?;
+                let implied = scope.operands.get(index).copied().flatten();
+                return self.push(scope, Scalar::At(index, place), implied, start);
+            }
             "select" => {
                 let c = self.scalar(scope)?;
                 self.expect(",")?;

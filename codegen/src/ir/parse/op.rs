@@ -4,10 +4,11 @@ use super::lexer::Kind;
 use super::{Parser, Result};
 use crate::ir::dim::Dim;
 use crate::ir::dtype::DType;
+use crate::ir::expr::Expr;
 use crate::ir::graph::ValueId;
 use crate::ir::op::{Cell, Epilogue, Op, PoolKind, ResizeMode, Window};
 use crate::ir::tensor::Tensor;
-use crate::ir::text::names::{COORDINATES, NORMALIZE, Names, PAD, REDUCE, ROUNDING};
+use crate::ir::text::names::{COORDINATES, FOLD, NORMALIZE, Names, PAD, REDUCE, ROUNDING, SCATTER};
 
 /// An operation as far as it can be read before its operands are known. Numbers of words say where to read on.
 pub(super) struct Head {
@@ -49,7 +50,7 @@ impl Parser<'_> {
             head.attributes = self.list(|_| true, Parser::attribute)?;
             self.expect(")")?;
         }
-        if head.name == "elementwise" {
+        if head.name == "elementwise" || head.name == "fold" {
             head.expr = Some(self.skip_braces()?);
         }
         if self.accept_word("epilogue") {
@@ -98,16 +99,28 @@ impl Parser<'_> {
                 Some(tensor) => Op::Constant(tensor),
                 None => return self.error_at(h.token, "a constant without elements"),
             },
-            "elementwise" => {
-                let types: Vec<Option<DType>> = inputs.iter().map(|&id| Some(self.graph.ty(id).dtype)).collect();
-                let Some(at) = h.expr else {
-                    return self.error_at(h.token, "elementwise without an expression");
-                };
-                Op::Elementwise {
-                    expr: self.at(at, |parser| parser.expr(&types))?,
-                    shape: self.shape(h, result)?,
-                }
-            }
+            "elementwise" => Op::Elementwise {
+                expr: self.own_expr(h, inputs)?,
+                shape: self.shape(h, result)?,
+            },
+            "fold" => Op::Fold {
+                kind: self.name_of(h, "kind", FOLD)?,
+                expr: self.own_expr(h, inputs)?,
+                domain: self.required(h, "domain", Parser::dims)?,
+                shape: self.shape(h, result)?,
+            },
+            "scatter" => Op::Scatter {
+                kind: self.name_of(h, "kind", SCATTER)?,
+            },
+            "sort" => Op::Sort {
+                descending: self.flag(h, "descending")?,
+            },
+            "bind" => Op::Bind {
+                symbol: self.required(h, "symbol", Parser::symbol)?.into(),
+            },
+            "assert" => Op::Assert {
+                message: self.required(h, "message", Parser::text)?,
+            },
             "reduce" => Op::Reduce {
                 kind: self.name_of(h, "kind", REDUCE)?,
                 axes: self.integers(h, "axes", None)?,
@@ -252,6 +265,15 @@ impl Parser<'_> {
         match head.epilogue {
             Some(at) if op.epilogue().is_none() => self.error_at(at, format!("{} has no epilogue", head.name)),
             _ => Ok(op),
+        }
+    }
+
+    /// The expression of an operation that is one.
+    fn own_expr(&mut self, head: &Head, inputs: &[ValueId]) -> Result<Expr> {
+        let types: Vec<Option<DType>> = inputs.iter().map(|&id| Some(self.graph.ty(id).dtype)).collect();
+        match head.expr {
+            Some(at) => self.at(at, |parser| parser.expr(&types)),
+            None => self.error_at(head.token, format!("{} without an expression", head.name)),
         }
     }
 

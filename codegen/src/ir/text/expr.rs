@@ -104,6 +104,10 @@ fn part(expr: &Expr, id: ScalarId, parts: &[String], operands: &[Option<DType>])
         }
         Scalar::Dim(dim) => (format!("dim({})", dim::text(dim)), Some(DType::I64)),
         Scalar::Index(axis) => (format!("index({axis})"), Some(DType::I64)),
+        Scalar::At(index, place) => {
+            let implied = operands.get(*index).copied().flatten();
+            (format!("at(x{index}, {})", operand(*place)), implied)
+        }
         Scalar::Unary(op, x) => {
             let implied = if op.gives_bool() { Some(DType::Bool) } else { dtype(*x) };
             (format!("{}({})", op.name(), operand(*x)), implied)

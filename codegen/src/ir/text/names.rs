@@ -1,9 +1,24 @@
 //! The names of attribute values.
 
-use crate::ir::op::{NearestRounding, NormalizeKind, PadMode, ReduceKind, ResizeCoordinates};
+use crate::ir::op::{FoldKind, NearestRounding, NormalizeKind, PadMode, ReduceKind, ResizeCoordinates, ScatterKind};
 
 /// Values and their names.
 pub(in crate::ir) type Names<T> = &'static [(T, &'static str)];
+
+pub(in crate::ir) const FOLD: Names<FoldKind> = &[
+    (FoldKind::Sum, "sum"),
+    (FoldKind::Prod, "prod"),
+    (FoldKind::Max, "max"),
+    (FoldKind::Min, "min"),
+];
+
+pub(in crate::ir) const SCATTER: Names<ScatterKind> = &[
+    (ScatterKind::Replace, "replace"),
+    (ScatterKind::Add, "add"),
+    (ScatterKind::Mul, "mul"),
+    (ScatterKind::Max, "max"),
+    (ScatterKind::Min, "min"),
+];
 
 pub(in crate::ir) const REDUCE: Names<ReduceKind> = &[
     (ReduceKind::Sum, "sum"),

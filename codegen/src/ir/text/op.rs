@@ -1,7 +1,7 @@
 //! Operations and their attributes in the text form.
 
-use super::names::{COORDINATES, NORMALIZE, PAD, REDUCE, ROUNDING, name};
-use super::{Printer, constant, dim, expr};
+use super::names::{COORDINATES, FOLD, NORMALIZE, PAD, REDUCE, ROUNDING, SCATTER, name};
+use super::{Printer, constant, dim, expr, quoted};
 use crate::ir::dim::Dim;
 use crate::ir::dtype::DType;
 use crate::ir::graph::Node;
@@ -23,6 +23,20 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
         Op::Elementwise { shape: dims, .. } | Op::Reshape { shape: dims } | Op::Broadcast { shape: dims } => {
             shape(list, dims);
         }
+        Op::Fold {
+            kind,
+            shape: dims,
+            domain,
+            ..
+        } => {
+            list.set("kind", name(FOLD, kind));
+            list.set("domain", dim::list(domain));
+            shape(list, dims);
+        }
+        Op::Scatter { kind } => list.set("kind", name(SCATTER, kind)),
+        Op::Sort { descending } => list.flag("descending", *descending),
+        Op::Bind { symbol } => list.set("symbol", dim::symbol(symbol)),
+        Op::Assert { message } => list.set("message", quoted(message)),
         Op::Reduce { kind, axes, keep_dims } => {
             list.set("kind", name(REDUCE, kind));
             list.set("axes", format!("{axes:?}"));
@@ -182,7 +196,7 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
         let id = *node.inputs.get(index)?;
         ((id.0 as usize) < printer.graph.value_count()).then(|| printer.graph.ty(id).dtype)
     };
-    if let Op::Elementwise { expr, .. } = &node.op {
+    if let Op::Elementwise { expr, .. } | Op::Fold { expr, .. } = &node.op {
         let types: Vec<Option<DType>> = (0..node.inputs.len()).map(operand).collect();
         result.push_str(&format!(" {}", expr::text(expr, &types)));
     }

@@ -26,6 +26,11 @@ pub(super) fn check(expr: &Expr, operands: &[DType]) -> Result<(), String> {
                 node.dtype
             }
             Scalar::Dim(_) | Scalar::Index(_) => DType::I64,
+            Scalar::At(index, place) => match (operands.get(*index), dtype(*place)) {
+                (Some(&dtype), DType::I64) => dtype,
+                (Some(_), other) => return Err(format!("an element at a place of type {other}")),
+                (None, _) => return Err(format!("a reference to operand {index} of {}", operands.len())),
+            },
             Scalar::Unary(op, x) => {
                 let operand = dtype(*x);
                 if !accepts(unary_domain(*op), operand) {

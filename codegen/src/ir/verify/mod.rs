@@ -11,46 +11,49 @@
 //!
 //! 5. A symbol that occurs in a type, an attribute, an expression or a constraint has bounds.
 //! 6. The bounds of a symbol are in order and not negative.
+//! 7. A symbol that a `bind` gives its value is bound once, and used only after that, in the block that binds it or in
+//!    regions within that block.
 //!
 //! # Operations
 //!
-//! 7. The number of results of a node and their types are those that [`infer`] gives for its operation, operands and
+//! 8. The number of results of a node and their types are those that [`infer`] gives for its operation, operands and
 //!    regions. Sizes may be written differently as long as they are [equal](Graph::dims_equal).
-//! 8. The data of a constant has exactly the bytes that its type needs.
-//! 9. The axes of a reduction are ascending.
-//! 10. Windows have one kernel size, stride and dilation, none of them 0, and one padding on either side for each spatial
+//! 9. The data of a constant has exactly the bytes that its type needs.
+//! 10. The axes of a reduction are ascending.
+//! 11. Windows have one kernel size, stride and dilation, none of them 0, and one padding on either side for each spatial
 //!     axis; so has the output padding of a transposed convolution. There is at least one group.
-//! 11. The scales of a resize are positive and finite.
-//! 12. The operation has a meaning for its element type: softmax, normalization, attention, recurrent layers and pooling
+//! 12. The scales of a resize are positive and finite.
+//! 13. The operation has a meaning for its element type: softmax, normalization, attention, recurrent layers and pooling
 //!     other than of maxima are of floating-point values; reductions, running sums, products, convolutions, maxima and
-//!     interpolation are of numbers (maxima and minima of reductions also of truth values).
-//! 13. The operands of one operation that it combines have one element type: those of concatenation and products, biases
+//!     interpolation are of numbers (maxima and minima of reductions, folds and scatters also of truth values). What an
+//!     `assert` demands is a `bool`, what a `bind` binds an `i64`, both of rank 0.
+//! 14. The operands of one operation that it combines have one element type: those of concatenation and products, biases
 //!     and scales, the value of padding. The value of padding has rank 0.
 //!
 //! # Expressions
 //!
-//! 14. An expression has at least one part, and the operands of a part come before it.
-//! 15. A reference to an operand is to one that exists and has its element type.
-//! 16. A constant is a value of its type. Dimensions and coordinates are `i64`; a coordinate is along an axis of the
+//! 15. An expression has at least one part, and the operands of a part come before it.
+//! 16. A reference to an operand is to one that exists and has its element type. A computed place is an `i64`.
+//! 17. A constant is a value of its type. Dimensions and coordinates are `i64`; a coordinate is along an axis of the
 //!     result.
-//! 17. A function has operands of one type that it accepts: logic takes `bool`, or integers bit by bit; complements and
+//! 18. A function has operands of one type that it accepts: logic takes `bool`, or integers bit by bit; complements and
 //!     shifts take integers, shifts unsigned ones; arithmetic, order, sign and magnitude take numbers; all other functions
 //!     take floating-point values; equality takes anything.
-//! 18. The result of a comparison or test is `bool`, that of another function has the type of its operands.
-//! 19. A selection has a condition of type `bool`, and the type of both its alternatives.
+//! 19. The result of a comparison or test is `bool`, that of another function has the type of its operands.
+//! 20. A selection has a condition of type `bool`, and the type of both its alternatives.
 //!
 //! # Epilogues
 //!
-//! 20. Operand 0 of the expression of an epilogue has the element type of the operands of the operation. Further operands
+//! 21. Operand 0 of the expression of an epilogue has the element type of the operands of the operation. Further operands
 //!     are those of the node after the operation's own, and broadcast to the shape of the result.
-//! 21. An operation without epilogue has no further operands.
+//! 22. An operation without epilogue has no further operands.
 //!
 //! # Regions and ports
 //!
-//! 22. The branches of an `if` have no parameters.
-//! 23. Regions nest no deeper than [`MAX_DEPTH`].
-//! 24. There are as many inputs as parameters of the body, and as many outputs as results.
-//! 25. No two inputs and no two outputs have one name.
+//! 23. The branches of an `if` have no parameters.
+//! 24. Regions nest no deeper than [`MAX_DEPTH`].
+//! 25. There are as many inputs as parameters of the body, and as many outputs as results.
+//! 26. No two inputs and no two outputs have one name.
 
 mod expr;
 mod op;
@@ -60,8 +63,10 @@ use super::eval::MAX_DEPTH;
 use super::expr::Scalar;
 use super::graph::{Block, Graph, Node, Port, TensorType, ValueId};
 use super::infer::infer;
-use std::collections::{BTreeSet, HashSet};
+use super::op::Op;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// A rule of the IR that a graph breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +94,7 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<Violation>> {
     let mut verifier = Verifier {
         graph,
         states: vec![State::Undefined; graph.value_count()],
+        bound: HashMap::new(),
         violations: Vec::new(),
         too_deep: false,
     };
@@ -122,6 +128,8 @@ enum State {
 struct Verifier<'a> {
     graph: &'a Graph,
     states: Vec<State>,
+    /// The symbols that a `bind` defines, and whether they may be used here.
+    bound: HashMap<Arc<str>, State>,
     violations: Vec<Violation>,
     too_deep: bool,
 }
@@ -187,6 +195,11 @@ impl<'a> Verifier<'a> {
             for &id in &node.outputs {
                 self.define(&place(node), id);
             }
+            if let Op::Bind { symbol } = &node.op
+                && self.bound.insert(symbol.clone(), State::Later).is_some()
+            {
+                self.report(&place(node), format!("{symbol} is bound twice"));
+            }
             for region in &node.regions {
                 self.collect(region, depth + 1);
             }
@@ -222,6 +235,30 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    fn enter_symbol(&mut self, node: &Node, state: State) {
+        if let Op::Bind { symbol } = &node.op {
+            self.bound.insert(symbol.clone(), state);
+        }
+    }
+
+    /// Reports symbols that are not bound yet, or not any more.
+    fn bound_symbols<'d>(&mut self, place: &str, dims: impl IntoIterator<Item = &'d Dim>) {
+        if self.bound.is_empty() {
+            return;
+        }
+        let mut unbound = BTreeSet::new();
+        for dim in dims {
+            dim.visit_symbols(&mut |symbol| {
+                if self.bound.get(symbol).is_some_and(|&state| state != State::Visible) {
+                    unbound.insert(symbol.to_string());
+                }
+            });
+        }
+        for symbol in unbound {
+            self.report(place, format!("{symbol} is not bound here"));
+        }
+    }
+
     /// Whether all values may be used here; those that may not are reported.
     fn uses(&mut self, place: &str, ids: &[ValueId]) -> bool {
         let mut sound = true;
@@ -244,11 +281,13 @@ impl<'a> Verifier<'a> {
         for node in &block.nodes {
             self.node(node);
             self.enter(&node.outputs, State::Visible);
+            self.enter_symbol(node, State::Visible);
         }
         self.uses(owner, &block.results);
         self.enter(&block.params, State::Past);
         for node in &block.nodes {
             self.enter(&node.outputs, State::Past);
+            self.enter_symbol(node, State::Past);
         }
     }
 
@@ -273,6 +312,8 @@ impl<'a> Verifier<'a> {
             return self.report(&place, message);
         }
         self.dims(&place, op::dims(&node.op));
+        let shapes = node.outputs.iter().flat_map(|&id| &self.graph.ty(id).shape);
+        self.bound_symbols(&place, op::dims(&node.op).into_iter().chain(shapes));
         match infer(self.graph, &node.op, &node.inputs, &node.regions) {
             Err(message) => self.report(&place, message),
             Ok(types) if types.len() != node.outputs.len() => {

@@ -5,7 +5,7 @@ use crate::ir::dim::Dim;
 use crate::ir::dtype::DType;
 use crate::ir::expr::{Expr, Scalar};
 use crate::ir::graph::{Graph, Node, TensorType};
-use crate::ir::op::{Op, PadMode, PoolKind, ReduceKind, ResizeMode, Window};
+use crate::ir::op::{FoldKind, Op, PadMode, PoolKind, ReduceKind, ResizeMode, ScatterKind, Window};
 
 /// Checks what type inference takes for granted.
 pub(super) fn check(graph: &Graph, node: &Node) -> Result<(), String> {
@@ -21,7 +21,7 @@ pub(super) fn check(graph: &Graph, node: &Node) -> Result<(), String> {
                 return Err(format!("{} bytes of data for {tensor:?}", tensor.data.len()));
             }
         }
-        Op::Elementwise { expr, .. } => expr::check(expr, &dtypes)?,
+        Op::Elementwise { expr, .. } | Op::Fold { expr, .. } => expr::check(expr, &dtypes)?,
         Op::Reduce { axes, .. } if axes.windows(2).any(|pair| pair[0] >= pair[1]) => {
             return Err(format!("axes {axes:?} are not ascending"));
         }
@@ -90,10 +90,19 @@ fn check_epilogue(op: &Op, dtypes: &[DType], base: usize) -> Result<(), String> 
 
 /// Checks the element types that an operation has a meaning for.
 fn check_types(op: &Op, dtypes: &[DType]) -> Result<(), String> {
-    let Some(&first) = dtypes.first() else { return Ok(()) };
+    let first = match (dtypes.first(), op) {
+        (Some(&first), _) => first,
+        // A fold may have no operands.
+        (None, Op::Fold { expr, .. }) => expr.dtype(),
+        (None, _) => return Ok(()),
+    };
     let numbers = first != DType::Bool;
     let meaningful = match op {
         Op::Reduce { kind, .. } => numbers || matches!(kind, ReduceKind::Max | ReduceKind::Min),
+        Op::Fold { kind, expr, .. } => expr.dtype() != DType::Bool || matches!(kind, FoldKind::Max | FoldKind::Min),
+        Op::Scatter { kind } => numbers || matches!(kind, ScatterKind::Replace | ScatterKind::Max | ScatterKind::Min),
+        Op::Assert { .. } => first == DType::Bool,
+        Op::Bind { .. } => first == DType::I64,
         Op::CumSum { .. }
         | Op::MatMul { .. }
         | Op::Conv { .. }
@@ -135,6 +144,9 @@ pub(super) fn dims(op: &Op) -> Vec<&Dim> {
     }
     let mut dims: Vec<&Dim> = match op {
         Op::Elementwise { expr, shape } => of_expr(expr).chain(shape).collect(),
+        Op::Fold {
+            expr, shape, domain, ..
+        } => of_expr(expr).chain(shape).chain(domain).collect(),
         Op::Reshape { shape } | Op::Broadcast { shape } | Op::Resize { shape, .. } => shape.iter().collect(),
         Op::Slice { starts, shape, .. } => starts.iter().chain(shape).collect(),
         Op::Pad { before, after, .. } => before.iter().chain(after).collect(),

@@ -27,6 +27,7 @@ pub(in crate::passes) fn simplify(expr: &Expr, shape: &[Dim], literal: &dyn Fn(u
                 None => builder.out.push(node.op.clone(), node.dtype),
             },
             Scalar::Const(value) => builder.constant(*value, node.dtype),
+            Scalar::At(operand, place) => builder.out.push(Scalar::At(*operand, map[*place]), node.dtype),
             Scalar::Index(_) => builder.out.push(node.op.clone(), node.dtype),
             Scalar::Unary(op, x) => builder.unary(*op, map[*x], node.dtype),
             Scalar::Binary(op, a, b) => builder.binary(*op, map[*a], map[*b]),

@@ -286,5 +286,6 @@ pub(super) fn text(expr: &Expr, id: usize) -> String {
         Scalar::Binary(op, a, b) => format!("({} {} {})", op.name(), term(*a), term(*b)),
         Scalar::Select(c, a, b) => format!("(select {} {} {})", term(*c), term(*a), term(*b)),
         Scalar::Cast(x) => format!("({} {})", expr.nodes[id].dtype, term(*x)),
+        Scalar::At(operand, place) => format!("(at x{operand} {})", term(*place)),
     }
 }

@@ -252,6 +252,7 @@ fn renumber_items(items: &mut [Item], renumber: &dyn Fn(&mut Access)) {
     for item in items {
         match item {
             Item::Step(_) | Item::Repeat(_) => {}
+            Item::Bind { value: access, .. } | Item::Assert { condition: access, .. } => renumber(access),
             Item::If {
                 condition,
                 then_items,
@@ -307,6 +308,9 @@ impl Lives {
                     self.next = number + 1;
                 }
                 Item::Repeat(_) => unreachable!("repeats are found after lives"),
+                Item::Bind { value: access, .. } | Item::Assert { condition: access, .. } => {
+                    self.touch(access, self.next);
+                }
                 Item::If {
                     condition,
                     then_items,

@@ -1,7 +1,7 @@
 //! Elementwise steps and copies.
 
 use super::super::Kernel;
-use super::super::kernel::Map;
+use super::super::kernel::{Load, Map};
 use super::super::layout::Layout;
 use super::{Lowered, Lowering, Origin, Ref};
 use crate::ir::graph::{Node, TensorType};
@@ -38,6 +38,7 @@ impl Lowering<'_> {
     /// An operand whose storage the result can take over: it fills its buffer, lies as the result would, has its type
     /// and is read by nobody later.
     fn reusable_operand(&self, node: &Node, expr: &Expr, operands: &[Ref]) -> Option<usize> {
+        // An element that is read at a computed place may have been written over.
         let output = node.outputs[0];
         if self.destinations.contains_key(&output) || self.transposed.contains_key(&output) {
             return None;
@@ -57,6 +58,7 @@ impl Lowering<'_> {
             let dead = self.last_use.get(&value).is_some_and(|&last| last == self.now);
             let whole = operand.layout.elements().upper(&self.graph.bounds) == self.buffers[id.0].capacity as i64;
             alone
+                && !expr.reads_at(index)
                 && dead
                 && whole
                 && self.owned(id)
@@ -86,10 +88,21 @@ impl Lowering<'_> {
         origin: &[String],
         results: Vec<TensorType>,
     ) -> Lowered {
+        let coordinates = expr
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Scalar::Index(_)))
+            .count();
+        let walked = (0..operands.len()).filter(|&index| !expr.reads_only_at(index)).count();
+        let positional = expr.is_positional() && target.layout.shape.len() > MAX_AXES;
+        if in_place.is_none() && (walked + coordinates > MAX_OPERANDS || positional) {
+            return self.fold_step(None, expr, &[], operands, target, origin, results);
+        }
+        let (expr, operands, loads, in_place) = self.loaded(expr, operands, target, in_place, origin)?;
         let shape = &target.layout.shape;
-        let mut expr = expr.clone();
+        let mut expr = expr;
         // A copy lies otherwise than what it is of, so that layouts are looked at afterwards.
-        let mut operands = operands.to_vec();
+        let mut operands = operands;
         for (index, operand) in operands.iter_mut().enumerate() {
             if in_place != Some(index) {
                 *operand = self.apart_from(operand, target, origin)?;
@@ -110,15 +123,16 @@ impl Lowering<'_> {
             output: pick(all[0]),
             operands: all[1..].iter().map(|strides| pick(strides)).collect(),
             dtypes: operands.iter().map(|operand| operand.dtype).collect(),
+            loads: loads
+                .iter()
+                .map(|load| Load {
+                    dtype: load.dtype,
+                    elements: Some(load.layout.elements()),
+                })
+                .collect(),
             expr,
             in_place,
         };
-        let coordinates = map
-            .expr
-            .nodes
-            .iter()
-            .filter(|node| matches!(node.op, Scalar::Index(_)))
-            .count();
         if map.shape.len() > MAX_AXES || operands.len() + coordinates > MAX_OPERANDS {
             return Err(format!(
                 "an elementwise operation over {} axes with {} operands; {MAX_AXES} and {MAX_OPERANDS} are supported",
@@ -132,6 +146,9 @@ impl Lowering<'_> {
                 reads.push(self.access(operand, Vec::new()));
             }
         }
+        for load in &loads {
+            reads.push(self.access(load, Vec::new()));
+        }
         let writes = vec![self.access(target, Vec::new())];
         self.push(
             Kernel::Map(map),
@@ -144,6 +161,40 @@ impl Lowering<'_> {
             Dim::from(0i64),
         );
         Ok(())
+    }
+
+    /// Parts the operands that are walked from those that are read at computed places, which are made dense. Both are
+    /// numbered anew, each from 0.
+    #[allow(clippy::type_complexity)]
+    fn loaded(
+        &mut self,
+        expr: &Expr,
+        operands: &[Ref],
+        target: &Ref,
+        in_place: Option<usize>,
+        origin: &[String],
+    ) -> Result<(Expr, Vec<Ref>, Vec<Ref>, Option<usize>), String> {
+        let mut expr = expr.clone();
+        let (mut walked, mut loads) = (Vec::new(), Vec::new());
+        let mut numbers = vec![(0, 0); operands.len()];
+        for (number, operand) in operands.iter().enumerate() {
+            numbers[number] = (walked.len(), loads.len());
+            if !expr.reads_only_at(number) {
+                walked.push(operand.clone());
+            }
+            if expr.reads_at(number) {
+                let operand = self.apart_from(operand, target, origin)?;
+                loads.push(self.dense(&operand, origin)?);
+            }
+        }
+        for node in &mut expr.nodes {
+            match &mut node.op {
+                Scalar::Input(number) => *number = numbers[*number].0,
+                Scalar::At(number, _) => *number = numbers[*number].1,
+                _ => {}
+            }
+        }
+        Ok((expr, walked, loads, in_place.map(|number| numbers[number].0)))
     }
 
     /// The operand, or a copy of it if it shares a buffer with `target` and is not provably apart from it.

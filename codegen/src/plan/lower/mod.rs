@@ -8,6 +8,7 @@ mod attention;
 mod control;
 mod conv;
 mod destination;
+mod fold;
 mod gather;
 mod map;
 mod matmul;
@@ -215,6 +216,24 @@ impl Lowering<'_> {
             Op::Constant(tensor) => self.constant(node, tensor),
             Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. } => self.view(node),
             Op::Elementwise { expr, .. } => self.map_node(node, expr),
+            Op::Fold { .. } => self.fold_node(node),
+            Op::Scatter { kind } => self.scatter(node, *kind),
+            Op::Sort { descending } => self.sort(node, *descending),
+            Op::Bind { symbol } => {
+                let value = self.element(node.inputs[0]);
+                let symbol = symbol.clone();
+                self.items.push(Item::Bind { symbol, value });
+                Ok(())
+            }
+            Op::Assert { message } => {
+                let condition = self.element(node.inputs[0]);
+                self.items.push(Item::Assert {
+                    condition,
+                    origin: node.origin.first().cloned().unwrap_or_default(),
+                    message: message.clone(),
+                });
+                Ok(())
+            }
             Op::MatMul { epilogue } => self.matmul(node, epilogue.as_ref()),
             Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(node),
             Op::Pool { .. } => self.pool(node),
@@ -279,6 +298,12 @@ impl Lowering<'_> {
         };
         self.refs.insert(node.outputs[0], view);
         Ok(())
+    }
+
+    /// The access of a value of rank 0.
+    fn element(&mut self, value: ValueId) -> Access {
+        let place = self.operand(value);
+        self.access(&place, Vec::new())
     }
 
     fn operand(&self, value: ValueId) -> Ref {
@@ -481,6 +506,7 @@ fn unsolvable_symbols(graph: &Graph) -> Vec<PlanError> {
     for &input in &graph.body.params {
         solved.extend(graph.ty(input).shape.iter().filter_map(Dim::as_symbol).cloned());
     }
+    bound_symbols(&graph.body, &mut solved);
     let mut used = HashSet::new();
     for id in 0..graph.value_count() {
         for dim in &graph.ty(ValueId(id as u32)).shape {
@@ -499,6 +525,16 @@ fn unsolvable_symbols(graph: &Graph) -> Vec<PlanError> {
         message: format!("no dimension of an input is `{symbol}` alone, so that its size is not known; fix it"),
     };
     unsolved.map(error).collect()
+}
+
+/// Collects the symbols that a run gives their value.
+fn bound_symbols(block: &Block, found: &mut HashSet<Arc<str>>) {
+    for node in &block.nodes {
+        if let Op::Bind { symbol } = &node.op {
+            found.insert(symbol.clone());
+        }
+        node.regions.iter().for_each(|region| bound_symbols(region, found));
+    }
 }
 
 /// The product of sizes.
