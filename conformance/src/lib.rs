@@ -1,11 +1,15 @@
 //! The official ONNX backend suite as a test of the compiler.
 //!
 //! The archives in `data/` hold models with inputs and the outputs that the standard asks for. [`evaluate`] follows a
-//! case through the compiler and evaluates its graph, which takes seconds for all of them.
+//! case through the compiler and evaluates its graph, which takes seconds for all of them. [`run`] compiles every case
+//! into a module of a generated package, which is built and run. [`expectations`] knows which cases fail, and why.
 
 pub mod compare;
 pub mod evaluate;
+pub mod outcome;
 pub mod parallel;
+pub mod report;
+pub mod run;
 pub mod select;
 pub mod suite;
 pub mod value;

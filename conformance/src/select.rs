@@ -35,6 +35,20 @@ impl Selection {
             && any(&self.types, &entry.types)
     }
 
+    /// Whether every case is selected.
+    pub fn is_all(&self) -> bool {
+        let Selection {
+            names,
+            operators,
+            tiers,
+            kinds,
+            types,
+        } = self;
+        [names, operators, tiers, kinds, types]
+            .iter()
+            .all(|list| list.is_empty())
+    }
+
     /// Whether cases of a kind are asked for by its name.
     pub fn names_kind(&self, kind: &str) -> bool {
         self.kinds.iter().any(|name| name == kind)

@@ -10,8 +10,13 @@ use bytes::Bytes;
 use onnxide_codegen::frontend::{StoredKind, StoredValue};
 use serde::Deserialize;
 
+use crate::compare::Tolerance;
+
 /// The archives, each with an `index.json` and a folder for each case.
 const ARCHIVES: [&str; 2] = ["node.tar.zst", "models.tar.zst"];
+
+/// The largest size of a dimension that a model leaves open; the smallest is 0.
+pub const MAX_DIM: usize = 16;
 
 /// How a case is listed in an archive.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,10 +35,8 @@ pub struct Entry {
     pub tier: String,
     /// The most uncommon element type: `main`, `half`, `exotic` or `string`.
     pub types: String,
-    /// The relative tolerance.
-    pub rtol: f64,
-    /// The absolute tolerance.
-    pub atol: f64,
+    rtol: f64,
+    atol: f64,
     /// The types of the inputs.
     inputs: Vec<String>,
     /// The types of the outputs.
@@ -64,6 +67,14 @@ impl Case {
     /// The name.
     pub fn name(&self) -> &str {
         &self.entry.name
+    }
+
+    /// How far outputs may be from the expected ones.
+    pub fn tolerance(&self) -> Tolerance {
+        Tolerance {
+            relative: self.entry.rtol,
+            absolute: self.entry.atol,
+        }
     }
 
     /// The inputs.

@@ -111,7 +111,12 @@ fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyTensor<'a>>
     P::INPUTS.iter().map(|port| find(port.name)).collect()
 }
 
-fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
+/// Runs a model on the tensors of a container, which it finds by the names of its inputs; the outputs are named too.
+///
+/// # Errors
+///
+/// If an input is missing or the run fails; the text is for people.
+pub fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
     let mut outputs = Container::default();
     model
         .run_dyn(&inputs::<P>(container)?, &mut |index, tensor| {

@@ -1,0 +1,184 @@
+//! Packages of modules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use onnxide_codegen::compiler::{WeightsPath, symbols};
+use onnxide_codegen::{CompileError, Compiler, frontend};
+
+use crate::evaluate::first;
+use crate::outcome::{Failure, Stage};
+use crate::suite::{Case, MAX_DIM};
+
+const MAIN: &str = include_str!("../../shard/main.rs");
+
+/// The module of a case.
+pub(super) struct Compiled {
+    source: String,
+    weights: bytes::Bytes,
+    /// The names of the inputs.
+    pub(super) inputs: Vec<String>,
+}
+
+/// Compiles a case, whose model is written to a file for that.
+pub(super) fn compile(case: &Case, models: &Path) -> Result<Compiled, Failure> {
+    let name = case.name();
+    let path = models.join(format!("{name}.onnx"));
+    update(&path, &case.model).map_err(|error| Failure::at(Stage::Load)(format!("{error:#}")))?;
+    let failed = |error: CompileError| {
+        let text = match &error {
+            CompileError::Model(found) => first(found),
+            other => other.to_string(),
+        };
+        Failure::at(Stage::Compile)(text)
+    };
+    let model = frontend::load(&path).map_err(failed)?;
+    let mut compiler = Compiler::new(&path)
+        .name(name)
+        .program(true)
+        .weights(WeightsPath::Below {
+            variable: "CARGO_MANIFEST_DIR",
+            path: format!("src/cases/{name}.weights"),
+        });
+    for symbol in symbols(&model).into_keys() {
+        compiler = compiler.dim(symbol, 0..=MAX_DIM);
+    }
+    let module = compiler.compile_module().map_err(failed)?;
+    Ok(Compiled {
+        source: module.source,
+        weights: module.weights,
+        inputs: model.graph.inputs.into_iter().map(|input| input.name).collect(),
+    })
+}
+
+/// Packages that are built together.
+pub(super) struct Workspace {
+    pub(super) folder: PathBuf,
+    /// The cases of each package.
+    pub(super) shards: BTreeMap<String, Vec<String>>,
+}
+
+impl Workspace {
+    /// Writes packages with modules. A case is always in the same one, so that little is built again when some change.
+    pub(super) fn write<'a>(
+        folder: &Path,
+        shards: usize,
+        modules: impl Iterator<Item = (&'a str, &'a Compiled)>,
+    ) -> Result<Workspace> {
+        let mut workspace = Workspace {
+            folder: folder.to_owned(),
+            shards: BTreeMap::new(),
+        };
+        for (name, module) in modules {
+            let shard = format!("shard{:02}", hash(name) % shards.max(1) as u64);
+            let cases = folder.join(&shard).join("src/cases");
+            update(&cases.join(format!("{name}.rs")), module.source.as_bytes())?;
+            update(&cases.join(format!("{name}.weights")), &module.weights)?;
+            workspace.shards.entry(shard).or_default().push(name.to_owned());
+        }
+        update(&folder.join("Cargo.toml"), WORKSPACE.as_bytes())?;
+        for shard in workspace.shards.keys() {
+            workspace.declare(shard)?;
+        }
+        workspace.remove_others()?;
+        Ok(workspace)
+    }
+
+    /// Writes what makes a package of modules.
+    pub(super) fn declare(&self, shard: &str) -> Result<()> {
+        let folder = self.folder.join(shard);
+        let cases = self.shards[shard].join("\n    ");
+        update(&folder.join("Cargo.toml"), manifest(shard).as_bytes())?;
+        update(&folder.join("src/main.rs"), MAIN.as_bytes())?;
+        let table = format!("//! The models.\n\ncases! {{\n    {cases}\n}}\n");
+        update(&folder.join("src/cases.rs"), table.as_bytes())
+    }
+
+    /// Replaces a package by two with half of its modules each.
+    pub(super) fn split(&mut self, shard: &str) -> Result<()> {
+        let cases = self.shards.remove(shard).unwrap_or_default();
+        let (first, second) = cases.split_at(cases.len() / 2);
+        for (half, cases) in [("a", first), ("b", second)] {
+            let name = format!("{shard}{half}");
+            for case in cases {
+                for end in ["rs", "weights"] {
+                    let path = |shard: &str| self.folder.join(shard).join(format!("src/cases/{case}.{end}"));
+                    update(&path(&name), &fs::read(path(shard))?)?;
+                }
+            }
+            self.shards.insert(name.clone(), cases.to_vec());
+            self.declare(&name)?;
+        }
+        self.remove_others()
+    }
+
+    /// Removes packages of earlier runs.
+    fn remove_others(&self) -> Result<()> {
+        let known: BTreeSet<PathBuf> = self.shards.keys().map(|shard| self.folder.join(shard)).collect();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let is_shard = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("shard"));
+            if is_shard && !known.contains(&path) {
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Debug builds check arithmetic, and are fast to build; kernels are optimized all the same.
+const WORKSPACE: &str = "\
+[workspace]
+members = [\"shard*\"]
+resolver = \"3\"
+
+[profile.dev]
+debug = false
+incremental = false
+
+[profile.dev.package.onnxide-runtime]
+opt-level = 3
+";
+
+fn manifest(shard: &str) -> String {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime");
+    format!(
+        "\
+[package]
+name = \"{shard}\"
+version = \"0.1.0\"
+edition = \"2024\"
+publish = false
+
+[dependencies]
+onnxide-runtime = {{ path = {:?}, features = [\"std\"] }}
+
+[lints.rust]
+non_snake_case = \"allow\"
+",
+        runtime.to_string_lossy()
+    )
+}
+
+/// Writes a file unless it has that content, so that what depends on it is not built again.
+fn update(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    let cannot = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(cannot)?;
+    }
+    fs::write(path, content).with_context(cannot)
+}
+
+/// FNV-1a, which is the same everywhere.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
