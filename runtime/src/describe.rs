@@ -2,8 +2,9 @@
 
 use crate::element::*;
 use crate::error::RunError;
+use crate::sequence::{Loader, Range, Shapes};
 
-/// A compiled model, run with tensors whose types are known at run time only.
+/// A compiled model, run with values whose types are known at run time only.
 pub trait Program {
     /// The inputs of a run, in the order of `run_dyn`.
     const INPUTS: &'static [Port];
@@ -12,15 +13,15 @@ pub trait Program {
     /// The steps that a profile counts; empty for a model that was compiled without profiling.
     const STEPS: &'static [Step] = &[];
 
-    /// Runs the model and passes each output's index and tensor to `outputs`.
+    /// Runs the model and passes each output's index and value to `outputs`.
     ///
     /// # Errors
     ///
     /// If the inputs do not fit the [`INPUTS`](Program::INPUTS).
     fn run_dyn(
         &mut self,
-        inputs: &[AnyTensor<'_>],
-        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+        inputs: &[AnyValue<'_>],
+        outputs: &mut dyn FnMut(usize, AnyValue<'_>),
     ) -> Result<(), RunError>;
 
     /// As `run_dyn`, and tells `profile` when each step starts, if the model was compiled with profiling.
@@ -30,8 +31,8 @@ pub trait Program {
     /// As for `run_dyn`.
     fn run_profiled(
         &mut self,
-        inputs: &[AnyTensor<'_>],
-        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+        inputs: &[AnyValue<'_>],
+        outputs: &mut dyn FnMut(usize, AnyValue<'_>),
         _profile: &mut dyn Profile,
     ) -> Result<(), RunError> {
         self.run_dyn(inputs, outputs)
@@ -64,10 +65,43 @@ impl Profile for () {
 pub struct Port {
     /// The name in the model.
     pub name: &'static str,
+    /// What is passed.
+    pub kind: PortKind,
     /// The type of the elements.
     pub dtype: DType,
-    /// The dimensions.
+    /// The dimensions; of a sequence, those of its elements.
     pub shape: &'static [PortDim],
+}
+
+/// What is passed through a [`Port`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// A tensor.
+    Tensor,
+    /// A tensor or nothing.
+    Optional,
+    /// A sequence of at most `max` tensors.
+    Sequence {
+        /// The greatest number of elements.
+        max: usize,
+    },
+    /// A sequence of at most `max` tensors, or nothing.
+    OptionalSequence {
+        /// The greatest number of elements.
+        max: usize,
+    },
+}
+
+impl PortKind {
+    /// The kind, as errors name it.
+    const fn name(self) -> &'static str {
+        match self {
+            PortKind::Tensor => "a tensor",
+            PortKind::Optional => "a tensor or nothing",
+            PortKind::Sequence { .. } => "a sequence",
+            PortKind::OptionalSequence { .. } => "a sequence or nothing",
+        }
+    }
 }
 
 /// A dimension of a [`Port`].
@@ -100,6 +134,165 @@ pub struct AnyTensor<'a> {
     pub shape: &'a [usize],
     /// The elements, as many as the product of the shape.
     pub data: AnyData<'a>,
+}
+
+/// An input or an output of any kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AnyValue<'a> {
+    /// A tensor, also in the place of an optional one.
+    Tensor(AnyTensor<'a>),
+    /// A sequence, also in the place of an optional one.
+    Sequence(AnySequence<'a>),
+    /// Nothing, in the place of an optional value.
+    None,
+}
+
+impl<'a> AnyValue<'a> {
+    /// The tensor that a port takes.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Kind`] if this is none.
+    pub const fn tensor(&self, port: &Port) -> Result<AnyTensor<'a>, RunError> {
+        match self {
+            AnyValue::Tensor(tensor) => Ok(*tensor),
+            _ => Err(RunError::Kind {
+                input: port.name,
+                expected: port.kind.name(),
+            }),
+        }
+    }
+
+    /// As [`AnyTensor::input`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`AnyTensor::input`], and [`RunError::Kind`].
+    pub fn input<T: Element, const R: usize>(&self, port: &Port) -> Result<([usize; R], &'a [T]), RunError> {
+        self.tensor(port)?.input(port)
+    }
+
+    /// As [`AnyTensor::fixed`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`AnyTensor::fixed`], and [`RunError::Kind`].
+    pub fn fixed<T: Element, const R: usize>(&self, port: &Port) -> Result<&'a [T], RunError> {
+        self.tensor(port)?.fixed::<T, R>(port)
+    }
+
+    /// Whether there is a value, and the number of tensors, which are put into the memory of a model as
+    /// [`load`](crate::sequence::load) does it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Kind`], and as for [`load`](crate::sequence::load) and [`AnyTensor::input`].
+    pub fn load<T: Element, const R: usize>(
+        &self,
+        port: &Port,
+        sizes: [Range; R],
+        elements: &mut [T],
+        shapes: &mut [i64],
+    ) -> Result<(bool, i64), RunError> {
+        let mut loader = Loader::new(port.name, sizes, elements, shapes);
+        let mut push = |tensor: AnyTensor<'_>| {
+            let (shape, data) = tensor.input::<T, R>(port)?;
+            loader.push(shape, data)
+        };
+        match (self, port.kind) {
+            (AnyValue::Tensor(tensor), PortKind::Optional) => push(*tensor)?,
+            (AnyValue::Sequence(sequence), PortKind::Sequence { .. } | PortKind::OptionalSequence { .. }) => {
+                for index in 0..sequence.len() {
+                    sequence.with(index, &mut push).unwrap_or(Ok(()))?;
+                }
+            }
+            (AnyValue::None, PortKind::Optional | PortKind::OptionalSequence { .. }) => return Ok((false, 0)),
+            _ => {
+                return Err(RunError::Kind {
+                    input: port.name,
+                    expected: port.kind.name(),
+                });
+            }
+        }
+        Ok((true, loader.len as i64))
+    }
+}
+
+impl<'a> From<AnyTensor<'a>> for AnyValue<'a> {
+    fn from(tensor: AnyTensor<'a>) -> Self {
+        AnyValue::Tensor(tensor)
+    }
+}
+
+/// A sequence of dense tensors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnySequence<'a> {
+    content: Content<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Content<'a> {
+    Tensors(&'a [AnyTensor<'a>]),
+    Rows { elements: AnyData<'a>, shapes: Shapes<'a> },
+}
+
+/// The largest rank of a tensor.
+const MAX_RANK: usize = 32;
+
+impl<'a> AnySequence<'a> {
+    /// The sequence of some tensors.
+    pub const fn of(tensors: &'a [AnyTensor<'a>]) -> Self {
+        AnySequence {
+            content: Content::Tensors(tensors),
+        }
+    }
+
+    /// The first `len` tensors of up to `rank` axes that lie in `elements` and `shapes`, as [`sequence`](crate::sequence)
+    /// describes it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for as many tensors.
+    pub fn of_rows(elements: AnyData<'a>, shapes: &'a [i64], rank: usize, len: i64) -> Self {
+        let content = Content::Rows {
+            elements,
+            shapes: Shapes::new(shapes, rank, len),
+        };
+        AnySequence { content }
+    }
+
+    /// The number of tensors.
+    pub const fn len(&self) -> usize {
+        match &self.content {
+            Content::Tensors(tensors) => tensors.len(),
+            Content::Rows { shapes, .. } => shapes.len,
+        }
+    }
+
+    /// Whether there are no tensors.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` with the tensor at an index, unless there is none.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes of [`of_rows`](AnySequence::of_rows) are larger than the rows.
+    pub fn with<R>(&self, index: usize, visit: impl FnOnce(AnyTensor<'_>) -> R) -> Option<R> {
+        match self.content {
+            Content::Tensors(tensors) => Some(visit(*tensors.get(index)?)),
+            Content::Rows { elements, shapes } => {
+                let mut sizes = [0; MAX_RANK];
+                let rank = shapes.get(index, &mut sizes)?;
+                let shape = &sizes[..rank];
+                let count = crate::tensor::element_count(shape).unwrap_or(usize::MAX);
+                let width = elements.len() / shapes.capacity();
+                let data = elements.range(index * width, count);
+                Some(visit(AnyTensor { shape, data }))
+            }
+        }
+    }
 }
 
 /// Declares [`AnyData`] with what depends on the list of its variants.
@@ -164,6 +357,17 @@ impl<'a> AnyData<'a> {
     /// Whether there are no elements.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// `len` elements from the element `start`.
+    ///
+    /// # Panics
+    ///
+    /// If they are not all there.
+    pub fn range(self, start: usize, len: usize) -> AnyData<'a> {
+        let size = self.dtype().size();
+        let bytes = &self.bytes()[start * size..][..len * size];
+        AnyData::from_bytes(self.dtype(), bytes).expect("elements are aligned where they are")
     }
 
     /// The elements as little-endian bytes.
@@ -243,6 +447,7 @@ mod tests {
 
     const PORT: Port = Port {
         name: "x",
+        kind: PortKind::Tensor,
         dtype: DType::I64,
         shape: &[PortDim::Fixed(2), PortDim::Fixed(1)],
     };
@@ -297,6 +502,48 @@ mod tests {
             wrong_length.input::<i64, 2>(&PORT),
             Err(RunError::DataLength { expected: 2, actual: 1 })
         );
+    }
+
+    #[test]
+    fn sequences_are_loaded_and_read_back() {
+        let port = Port {
+            kind: PortKind::Sequence { max: 2 },
+            ..PORT
+        };
+        let tensors = [
+            AnyTensor {
+                shape: &[1, 1],
+                data: AnyData::I64(&[5]),
+            },
+            AnyTensor {
+                shape: &[2, 1],
+                data: AnyData::I64(&[6, 7]),
+            },
+        ];
+        let (mut elements, mut shapes) = ([0; 4], [0; 4]);
+        let mut load = |value: AnyValue<'_>, port: &Port| {
+            value.load::<i64, 2>(port, [(0, 2), (1, 1)], &mut elements, &mut shapes)
+        };
+        let sequence = AnyValue::Sequence(AnySequence::of(&tensors));
+        let wrong = Err(RunError::Kind {
+            input: "x",
+            expected: "a sequence",
+        });
+        assert_eq!(load(AnyValue::None, &port), wrong);
+        assert_eq!(load(tensors[0].into(), &port), wrong);
+        assert_eq!(load(sequence, &port), Ok((true, 2)));
+        let optional = Port {
+            kind: PortKind::Optional,
+            ..PORT
+        };
+        assert_eq!(load(AnyValue::None, &optional), Ok((false, 0)));
+        assert!(load(sequence, &optional).is_err());
+        assert!(sequence.tensor(&PORT).is_err());
+        let stored = AnySequence::of_rows(AnyData::I64(&elements), &shapes, 2, 2);
+        for (index, &expected) in tensors.iter().enumerate() {
+            assert_eq!(stored.with(index, |tensor| tensor == expected), Some(true));
+        }
+        assert_eq!(stored.with(2, |_| ()), None);
     }
 
     #[test]

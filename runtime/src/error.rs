@@ -50,6 +50,36 @@ pub enum RunError {
         /// The size given.
         actual: usize,
     },
+    /// An input of another kind, such as a tensor in the place of a sequence.
+    Kind {
+        /// The name of the input.
+        input: &'static str,
+        /// What the model takes.
+        expected: &'static str,
+    },
+    /// More elements of a sequence than the module was compiled for.
+    Length {
+        /// The name of the input.
+        input: &'static str,
+        /// The greatest number.
+        max: usize,
+    },
+    /// An element of a sequence, or an optional tensor, with a dimension outside of the range that the module was compiled
+    /// for.
+    Element {
+        /// The name of the input.
+        input: &'static str,
+        /// The index of the element.
+        element: usize,
+        /// The axis of the dimension.
+        axis: usize,
+        /// The size given.
+        actual: usize,
+        /// The least size.
+        min: usize,
+        /// The greatest size.
+        max: usize,
+    },
     /// A dimension outside of the range that the module was compiled for.
     Bound {
         /// The name of the input.
@@ -155,6 +185,26 @@ impl fmt::Display for RunError {
                 "axis {axis} of input `{input}` has size {actual}, but the model takes exactly {expected}: resize or pad \
                  the input"
             ),
+            RunError::Kind { input, expected } => {
+                write!(f, "the model takes {expected} as input `{input}`: pass {expected}")
+            }
+            RunError::Length { input, max } => write!(
+                f,
+                "the sequence `{input}` has more elements than the {max} that the module was compiled for: pass fewer, or \
+                 compile the model with a higher bound for `{input}_len`"
+            ),
+            RunError::Element {
+                input,
+                element,
+                axis,
+                actual,
+                min,
+                max,
+            } => write!(
+                f,
+                "axis {axis} of element {element} of `{input}` has size {actual}, but the module was compiled for {min} to \
+                 {max}: resize the element, or compile the model with other bounds for its axes"
+            ),
             RunError::Bound {
                 input,
                 axis,
@@ -234,6 +284,30 @@ mod tests {
     fn every_text_names_the_place_and_what_to_do() {
         let input = "ids";
         let cases = [
+            (
+                RunError::Kind {
+                    input,
+                    expected: "a sequence",
+                },
+                "the model takes a sequence as input `ids`: pass a sequence",
+            ),
+            (
+                RunError::Length { input, max: 4 },
+                "the sequence `ids` has more elements than the 4 that the module was compiled for: pass fewer, or compile \
+                 the model with a higher bound for `ids_len`",
+            ),
+            (
+                RunError::Element {
+                    input,
+                    element: 1,
+                    axis: 0,
+                    actual: 9,
+                    min: 1,
+                    max: 8,
+                },
+                "axis 0 of element 1 of `ids` has size 9, but the module was compiled for 1 to 8: resize the element, or \
+                 compile the model with other bounds for its axes",
+            ),
             (
                 RunError::DataLength { expected: 6, actual: 5 },
                 "the data has 5 elements, but its shape has 6: pass as many elements as the product of the shape",

@@ -38,6 +38,16 @@ impl<'a, T: Copy, const R: usize> TensorView<'a, T, R> {
     }
 }
 
+impl<'a, const R: usize> TensorView<'a, bool, R> {
+    /// The same tensor with a byte, 0 or 1, for each truth value.
+    pub const fn bytes(self) -> TensorView<'a, u8, R> {
+        TensorView {
+            shape: self.shape,
+            data: crate::nested::bytes_of_bools(self.data),
+        }
+    }
+}
+
 /// The product of a shape, if it is a `usize`. An axis of size 0 makes it 0 whatever the other axes are.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {

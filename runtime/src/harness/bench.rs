@@ -1,7 +1,7 @@
 //! Measuring a model.
 
 use super::container::Container;
-use crate::describe::{AnyTensor, Profile, Program, Step};
+use crate::describe::{AnyValue, Profile, Program, Step};
 use crate::isa::Level;
 use std::boxed::Box;
 use std::fmt::Write;
@@ -31,8 +31,8 @@ pub(super) fn bench<P: Program>(
     let start = Instant::now();
     let mut model = new(level);
     let load = start.elapsed();
-    let mut discard = |_: usize, tensor: AnyTensor<'_>| {
-        std::hint::black_box(tensor);
+    let mut discard = |_: usize, value: AnyValue<'_>| {
+        std::hint::black_box(value);
     };
     model
         .run_dyn(&inputs, &mut discard)

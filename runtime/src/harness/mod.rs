@@ -12,7 +12,7 @@ pub mod container;
 #[cfg(test)]
 mod tests;
 
-use crate::describe::{AnyTensor, Program};
+use crate::describe::{AnyValue, Program};
 use crate::isa::Level;
 use container::Container;
 use std::boxed::Box;
@@ -101,14 +101,14 @@ fn level(name: &str) -> Result<Level, String> {
 }
 
 /// The inputs of the model, in order, from the tensors of a container by name.
-fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyTensor<'a>>, String> {
+fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyValue<'a>>, String> {
     let find = |name: &str| {
         container.get(name).ok_or_else(|| {
             let names: Vec<&str> = container.iter().map(|(name, _)| name).collect();
             format!("the inputs have no tensor `{name}`: there are `{}`", names.join("`, `"))
         })
     };
-    P::INPUTS.iter().map(|port| find(port.name)).collect()
+    P::INPUTS.iter().map(|port| find(port.name).map(AnyValue::Tensor)).collect()
 }
 
 /// Runs a model on the tensors of a container, which it finds by the names of its inputs; the outputs are named too.
@@ -119,8 +119,17 @@ fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyTensor<'a>>
 pub fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
     let mut outputs = Container::default();
     model
-        .run_dyn(&inputs::<P>(container)?, &mut |index, tensor| {
-            outputs.push(P::OUTPUTS[index].name, tensor);
+        .run_dyn(&inputs::<P>(container)?, &mut |index, value| {
+            let name = P::OUTPUTS[index].name;
+            match value {
+                AnyValue::Tensor(tensor) => outputs.push(name, tensor),
+                AnyValue::Sequence(sequence) => {
+                    for element in 0..sequence.len() {
+                        sequence.with(element, |tensor| outputs.push(&format!("{name}.{element}"), tensor));
+                    }
+                }
+                AnyValue::None => {}
+            }
         })
         .map_err(|error| error.to_string())?;
     Ok(outputs)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::describe::{AnyData, Port, PortDim, Profile, Step};
+use crate::describe::{AnyData, AnyTensor, Port, PortDim, PortKind, Profile, Step};
 use crate::element::DType;
 use crate::error::RunError;
 
@@ -11,11 +11,13 @@ const SHAPE: &[PortDim] = &[PortDim::Fixed(2)];
 impl Program for Double {
     const INPUTS: &'static [Port] = &[Port {
         name: "x",
+        kind: PortKind::Tensor,
         dtype: DType::F32,
         shape: SHAPE,
     }];
     const OUTPUTS: &'static [Port] = &[Port {
         name: "y",
+        kind: PortKind::Tensor,
         dtype: DType::F32,
         shape: SHAPE,
     }];
@@ -26,25 +28,25 @@ impl Program for Double {
 
     fn run_dyn(
         &mut self,
-        inputs: &[AnyTensor<'_>],
-        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+        inputs: &[AnyValue<'_>],
+        outputs: &mut dyn FnMut(usize, AnyValue<'_>),
     ) -> Result<(), RunError> {
         let (shape, data) = inputs[0].input::<f32, 1>(&Self::INPUTS[0])?;
         let doubled: Vec<f32> = data.iter().map(|x| x * 2.0).collect();
         outputs(
             0,
-            AnyTensor {
+            AnyValue::Tensor(AnyTensor {
                 shape: &shape,
                 data: AnyData::F32(&doubled),
-            },
+            }),
         );
         Ok(())
     }
 
     fn run_profiled(
         &mut self,
-        inputs: &[AnyTensor<'_>],
-        outputs: &mut dyn FnMut(usize, AnyTensor<'_>),
+        inputs: &[AnyValue<'_>],
+        outputs: &mut dyn FnMut(usize, AnyValue<'_>),
         profile: &mut dyn Profile,
     ) -> Result<(), RunError> {
         profile.step(0);
