@@ -220,7 +220,7 @@ fn tensor(tensor: &Tensor, floats: &mut Vec<u8>) -> String {
 
 /// What runs a model at every level and compares its outputs.
 const HARNESS: &str = "use emitted::*;
-use onnxide_runtime::describe::{AnyData, AnyTensor, Profile, Program};
+use onnxide_runtime::describe::{AnyData, AnyTensor, AnyValue, Profile, Program};
 use onnxide_runtime::isa::Level;
 
 trait Make: Program {
@@ -252,6 +252,7 @@ impl Profile for Steps {
 
 fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_>]) {
     let shapes: Vec<_> = inputs.iter().map(|input| input.shape).collect();
+    let inputs: Vec<_> = inputs.iter().copied().map(AnyValue::Tensor).collect();
     // Rounding errors grow along a random chain of operations.
     let tolerance = if name.starts_with(\"random\") { 1e-4 } else { 1e-5 };
     for level in Level::ALL {
@@ -260,8 +261,11 @@ fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_
         for _ in 0..2 {
             let mut seen = 0;
             let mut steps = Steps(0);
-            let mut compare = |index: usize, actual: AnyTensor<'_>| {
+            let mut compare = |index: usize, actual: AnyValue<'_>| {
                 seen += 1;
+                let AnyValue::Tensor(actual) = actual else {
+                    panic!(\"{name} {index}: {actual:?}\");
+                };
                 let expected = &expected[index];
                 assert_eq!(actual.shape, expected.shape, \"{name} {index}\");
                 match (actual.data, expected.data) {
@@ -274,7 +278,7 @@ fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_
                     (actual, expected) => assert_eq!(actual, expected, \"{name} {index}\"),
                 }
             };
-            model.run_profiled(inputs, &mut compare, &mut steps).unwrap();
+            model.run_profiled(&inputs, &mut compare, &mut steps).unwrap();
             assert_eq!(seen, expected.len());
             assert!(steps.0 > 0);
         }

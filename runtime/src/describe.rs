@@ -521,9 +521,8 @@ mod tests {
             },
         ];
         let (mut elements, mut shapes) = ([0; 4], [0; 4]);
-        let mut load = |value: AnyValue<'_>, port: &Port| {
-            value.load::<i64, 2>(port, [(0, 2), (1, 1)], &mut elements, &mut shapes)
-        };
+        let mut load =
+            |value: AnyValue<'_>, port: &Port| value.load::<i64, 2>(port, [(0, 2), (1, 1)], &mut elements, &mut shapes);
         let sequence = AnyValue::Sequence(AnySequence::of(&tensors));
         let wrong = Err(RunError::Kind {
             input: "x",

@@ -157,12 +157,7 @@ pub(crate) struct Loader<'m, T, const R: usize> {
 }
 
 impl<'m, T: Copy, const R: usize> Loader<'m, T, R> {
-    pub(crate) fn new(
-        input: &'static str,
-        sizes: [Range; R],
-        elements: &'m mut [T],
-        shapes: &'m mut [i64],
-    ) -> Self {
+    pub(crate) fn new(input: &'static str, sizes: [Range; R], elements: &'m mut [T], shapes: &'m mut [i64]) -> Self {
         Loader {
             input,
             sizes,

@@ -120,11 +120,15 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
                 max: size(range.high),
             })
             .collect(),
-        inputs: plan.inputs.iter().map(|input| port(&input.name, &input.ty)).collect(),
+        inputs: plan
+            .inputs
+            .iter()
+            .map(|input| port(&input.port.name, &input.ty))
+            .collect(),
         outputs: plan
             .outputs
             .iter()
-            .map(|output| port(&output.name, &output.ty))
+            .map(|output| port(&output.port.name, &output.ty))
             .collect(),
         steps: steps.collect(),
         slots: plan

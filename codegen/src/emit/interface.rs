@@ -2,24 +2,27 @@
 
 use super::function::reports;
 use super::module::Imports;
+use super::passed::{Kind, Passed};
 use super::scalar::rust_type;
 use super::size::Sizes;
 use super::text::{Code, Writer};
 use crate::ir::dim::Atom;
-use crate::ir::{DType, Dim, TensorType};
+use crate::ir::{DType, Dim, Part, Port, TensorType};
 use crate::plan::names::{Names, identifier};
-use crate::plan::{Base, Plan};
+use crate::plan::{Base, Input, Plan};
 use std::collections::{BTreeSet, HashMap};
 
 /// The names and types of a model's inputs and outputs.
 pub(super) struct Interface<'a> {
     pub(super) plan: &'a Plan,
-    /// The names of the inputs at the interface.
+    /// The inputs.
+    pub(super) arguments: Vec<Passed>,
+    /// The names of the tensors of the inputs at the interface; that of an input which is a tensor is its own.
     pub(super) inputs: Vec<String>,
     /// The names of the inputs where steps are, which are none of those that steps give what they read and write.
     pub(super) inner_inputs: Vec<String>,
-    /// The names of the outputs.
-    pub(super) outputs: Vec<String>,
+    /// The outputs.
+    pub(super) outputs: Vec<Passed>,
     /// The symbols that the inputs give a value, with the fields of `Dims` that hold it.
     pub(super) symbols: Vec<(String, String)>,
     /// The symbols that the run gives a value, with the fields of `Dims` that hold it.
@@ -57,22 +60,37 @@ struct Source {
 
 impl<'a> Interface<'a> {
     pub(super) fn new(plan: &'a Plan) -> Interface<'a> {
-        let name_inputs = |mut names: Names| -> Vec<String> {
-            let name = |name: &str| names.unique_or(&identifier(name, "input"), "input");
-            plan.inputs.iter().map(|input| input.name.as_str()).map(name).collect()
+        let name_inputs = |names: &mut Names| -> Vec<String> {
+            let mut name = |input: &Input| {
+                let part = match input.port.part {
+                    Part::Whole => "",
+                    Part::Present => "_present",
+                    Part::Elements { .. } => "_elements",
+                    Part::Shapes => "_shapes",
+                    Part::Length => "_length",
+                };
+                let name = identifier(&input.port.name, "input");
+                names.unique_or(&format!("{name}{part}"), "input")
+            };
+            plan.inputs.iter().map(&mut name).collect()
         };
-        let inputs = name_inputs(Names::reserving(&INTERFACE_LOCALS));
+        let mut names = Names::reserving(&INTERFACE_LOCALS);
+        let inputs = name_inputs(&mut names);
+        let ports: Vec<&Port> = plan.inputs.iter().map(|input| &input.port).collect();
+        let arguments = Passed::group(&ports, |number, kind| match kind {
+            Kind::Tensor => inputs[number].clone(),
+            _ => names.unique_or(&identifier(&ports[number].name, "input"), "input"),
+        });
         let mut taken = super::function::Roles::reserved();
         taken.extend(plan.functions.iter().map(|function| function.name.as_str()));
-        let inner_inputs = name_inputs(Names::reserving(&taken));
+        let inner_inputs = name_inputs(&mut Names::reserving(&taken));
         let mut names = Names::default();
-        let outputs = plan
-            .outputs
-            .iter()
-            .map(|output| names.unique(&identifier(&output.name, "output")))
-            .collect();
+        let ports: Vec<&Port> = plan.outputs.iter().map(|output| &output.port).collect();
+        let name = |number: usize, _| names.unique(&identifier(&ports[number].name, "output"));
+        let outputs = Passed::group(&ports, name);
         let mut interface = Interface {
             plan,
+            arguments,
             inputs,
             inner_inputs,
             outputs,
@@ -132,7 +150,8 @@ impl<'a> Interface<'a> {
 
     /// Whether a run may be refused.
     pub(super) fn is_fallible(&self) -> bool {
-        self.is_dynamic() || self.ends_early()
+        let loads = self.arguments.iter().any(|passed| passed.kind != Kind::Tensor);
+        self.is_dynamic() || self.ends_early() || loads
     }
 
     /// Whether an input or output has constant sizes.
@@ -211,6 +230,9 @@ impl<'a> Interface<'a> {
     pub(super) fn input_data(&self, number: usize, imports: &mut Imports) -> String {
         let ty = &self.plan.inputs[number].ty;
         let name = &self.inputs[number];
+        if self.plan.inputs[number].port.part != Part::Whole {
+            return format!("&[{name}]");
+        }
         let flat = match ty.static_shape() {
             Some(shape) => {
                 imports.add("nested", "flat");
@@ -322,7 +344,7 @@ impl<'a> Interface<'a> {
         let sources = self.sources();
         let sizes = self.local_sizes();
         let plan = self.plan;
-        let axis_text = |input: usize, axis: usize| format!("({:?}, {axis})", plan.inputs[input].name);
+        let axis_text = |input: usize, axis: usize| format!("({:?}, {axis})", plan.inputs[input].port.name);
         for (symbol, name) in &self.symbols {
             let source = &sources[symbol];
             let mut actual = format!("{}[{}]", self.inputs[source.input], source.axis);

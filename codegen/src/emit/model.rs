@@ -6,9 +6,9 @@ use super::interface::Interface;
 use super::map::with_name;
 use super::memory::Places;
 use super::module::Imports;
+use super::passed::{Kind, Passed};
 use super::text::{Code, Writer};
 use crate::ir::DType;
-use crate::plan::Base;
 
 /// Prints the struct and its methods.
 pub(super) fn print(
@@ -70,13 +70,17 @@ pub(super) fn print(
             "pub struct Outputs{} {{",
             if has_lifetime { "<'a>" } else { "" }
         ));
-        for (number, name) in interface.outputs.iter().enumerate() {
+        for passed in &interface.outputs {
             writer.comment(
                 "///",
-                &format!("`{}`: `{}`.", plan.outputs[number].name, plan.outputs[number].ty),
+                &format!(
+                    "`{}`: {}.",
+                    plan.outputs[passed.tensors.start].port.name,
+                    interface.result_text(passed)
+                ),
             );
-            let ty = interface.output_type(number, "'a", imports);
-            writer.line(format!("pub {name}: {ty},"));
+            let ty = interface.result_type(passed, "'a", imports);
+            writer.line(format!("pub {}: {ty},", passed.name));
         }
         writer.close("}");
     }
@@ -100,13 +104,17 @@ fn run(
     let plan = interface.plan;
     writer.line("/// Runs the model.");
     writer.line("///");
-    for (input, name) in plan.inputs.iter().zip(&interface.inputs) {
-        let named = if *name == input.name {
+    for passed in &interface.arguments {
+        let (name, port) = (&passed.name, &plan.inputs[passed.tensors.start].port);
+        let named = if *name == port.name {
             String::new()
         } else {
-            format!(" (`{}`)", input.name)
+            format!(" (`{}`)", port.name)
         };
-        writer.comment("///", &format!("- `{name}`{named}: `{}`.", input.ty));
+        writer.comment(
+            "///",
+            &format!("- `{name}`{named}: {}.", interface.parameter_text(passed)),
+        );
     }
     let mut errors: Vec<String> = Vec::new();
     if !interface.symbols.is_empty() {
@@ -119,6 +127,9 @@ fn run(
             "the shapes do not fit ({})",
             ranges.collect::<Vec<_>>().join(", ")
         ));
+    }
+    if interface.arguments.iter().any(|passed| passed.kind != Kind::Tensor) {
+        errors.push("a sequence has more elements, or an element other sizes, than the module has room for".into());
     }
     if interface.has_fallible_steps() {
         errors.push("an index is outside of the axis that it selects from".into());
@@ -138,14 +149,16 @@ fn run(
     }
     let mut parameters = vec!["&mut self".to_owned()];
     let dynamic: Vec<usize> = interface.dynamic_inputs().collect();
-    for (number, name) in interface.inputs.iter().enumerate() {
-        let used = forward.inputs.contains(&number) || dynamic.contains(&number);
-        let ty = interface.input_type(number, imports);
-        parameters.push(format!("{}{name}: {ty}", if used { "" } else { "_" }));
+    for passed in &interface.arguments {
+        let mut tensors = passed.tensors.clone();
+        let used = tensors.any(|number| forward.inputs.contains(&number) || dynamic.contains(&number));
+        let used = used || passed.kind != Kind::Tensor;
+        let ty = interface.parameter_type(passed, imports);
+        parameters.push(format!("{}{}: {ty}", if used { "" } else { "_" }, passed.name));
     }
     let several = interface.outputs.len() > 1;
     let result = match interface.outputs.len() {
-        1 => interface.output_type(0, "'_", imports),
+        1 => interface.result_type(&interface.outputs[0], "'_", imports),
         _ if plan.outputs.iter().any(|output| output.ty.rank() > 0) => "Outputs<'_>".to_owned(),
         _ => "Outputs".to_owned(),
     };
@@ -174,38 +187,34 @@ fn run(
     if options.profile {
         arguments.push("&mut ()".into());
     }
+    for passed in &interface.arguments {
+        interface.print_load(writer, passed, &forward.inputs, places, imports);
+    }
     for &number in &forward.inputs {
         arguments.push(interface.input_data(number, imports).into());
     }
     let end = if interface.ends_early() { "?;" } else { ";" };
     writer.code(computed_head(interface), &Code::call("self.compute", arguments), end);
-    let sizes = interface.sizes();
     let mut values: Vec<Code> = Vec::new();
-    for (number, output) in plan.outputs.iter().enumerate() {
-        let Base::Buffer(id) = output.access.base else {
-            continue;
-        };
-        let slot = places.slot(plan, id);
-        values.push(interface.output_value(number, &slot, &sizes, imports));
+    for passed in &interface.outputs {
+        values.push(interface.result_value(passed, places, imports));
     }
+    let is_result = |passed: &Passed| {
+        let ty = &plan.outputs[passed.tensors.start].ty;
+        passed.kind == Kind::Tensor && !Interface::is_static(ty)
+    };
     if several {
-        let fields = interface
-            .outputs
-            .iter()
-            .zip(values)
-            .zip(&plan.outputs)
-            .map(|((name, value), output)| {
-                let fallible = !Interface::is_static(&output.ty);
-                let value = if fallible { value.ending(")?") } else { value };
-                with_name(&format!("{name}: "), value)
-            });
+        let fields = interface.outputs.iter().zip(values).map(|(passed, value)| {
+            let value = if is_result(passed) { value.ending(")?") } else { value };
+            with_name(&format!("{}: ", passed.name), value)
+        });
         let literal = Code::structure("Outputs", fields.collect());
         match interface.is_fallible() {
             true => writer.code("Ok(", &literal, ")"),
             false => writer.code("", &literal, ""),
         }
-    } else if let (Some(value), Some(output)) = (values.first(), plan.outputs.first()) {
-        match interface.is_fallible() && Interface::is_static(&output.ty) {
+    } else if let (Some(value), Some(passed)) = (values.first(), interface.outputs.first()) {
+        match interface.is_fallible() && !is_result(passed) {
             true => writer.code("Ok(", value, ")"),
             false => writer.code("", value, ""),
         }

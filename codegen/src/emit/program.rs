@@ -5,9 +5,10 @@ use super::interface::Interface;
 use super::memory::Places;
 use super::model::{computed_head, dims_head, variant};
 use super::module::Imports;
+use super::passed::{Kind, Parts};
 use super::scalar::rust_type;
 use super::text::{Code, Writer};
-use crate::ir::TensorType;
+use crate::ir::{Part, TensorType};
 use crate::plan::Base;
 
 /// Prints the implementation.
@@ -19,27 +20,32 @@ pub(super) fn print(
     imports: &mut Imports,
     profile: bool,
 ) {
-    for name in ["AnyData", "AnyTensor", "Port", "PortDim", "Program"] {
+    for name in ["AnyData", "AnyValue", "Port", "PortDim", "PortKind", "Program"] {
         imports.add("describe", name);
     }
     imports.add("element", "DType");
     imports.add("error", "RunError");
     let plan = interface.plan;
     writer.open("impl Program for Model {");
-    let inputs = plan
-        .inputs
-        .iter()
-        .map(|input| port(interface, &input.name, &input.ty))
-        .collect();
-    ports(writer, "INPUTS", inputs);
-    let outputs = plan
-        .outputs
-        .iter()
-        .map(|output| port(interface, &output.name, &output.ty))
-        .collect();
+    let inputs = interface.arguments.iter().map(|passed| {
+        let input = &plan.inputs[passed.tensors.start];
+        match Parts::of_input(plan, passed) {
+            Some(parts) => sequence_port(&input.port.name, passed.kind, &parts),
+            None => port(interface, &input.port.name, &input.ty),
+        }
+    });
+    ports(writer, "INPUTS", inputs.collect());
+    let outputs = interface.outputs.iter().map(|passed| {
+        let output = &plan.outputs[passed.tensors.start];
+        match Parts::of_output(plan, passed) {
+            Some(parts) => sequence_port(&output.port.name, passed.kind, &parts),
+            None => port(interface, &output.port.name, &output.ty),
+        }
+    });
+    let outputs = outputs.collect();
     ports(writer, "OUTPUTS", outputs);
-    let mut parameters: Vec<String> = ["&mut self", "inputs: &[AnyTensor<'_>]"].map(str::to_owned).to_vec();
-    parameters.push("outputs: &mut dyn FnMut(usize, AnyTensor<'_>)".into());
+    let mut parameters: Vec<String> = ["&mut self", "inputs: &[AnyValue<'_>]"].map(str::to_owned).to_vec();
+    parameters.push("outputs: &mut dyn FnMut(usize, AnyValue<'_>)".into());
     if profile {
         steps(writer, interface, imports);
         writer.blank();
@@ -51,7 +57,7 @@ pub(super) fn print(
     writer.blank();
     let method = if profile { "fn run_profiled" } else { "fn run_dyn" };
     writer.open_function(method, &parameters, " -> Result<(), RunError>");
-    let names = &interface.inputs;
+    let names: Vec<&str> = interface.arguments.iter().map(|passed| passed.name.as_str()).collect();
     writer.open(format!("let [{}] = inputs else {{", names.join(", ")));
     writer.open("return Err(RunError::InputCount {");
     writer.line(format!("expected: {},", names.len()));
@@ -60,9 +66,14 @@ pub(super) fn print(
     writer.close("};");
     let mut arguments: Vec<Code> = Vec::new();
     let mut shapes: Vec<Code> = Vec::new();
-    for (number, (input, name)) in plan.inputs.iter().zip(names).enumerate() {
+    for (number, passed) in interface.arguments.iter().enumerate() {
+        if passed.kind != Kind::Tensor {
+            continue;
+        }
+        let (tensor, name) = (passed.tensors.start, &passed.name);
+        let input = &plan.inputs[tensor];
         let (ty, rank) = (rust_type(input.ty.dtype), input.ty.rank());
-        let used = forward.inputs.contains(&number);
+        let used = forward.inputs.contains(&tensor);
         if Interface::is_static(&input.ty) {
             let target = if used { format!("let {name} = ") } else { String::new() };
             writer.line(format!(
@@ -85,25 +96,41 @@ pub(super) fn print(
     if profile {
         arguments.push("profile".into());
     }
-    arguments.extend(forward.inputs.iter().map(|&number| names[number].as_str().into()));
+    for argument in interface.arguments.iter().enumerate() {
+        interface.print_load_any(writer, argument, &forward.inputs, places);
+    }
+    arguments.extend(forward.inputs.iter().map(|&number| {
+        let name = &interface.inputs[number];
+        match plan.inputs[number].port.part {
+            Part::Whole => name.as_str().into(),
+            _ => format!("&[{name}]").into(),
+        }
+    }));
     writer.code(
         computed_head(interface),
         &Code::call("self.compute", arguments),
         if interface.ends_early() { "?;" } else { ";" },
     );
     let sizes = interface.sizes();
-    for (number, output) in plan.outputs.iter().enumerate() {
+    for (number, passed) in interface.outputs.iter().enumerate() {
+        if passed.kind != Kind::Tensor {
+            interface.print_result_any(writer, (number, passed), places, imports);
+            continue;
+        }
+        let tensor = passed.tensors.start;
+        let output = &plan.outputs[tensor];
         let Base::Buffer(id) = output.access.base else {
             continue;
         };
-        let slot = interface.output_slot(number, &places.slot(plan, id), &sizes);
+        let slot = interface.output_slot(tensor, &places.slot(plan, id), &sizes);
         let shape: Vec<String> = output.ty.shape.iter().map(|dim| sizes.text(dim)).collect();
         let fields = vec![
             format!("shape: &[{}]", shape.join(", ")).into(),
             format!("data: AnyData::{}(self.arena.get({slot}))", variant(output.ty.dtype)).into(),
         ];
+        imports.add("describe", "AnyTensor");
         writer.code("let tensor = ", &Code::structure("AnyTensor", fields), ";");
-        writer.line(format!("outputs({number}, tensor);"));
+        writer.line(format!("outputs({number}, AnyValue::Tensor(tensor));"));
     }
     writer.line("Ok(())");
     writer.close("}");
@@ -142,6 +169,27 @@ fn ports(writer: &mut Writer, name: &str, ports: Vec<Vec<Code>>) {
     writer.close("];");
 }
 
+/// A port of what is not a tensor.
+fn sequence_port(name: &str, kind: Kind, parts: &Parts) -> Vec<Code> {
+    let dims = parts.sizes.iter().enumerate().map(|(axis, size)| {
+        if size.low == size.high {
+            return format!("PortDim::Fixed({})", size.low).into();
+        }
+        let fields = vec![
+            format!("expression: {:?}", format!("{name}_{axis}")).into(),
+            format!("max: {}", size.high).into(),
+        ];
+        Code::structure("PortDim::Computed", fields)
+    });
+    let shape = super::map::with_name("shape: &", Code::array(dims.collect()));
+    vec![
+        format!("name: {name:?}").into(),
+        format!("kind: {}", kind.variant(parts.capacity)).into(),
+        format!("dtype: DType::{}", variant(parts.dtype)).into(),
+        shape,
+    ]
+}
+
 fn port(interface: &Interface<'_>, name: &str, ty: &TensorType) -> Vec<Code> {
     let bounds = interface.plan.bounds();
     let upper = |dim: &crate::ir::Dim| dim.upper(&bounds).to_string();
@@ -170,6 +218,7 @@ fn port(interface: &Interface<'_>, name: &str, ty: &TensorType) -> Vec<Code> {
     let shape = super::map::with_name("shape: &", Code::array(dims.collect()));
     vec![
         format!("name: {name:?}").into(),
+        "kind: PortKind::Tensor".into(),
         format!("dtype: DType::{}", variant(ty.dtype)).into(),
         shape,
     ]

@@ -73,9 +73,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph, Diagnostics> {
     for (input, ty) in model.graph.inputs.iter().zip(types) {
         let value = importer.builder.parameter(ty, Some(input.name.clone()));
         params.push(value);
-        importer.builder.graph.inputs.push(Port {
-            name: input.name.clone(),
-        });
+        importer.builder.graph.inputs.push(Port::tensor(&input.name));
         importer.bind(&input.name, Binding::Value(value));
     }
     importer.builder.graph.body.params = params;
@@ -83,9 +81,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph, Diagnostics> {
     for (output, binding) in model.graph.outputs.iter().zip(results) {
         if let Binding::Value(value) = binding {
             let value = importer.builder.placed(value);
-            importer.builder.graph.outputs.push(Port {
-                name: output.name.clone(),
-            });
+            importer.builder.graph.outputs.push(Port::tensor(&output.name));
             importer.builder.graph.body.results.push(value);
         }
     }

@@ -1,6 +1,6 @@
 //! Graphs: values, nodes and blocks in SSA form.
 
-use super::dim::{Bounds, Dim};
+use super::dim::{Bounds, Dim, Interval};
 use super::dtype::DType;
 use super::op::Op;
 use std::collections::HashMap;
@@ -117,11 +117,63 @@ pub struct Constraint {
     pub origin: String,
 }
 
-/// A named input or output.
+/// A tensor of a named input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The name in the source model.
     pub name: String,
+    /// What the tensor is of the input or output.
+    pub part: Part,
+}
+
+/// What a tensor is of an input or output, which may consist of several.
+///
+/// A tensor is `Whole`. A sequence is `Elements`, `Shapes` and `Length`, in this order. An optional tensor is `Present`,
+/// followed by `Elements` and `Shapes` of at most one element; an optional sequence is `Present`, followed by the sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// A rank-0 `bool`: whether an optional value is there. What follows has some value all the same.
+    Present,
+    /// The elements of a sequence, a row for each that there is room for: `[capacity, width]`. A row starts with the
+    /// elements of a tensor in row-major order.
+    Elements {
+        /// The sizes that the axes of an element may have.
+        sizes: Vec<Interval>,
+    },
+    /// The sizes of the elements of a sequence, `i64 [capacity, rank]` with at least one column. -1 fills the rows of
+    /// elements that have fewer axes than others.
+    Shapes,
+    /// A rank-0 `i64`: the number of elements of a sequence.
+    Length,
+}
+
+impl Port {
+    /// An input or output that is a tensor.
+    pub fn tensor(name: impl Into<String>) -> Port {
+        Port {
+            name: name.into(),
+            part: Part::Whole,
+        }
+    }
+
+    /// The tensors of each input or output, as ranges.
+    pub fn groups(ports: &[Port]) -> Vec<std::ops::Range<usize>> {
+        let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
+        for (number, port) in ports.iter().enumerate() {
+            let first = match port.part {
+                Part::Whole | Part::Present => true,
+                Part::Elements { .. } => number == 0 || ports[number - 1].part != Part::Present,
+                Part::Shapes | Part::Length => false,
+            };
+            match groups.last_mut() {
+                Some(group) if !first => group.end = number + 1,
+                _ => groups.push(number..number + 1),
+            }
+        }
+        groups
+    }
 }
 
 /// A model as a graph of primitives.

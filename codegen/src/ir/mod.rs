@@ -21,7 +21,7 @@ pub mod verify;
 pub use dim::{Bounds, Dim, Interval};
 pub use dtype::DType;
 pub use expr::{BinaryOp, Expr, Literal, Scalar, ScalarId, UnaryOp};
-pub use graph::{Block, Constraint, Graph, Node, Port, TensorType, Value, ValueId};
+pub use graph::{Block, Constraint, Graph, Node, Part, Port, TensorType, Value, ValueId};
 pub use op::{Cell, Epilogue, FoldKind, Op, ScatterKind};
 pub use parse::{ParseError, parse};
 pub use tensor::Tensor;

@@ -14,7 +14,7 @@ pub(crate) mod repeat;
 mod text;
 mod weights;
 
-use crate::ir::graph::{Constraint, Graph};
+use crate::ir::graph::{Constraint, Graph, Port};
 use crate::ir::{DType, Dim, Interval, TensorType};
 pub use access::{Access, Base, Buffer, BufferId};
 pub use function::Function;
@@ -52,20 +52,22 @@ pub struct Plan {
     pub certificate: Certificate,
 }
 
-/// An input of the model.
+/// A tensor of an input of the model.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// The name in the source model.
-    pub name: String,
+    /// The name in the source model, and what the tensor is of the input.
+    pub port: Port,
     /// The type.
     pub ty: TensorType,
+    /// Where it is put before the first step; `None` for a tensor that is read where the caller has it.
+    pub place: Option<Access>,
 }
 
-/// An output of the model.
+/// A tensor of an output of the model.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The name in the source model.
-    pub name: String,
+    /// The name in the source model, and what the tensor is of the output.
+    pub port: Port,
     /// The type.
     pub ty: TensorType,
     /// Where it lies; dense.
@@ -190,6 +192,8 @@ impl Plan {
             let all = step.reads.iter_mut().chain(&mut step.writes).chain(&mut step.scratch);
             all.for_each(&mut *visit);
         }
+        let places = self.inputs.iter_mut().filter_map(|input| input.place.as_mut());
+        places.for_each(&mut *visit);
         self.outputs.iter_mut().for_each(|output| visit(&mut output.access));
         self.program.iter_mut().for_each(|item| item.for_each_access_mut(visit));
     }

@@ -17,7 +17,7 @@ impl Builder {
         let value = self
             .0
             .add_value(TensorType::new(DType::F32, shape.to_vec()), Some(name.into()));
-        self.0.inputs.push(Port { name: name.into() });
+        self.0.inputs.push(Port::tensor(name));
         self.0.body.params.push(value);
         value
     }
@@ -54,9 +54,7 @@ impl Builder {
 
     fn plan(mut self, results: &[ValueId]) -> Plan {
         for (number, &result) in results.iter().enumerate() {
-            self.0.outputs.push(Port {
-                name: format!("y{number}"),
-            });
+            self.0.outputs.push(Port::tensor(format!("y{number}")));
             self.0.body.results.push(result);
         }
         let plan = Plan::new(&self.0).unwrap();

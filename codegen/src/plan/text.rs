@@ -21,9 +21,14 @@ impl fmt::Display for Plan {
                 "  b{number}: {dtype} x {capacity} at {offset}, steps {first} to {last}"
             )?;
         }
+        for input in &self.inputs {
+            if let Some(place) = &input.place {
+                writeln!(f, "  input \"{}\" {}", input.port.name, Shown(place))?;
+            }
+        }
         self.items(f, &self.program, 1)?;
         for output in &self.outputs {
-            writeln!(f, "  output \"{}\" {}", output.name, Shown(&output.access))?;
+            writeln!(f, "  output \"{}\" {}", output.port.name, Shown(&output.access))?;
         }
         let certificate = &self.certificate;
         writeln!(

@@ -33,9 +33,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         let number = random.graph.inputs.len();
         let value = random.graph.add_value(TensorType::new(DType::F32, shape), None);
         random.graph.body.params.push(value);
-        random.graph.inputs.push(Port {
-            name: format!("x{number}"),
-        });
+        random.graph.inputs.push(Port::tensor(format!("x{number}")));
         random.pool.push(value);
     }
     let wanted = 14;
@@ -97,7 +95,7 @@ impl Random {
             origin: vec![format!("node{}", self.graph.body.nodes.len())],
         });
         trial.body.results.clone_from(&outputs);
-        trial.outputs = (0..outputs.len()).map(|i| Port { name: format!("y{i}") }).collect();
+        trial.outputs = (0..outputs.len()).map(|i| Port::tensor(format!("y{i}"))).collect();
         if verify(&trial).is_err() || !trial.constraints.is_empty() {
             return None;
         }
@@ -843,7 +841,7 @@ impl Random {
         if self.chance(2) {
             results.push(self.pool[0]);
         }
-        self.graph.outputs = (0..results.len()).map(|i| Port { name: format!("y{i}") }).collect();
+        self.graph.outputs = (0..results.len()).map(|i| Port::tensor(format!("y{i}"))).collect();
         self.graph.body.results = results;
     }
 }

@@ -108,7 +108,10 @@ fn inputs<'a, P: Program>(container: &'a Container) -> Result<Vec<AnyValue<'a>>,
             format!("the inputs have no tensor `{name}`: there are `{}`", names.join("`, `"))
         })
     };
-    P::INPUTS.iter().map(|port| find(port.name).map(AnyValue::Tensor)).collect()
+    P::INPUTS
+        .iter()
+        .map(|port| find(port.name).map(AnyValue::Tensor))
+        .collect()
 }
 
 /// Runs a model on the tensors of a container, which it finds by the names of its inputs; the outputs are named too.

@@ -8,7 +8,7 @@ mod op;
 
 use super::dim::{Bounds, Interval};
 use super::dtype::DType;
-use super::graph::{Block, Constraint, Graph, Node, Port, TensorType, ValueId};
+use super::graph::{Block, Constraint, Graph, Node, Part, Port, TensorType, ValueId};
 use lexer::{Kind, Token};
 use std::fmt;
 
@@ -229,19 +229,19 @@ impl<'a> Parser<'a> {
         }
         let mut body = Block::default();
         while self.accept_word("input") {
-            let name = self.accept_text();
-            if name.is_none() || matches!(self.peek(), Kind::Value(_)) {
+            let port = self.port()?;
+            if port.is_none() || matches!(self.peek(), Kind::Value(_)) {
                 body.params.push(self.definition()?);
             }
-            self.graph.inputs.extend(name.map(|name| Port { name }));
+            self.graph.inputs.extend(port);
         }
         self.nodes(&mut body)?;
         while self.accept_word("output") {
-            let name = self.accept_text();
-            if name.is_none() || matches!(self.peek(), Kind::Value(_)) {
+            let port = self.port()?;
+            if port.is_none() || matches!(self.peek(), Kind::Value(_)) {
                 body.results.push(self.value()?);
             }
-            self.graph.outputs.extend(name.map(|name| Port { name }));
+            self.graph.outputs.extend(port);
         }
         self.expect("}")?;
         if *self.peek() != Kind::End {
@@ -249,6 +249,33 @@ impl<'a> Parser<'a> {
         }
         self.graph.body = body;
         Ok(())
+    }
+
+    /// The name of an input or output, if there is one, and the part that the tensor is of it.
+    fn port(&mut self) -> Result<Option<Port>> {
+        let Some(name) = self.accept_text() else {
+            return Ok(None);
+        };
+        let part = if self.accept_word("present") {
+            Part::Present
+        } else if self.accept_word("shapes") {
+            Part::Shapes
+        } else if self.accept_word("length") {
+            Part::Length
+        } else if self.accept_word("elements") {
+            let sizes = self.bracketed(Self::interval)?;
+            Part::Elements { sizes }
+        } else {
+            Part::Whole
+        };
+        Ok(Some(Port { name, part }))
+    }
+
+    fn interval(&mut self) -> Result<Interval> {
+        let low = self.integer_as()?;
+        self.expect("..=")?;
+        let high = self.integer_as()?;
+        Ok(Interval { low, high })
     }
 
     fn bounds(&mut self) -> Result<Bounds> {
@@ -259,10 +286,7 @@ impl<'a> Parser<'a> {
             |parser| {
                 let symbol = parser.symbol()?;
                 parser.expect(":")?;
-                let low = parser.integer_as()?;
-                parser.expect("..=")?;
-                let high = parser.integer_as()?;
-                Ok((symbol, Interval { low, high }))
+                Ok((symbol, parser.interval()?))
             },
         )?;
         for (symbol, interval) in symbols {

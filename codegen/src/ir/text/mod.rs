@@ -21,6 +21,8 @@
 //!   regions, and the source nodes it came `from`. Attributes that have their usual value are left out:
 //!   strides and dilations of 1, padding of 0, one group, flags that are not set, and the shape where it is that of the
 //!   result.
+//! - The name of an input or output that consists of several tensors is followed by the [part](super::Part) that the
+//!   tensor is of it: `input "x" elements [0..=3, 4..=4] %0: f32[8, 12]`.
 //! - A value may have a name of its source model after its number.
 //! - An expression refers to operand `i` as `x`*i* and to earlier parts as `let` has named them. A constant is followed
 //!   by its type, a conversion is a call of the type; `index(axis)` and `dim(s + 1)` are `i64`. Any other type than
@@ -41,7 +43,7 @@ mod expr;
 pub(super) mod names;
 mod op;
 
-use super::graph::{Block, Graph, Node, TensorType, ValueId};
+use super::graph::{Block, Graph, Node, Part, TensorType, ValueId};
 use std::fmt::{self, Write};
 
 pub use constant::Constants;
@@ -115,7 +117,7 @@ impl Printer<'_> {
         for index in 0..ports.len().max(ids.len()) {
             let mut text = keyword.to_owned();
             if let Some(port) = ports.get(index) {
-                let _ = write!(text, " {}", quoted(&port.name));
+                let _ = write!(text, " {}{}", quoted(&port.name), part(&port.part));
             }
             if let Some(&id) = ids.get(index) {
                 let value = if define { self.definition(id) } else { id.to_string() };
@@ -176,6 +178,23 @@ impl Printer<'_> {
     fn result_type(&self, node: &Node) -> Option<&TensorType> {
         let id = *node.outputs.first()?;
         ((id.0 as usize) < self.graph.value_count()).then(|| self.graph.ty(id))
+    }
+}
+
+/// A part of an input or output, unless it is all of it.
+fn part(part: &Part) -> String {
+    match part {
+        Part::Whole => String::new(),
+        Part::Present => " present".into(),
+        Part::Elements { sizes } => {
+            let sizes: Vec<String> = sizes
+                .iter()
+                .map(|size| format!("{}..={}", size.low, size.high))
+                .collect();
+            format!(" elements [{}]", sizes.join(", "))
+        }
+        Part::Shapes => " shapes".into(),
+        Part::Length => " length".into(),
     }
 }
 

@@ -53,7 +53,7 @@
 //! 23. The branches of an `if` have no parameters.
 //! 24. Regions nest no deeper than [`MAX_DEPTH`].
 //! 25. There are as many inputs as parameters of the body, and as many outputs as results.
-//! 26. No two inputs and no two outputs have one name.
+//! 26. No two inputs and no two outputs have one name, unless they are different parts of one value.
 
 mod expr;
 mod op;
@@ -164,7 +164,8 @@ impl<'a> Verifier<'a> {
         }
         let mut names = HashSet::new();
         for port in ports {
-            if !names.insert(port.name.as_str()) {
+            let part = std::mem::discriminant(&port.part);
+            if !names.insert((port.name.as_str(), part)) {
                 self.report(&format!("{kind} {:?}", port.name), "the name is taken");
             }
         }

@@ -58,7 +58,7 @@ fn sound_graphs_pass() {
 fn values() {
     let mut graph = parse("graph \"g\" { }").unwrap();
     graph.body.results.push(ValueId(7));
-    graph.outputs.push(Port { name: "z".into() });
+    graph.outputs.push(Port::tensor("z"));
     assert_eq!(found(&graph), ["the graph: %7 is no value of the graph"]);
     rejects(
         "%4: f32[b, 4] = softmax(axis = 1) %9",

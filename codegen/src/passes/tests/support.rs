@@ -39,7 +39,7 @@ impl Builder {
         let value = self.graph.add_value(TensorType::new(dtype, shape(dims)), None);
         self.graph.body.params.push(value);
         let name = format!("input{}", self.graph.inputs.len());
-        self.graph.inputs.push(Port { name });
+        self.graph.inputs.push(Port::tensor(name));
         value
     }
 
@@ -141,7 +141,7 @@ impl Builder {
     pub(super) fn finish(mut self, outputs: &[ValueId]) -> Graph {
         for &output in outputs {
             let name = format!("output{}", self.graph.outputs.len());
-            self.graph.outputs.push(Port { name });
+            self.graph.outputs.push(Port::tensor(name));
             self.graph.body.results.push(output);
         }
         self.graph

@@ -220,6 +220,9 @@ pub(super) fn mark_lives(plan: &mut Plan) {
     let program = std::mem::take(&mut plan.program);
     lives.items(plan, &program);
     plan.program = program;
+    for place in plan.inputs.iter().filter_map(|input| input.place.as_ref()) {
+        lives.touch(place, 0);
+    }
     for output in &plan.outputs {
         lives.touch(&output.access, steps);
     }
@@ -244,6 +247,8 @@ pub(super) fn mark_lives(plan: &mut Plan) {
             .chain(&mut step.scratch)
             .for_each(renumber);
     }
+    let places = plan.inputs.iter_mut().filter_map(|input| input.place.as_mut());
+    places.for_each(renumber);
     plan.outputs.iter_mut().for_each(|output| renumber(&mut output.access));
     renumber_items(&mut plan.program, &renumber);
 }

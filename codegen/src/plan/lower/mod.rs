@@ -20,7 +20,7 @@ mod spatial;
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
 use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
-use crate::ir::graph::{Block, Graph, Node, TensorType, ValueId};
+use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
 use range::Definitions;
 use std::collections::{HashMap, HashSet};
@@ -94,19 +94,31 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
     let mut inputs = Vec::new();
     for (number, (port, &value)) in graph.inputs.iter().zip(&graph.body.params).enumerate() {
         let ty = graph.ty(value).clone();
-        let layout = Layout::dense(&ty.shape);
-        lowering.refs.insert(
-            value,
-            Ref {
-                origin: Origin::Input(number),
-                dtype: storage_dtype(ty.dtype),
-                layout,
-            },
-        );
-        inputs.push(Input {
-            name: port.name.clone(),
-            ty,
-        });
+        let (place, source) = match lowering.placed_input(port, &ty) {
+            Ok(Some((place, source))) => (Some(place), source),
+            Ok(None) => {
+                let source = Ref {
+                    origin: Origin::Input(number),
+                    dtype: storage_dtype(ty.dtype),
+                    layout: Layout::dense(&ty.shape),
+                };
+                (None, source)
+            }
+            Err(message) => {
+                lowering.errors.push(PlanError {
+                    origin: vec![port.name.clone()],
+                    operator: "input",
+                    message,
+                });
+                continue;
+            }
+        };
+        lowering.refs.insert(value, source);
+        let port = port.clone();
+        inputs.push(Input { port, ty, place });
+    }
+    if !lowering.errors.is_empty() {
+        return Err(lowering.errors);
     }
     lowering.block(&graph.body);
     let mut outputs = Vec::new();
@@ -115,7 +127,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         let ty = graph.ty(value).clone();
         match lowering.output(value, &mut taken) {
             Ok(access) => outputs.push(Output {
-                name: port.name.clone(),
+                port: port.clone(),
                 ty,
                 access,
             }),
@@ -152,6 +164,17 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
 }
 
 impl Lowering<'_> {
+    /// A place in the arena for an input that the caller does not have as one tensor.
+    fn placed_input(&mut self, port: &Port, ty: &TensorType) -> Result<Option<(Access, Ref)>, String> {
+        let part = match port.part {
+            Part::Whole | Part::Present | Part::Length => return Ok(None),
+            Part::Elements { .. } => "elements",
+            Part::Shapes => "shapes",
+        };
+        let target = self.new_buffer(ty.dtype, &ty.shape, &format!("{}_{part}", port.name))?;
+        Ok(Some((self.access(&target, Vec::new()), target)))
+    }
+
     /// Lowers the nodes of a block into `self.items`.
     fn block(&mut self, block: &Block) {
         let outer_local = std::mem::take(&mut self.local);
