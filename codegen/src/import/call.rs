@@ -8,7 +8,7 @@ use super::builder::{Builder, Fault};
 use super::known::Known;
 use super::{Importer, dtype, tensor};
 use crate::frontend::{Attribute, DeclaredDim, ModelGraph, Node, Tensor};
-use crate::ir::{self, DType, Dim, Interval, ValueId};
+use crate::ir::{self, Block, DType, Dim, Interval, ValueId};
 
 /// Sizes in attributes are below this, so that products of a few of them do not overflow.
 const MAX_SIZE: i64 = 1 << 30;
@@ -377,6 +377,35 @@ impl<'i, 'm> Call<'i, 'm> {
         match self.known(value)?.as_slice() {
             [Known::Bool(value)] => Some(*value),
             _ => None,
+        }
+    }
+
+    /// The body of a scan over operands of which the first are carried: parameters of their types, and what is made of
+    /// them.
+    pub(super) fn scan_body(
+        &mut self,
+        operands: &[ValueId],
+        carried: usize,
+        body: impl FnOnce(&mut Self, &[ValueId]) -> Result<Vec<ValueId>, Fault>,
+    ) -> Result<Block, Fault> {
+        self.open();
+        let params: Vec<_> = operands
+            .iter()
+            .enumerate()
+            .map(|(number, &operand)| {
+                let mut ty = self.ty(operand).clone();
+                if number >= carried {
+                    ty.shape.remove(0);
+                }
+                self.parameter(ty, None)
+            })
+            .collect();
+        match body(self, &params) {
+            Ok(results) => Ok(self.close(params, results)),
+            Err(fault) => {
+                self.abandon();
+                Err(fault)
+            }
         }
     }
 }

@@ -17,13 +17,7 @@ pub(super) const RULES: Rules = &[
     (ONNX, "HardSwish", |cx| {
         function(cx, |f, x| f.unary(UnaryOp::HardSwish, x))
     }),
-    (ONNX, "Softsign", |cx| {
-        function(cx, |f, x| {
-            let magnitude = f.unary(UnaryOp::Abs, x);
-            let divisor = f.plus(magnitude, 1.0);
-            f.binary(BinaryOp::Div, x, divisor)
-        })
-    }),
+    (ONNX, "Softsign", |cx| function(cx, |f, x| f.softsign(x))),
     (ONNX, "LeakyRelu", |cx| {
         let alpha = cx.float("alpha", 0.01)?;
         function(cx, |f, x| {
@@ -58,21 +52,11 @@ pub(super) const RULES: Rules = &[
     }),
     (ONNX, "ThresholdedRelu", |cx| {
         let alpha = cx.float("alpha", 1.0)?;
-        function(cx, |f, x| {
-            let (threshold, zero) = (f.number(alpha), f.number(0.0));
-            let above = f.binary(BinaryOp::Gt, x, threshold);
-            f.select(above, x, zero)
-        })
+        function(cx, |f, x| f.above(x, alpha))
     }),
     (ONNX, "HardSigmoid", |cx| {
         let (alpha, beta) = (cx.float("alpha", 0.2)?, cx.float("beta", 0.5)?);
-        function(cx, |f, x| {
-            let scaled = f.times(x, alpha);
-            let shifted = f.plus(scaled, beta);
-            let (zero, one) = (f.number(0.0), f.number(1.0));
-            let positive = f.binary(BinaryOp::Max, shifted, zero);
-            f.binary(BinaryOp::Min, positive, one)
-        })
+        function(cx, |f, x| f.hard_sigmoid(x, alpha, beta))
     }),
     (ONNX, "Shrink", |cx| {
         let (bias, lambda) = (cx.float("bias", 0.0)?, cx.float("lambd", 0.5)?);
@@ -108,17 +92,17 @@ pub(super) const RULES: Rules = &[
 ];
 
 /// An expression over elements of one type.
-struct Function {
-    expr: Expr,
-    dtype: DType,
+pub(super) struct Function<'e> {
+    pub(super) expr: &'e mut Expr,
+    pub(super) dtype: DType,
 }
 
-impl Function {
+impl Function<'_> {
     fn number(&mut self, value: f32) -> ScalarId {
-        crate::import::builder::literal(&mut self.expr, value.into(), self.dtype)
+        crate::import::builder::literal(self.expr, value.into(), self.dtype)
     }
 
-    fn unary(&mut self, op: UnaryOp, x: ScalarId) -> ScalarId {
+    pub(super) fn unary(&mut self, op: UnaryOp, x: ScalarId) -> ScalarId {
         self.expr.apply1(op, x)
     }
 
@@ -126,17 +110,17 @@ impl Function {
         self.expr.apply2(op, a, b)
     }
 
-    fn plus(&mut self, x: ScalarId, value: f32) -> ScalarId {
+    pub(super) fn plus(&mut self, x: ScalarId, value: f32) -> ScalarId {
         let value = self.number(value);
         self.binary(BinaryOp::Add, x, value)
     }
 
-    fn times(&mut self, x: ScalarId, value: f32) -> ScalarId {
+    pub(super) fn times(&mut self, x: ScalarId, value: f32) -> ScalarId {
         let value = self.number(value);
         self.binary(BinaryOp::Mul, x, value)
     }
 
-    fn relu(&mut self, x: ScalarId) -> ScalarId {
+    pub(super) fn relu(&mut self, x: ScalarId) -> ScalarId {
         let zero = self.number(0.0);
         self.binary(BinaryOp::Max, x, zero)
     }
@@ -147,14 +131,37 @@ impl Function {
     }
 
     /// `a` where `x` is not negative, `b` where it is.
-    fn by_sign(&mut self, x: ScalarId, a: ScalarId, b: ScalarId) -> ScalarId {
+    pub(super) fn by_sign(&mut self, x: ScalarId, a: ScalarId, b: ScalarId) -> ScalarId {
         let zero = self.number(0.0);
         let negative = self.binary(BinaryOp::Lt, x, zero);
         self.select(negative, b, a)
     }
 
+    /// `x / (1 + |x|)`.
+    pub(super) fn softsign(&mut self, x: ScalarId) -> ScalarId {
+        let magnitude = self.unary(UnaryOp::Abs, x);
+        let divisor = self.plus(magnitude, 1.0);
+        self.binary(BinaryOp::Div, x, divisor)
+    }
+
+    /// `x` where it is larger than a threshold, 0 elsewhere.
+    pub(super) fn above(&mut self, x: ScalarId, threshold: f32) -> ScalarId {
+        let (threshold, zero) = (self.number(threshold), self.number(0.0));
+        let above = self.binary(BinaryOp::Gt, x, threshold);
+        self.select(above, x, zero)
+    }
+
+    /// `alpha * x + beta`, but from 0 to 1.
+    pub(super) fn hard_sigmoid(&mut self, x: ScalarId, alpha: f32, beta: f32) -> ScalarId {
+        let scaled = self.times(x, alpha);
+        let shifted = self.plus(scaled, beta);
+        let (zero, one) = (self.number(0.0), self.number(1.0));
+        let positive = self.binary(BinaryOp::Max, shifted, zero);
+        self.binary(BinaryOp::Min, positive, one)
+    }
+
     /// `factor * (e^x - 1)`.
-    fn exp_minus_one(&mut self, x: ScalarId, factor: f32) -> ScalarId {
+    pub(super) fn exp_minus_one(&mut self, x: ScalarId, factor: f32) -> ScalarId {
         let exp = self.unary(UnaryOp::Exp, x);
         let shifted = self.plus(exp, -1.0);
         self.times(shifted, factor)
@@ -163,28 +170,22 @@ impl Function {
 
 fn function(cx: &mut Call, body: impl FnOnce(&mut Function, ScalarId) -> ScalarId) -> Results {
     let x = cx.input(0)?;
-    let mut function = Function {
-        expr: Expr::empty(),
-        dtype: cx.dtype(x),
-    };
-    let input = function.expr.input(0, function.dtype);
-    let result = body(&mut function, input);
-    let expr = function.expr.finish(result);
-    Ok(vec![cx.elementwise(expr, &[x])?])
+    let dtype = cx.dtype(x);
+    Ok(vec![
+        cx.map(&[x], |expr, of| body(&mut Function { expr, dtype }, of[0]))?,
+    ])
 }
 
 /// The slope broadcasts to the tensor.
 fn prelu(cx: &mut Call) -> Results {
     let (x, slope) = (cx.input(0)?, cx.input(1)?);
-    let mut f = Function {
-        expr: Expr::empty(),
-        dtype: cx.dtype(x),
-    };
-    let (value, factor) = (f.expr.input(0, f.dtype), f.expr.input(1, cx.dtype(slope)));
-    let negative = f.binary(BinaryOp::Mul, value, factor);
-    let result = f.by_sign(value, value, negative);
-    let expr = f.expr.finish(result);
-    Ok(vec![cx.elementwise(expr, &[x, slope])?])
+    let dtype = cx.dtype(x);
+    let result = cx.map(&[x, slope], |expr, of| {
+        let mut f = Function { expr, dtype };
+        let negative = f.binary(BinaryOp::Mul, of[0], of[1]);
+        f.by_sign(of[0], of[0], negative)
+    })?;
+    Ok(vec![result])
 }
 
 fn gelu(cx: &mut Call) -> Results {

@@ -220,7 +220,8 @@ fn scan(cx: &mut Call) -> Results {
     Ok(results)
 }
 
-fn reversed(cx: &mut Call, x: ValueId, axis: usize) -> Result<ValueId, Fault> {
+/// The operand with an axis run through backward.
+pub(super) fn reversed(cx: &mut Call, x: ValueId, axis: usize) -> Result<ValueId, Fault> {
     let shape = cx.shape(x);
     let (mut starts, mut steps) = (vec![Dim::from(0i64); shape.len()], vec![1; shape.len()]);
     starts[axis] = shape[axis].clone() - Dim::from(1i64);

@@ -6,7 +6,7 @@ use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
 use crate::ir::op::Window;
-use crate::ir::{BinaryOp, DType, Dim, Op, TensorType, UnaryOp, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Op, UnaryOp, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -78,25 +78,8 @@ fn linear_attention(cx: &mut Call) -> Results {
     let kept = cx.dtype(state);
     let state = cx.cast(state, wide)?;
 
-    cx.open();
-    let params: Vec<_> = [cx.ty(state).clone()]
-        .into_iter()
-        .chain(sequences.iter().map(|&sequence| {
-            let ty = cx.ty(sequence);
-            TensorType::new(ty.dtype, ty.shape[1..].to_vec())
-        }))
-        .collect();
-    let params: Vec<_> = params.into_iter().map(|ty| cx.parameter(ty, None)).collect();
-    let step = linear_step(cx, &params, gated, delta);
-    let results = match step {
-        Ok(results) => results,
-        Err(fault) => {
-            cx.abandon();
-            return Err(fault);
-        }
-    };
-    let body = cx.close(params, results);
     let operands: Vec<_> = [state].into_iter().chain(sequences).collect();
+    let body = cx.scan_body(&operands, 1, |cx, params| linear_step(cx, params, gated, delta))?;
     let results = cx.emit_all(Op::Scan { carried: 1 }, &operands, vec![body])?;
 
     let shape = cx.shape(results[1]);

@@ -2,6 +2,7 @@ mod attention;
 mod errors;
 mod folders;
 mod lowering;
+mod recurrent;
 mod shapes;
 
 use super::*;
