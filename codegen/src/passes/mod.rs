@@ -16,6 +16,7 @@ mod expr;
 mod fold;
 mod fuse;
 mod gather;
+pub(crate) mod legalize;
 mod normalize;
 mod pattern;
 mod peel;
@@ -54,6 +55,7 @@ pub const PASSES: &[Pass] = &[
     NORMALIZE,
     ATTENTION,
     SCALE,
+    LEGALIZE,
     REDUCE,
     FUSE,
     PRESCALE,
@@ -104,6 +106,10 @@ const SCALE: Pass = Pass {
     name: "scale",
     run: scale::outputs,
 };
+const LEGALIZE: Pass = Pass {
+    name: "legalize",
+    run: legalize::run,
+};
 const PRESCALE: Pass = Pass {
     name: "prescale",
     run: scale::inputs,
@@ -139,11 +145,13 @@ const PHASES: &[&[Pass]] = &[
     &[GATHER, SOFTMAX, NORMALIZE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[ATTENTION, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[SCALE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[LEGALIZE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[REDUCE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[
         SCALE,
         PRESCALE,
         NORMALIZE,
+        LEGALIZE,
         EPILOGUE,
         FUSE,
         VIEWS,

@@ -4,7 +4,7 @@ use super::pattern::{Term, close};
 use super::peel::{Other, Peel, peel};
 use super::rewrite::{Rewrite, Rewriter};
 use crate::ir::op::{NormalizeKind, ReduceKind};
-use crate::ir::{BinaryOp, Dim, Graph, Node, Op, ScalarId, UnaryOp, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Graph, Node, Op, ScalarId, UnaryOp, ValueId};
 use std::rc::Rc;
 
 /// Makes normalization over the last axes one operation where it is spelled out, and gives it its scale and bias.
@@ -205,7 +205,8 @@ fn normalization(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, id: ScalarId) -> 
     let rank = rewriter.shape(x).len();
     let first = *axes.first()?;
     let last_axes = axes.iter().copied().eq(first..rank);
-    if !last_axes || !rewriter.same_shape(rewriter.shape(x), shape) {
+    // There is no kernel for f64, so that the spelled-out form is what it is computed by.
+    if rewriter.ty(x).dtype == DType::F64 || !last_axes || !rewriter.same_shape(rewriter.shape(x), shape) {
         return None;
     }
     let op = Op::Normalize {

@@ -216,6 +216,21 @@ impl Rewriter<'_> {
         Some(output)
     }
 
+    /// Adds a demand: the run ends with an error unless a rank-0 `bool` holds.
+    pub(super) fn demand(&mut self, value: ValueId, message: &str, origin: &[String]) {
+        let node = Node {
+            op: Op::Assert {
+                message: message.to_owned(),
+            },
+            inputs: vec![value],
+            outputs: Vec::new(),
+            regions: Vec::new(),
+            origin: origin.to_vec(),
+        };
+        self.count_node(&node, 1);
+        self.push(Rc::new(node));
+    }
+
     /// Adds a node like another one, with other operands.
     pub(super) fn emit_like(&mut self, node: &Node, op: Op, inputs: Vec<ValueId>) -> Option<ValueId> {
         self.emit(op, inputs, &node.origin)

@@ -29,7 +29,7 @@ use super::tensor::Tensor;
 
 pub use control::{MAX_DEPTH, MAX_TRIPS, evaluate};
 pub use movement::movement;
-pub(in crate::ir) use numbers::int_limits;
+pub(crate) use numbers::int_limits;
 pub use numbers::{Numbers, round_to};
 
 /// The largest result of one operation, in bytes.

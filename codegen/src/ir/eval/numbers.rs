@@ -207,7 +207,7 @@ pub(super) fn wrap_to(value: i128, dtype: DType) -> i128 {
 }
 
 /// The smallest and largest value of an integer type.
-pub(in crate::ir) fn int_limits(dtype: DType) -> (i128, i128) {
+pub(crate) fn int_limits(dtype: DType) -> (i128, i128) {
     let bits = dtype.bits();
     if dtype.is_unsigned_int() {
         (0, (1 << bits) - 1)

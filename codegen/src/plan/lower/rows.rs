@@ -5,6 +5,7 @@ use super::{Lowered, Lowering, Ref, product};
 use crate::ir::graph::Node;
 use crate::ir::op::NormalizeKind;
 use crate::ir::{Dim, Op};
+use crate::passes::legalize::is_reducible;
 
 impl Lowering<'_> {
     pub(super) fn rows(&mut self, node: &Node) -> Lowered {
@@ -20,6 +21,9 @@ impl Lowering<'_> {
             ]
         };
         let mut reads = Vec::new();
+        if matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumSum { .. }) && !is_reducible(x.dtype) {
+            return Err(format!("{} is not supported here yet", x.dtype));
+        }
         let kernel = match &node.op {
             Op::Reduce { kind, axes, .. } => {
                 let (x, sizes) = self.reduced_middle(&x, axes, &node.origin)?;
