@@ -167,15 +167,21 @@ impl Forward<'_> {
 
     fn bind(&mut self, writer: &mut Writer, symbol: &str, value: &Access) {
         let bounds = self.sizes.bounds.get(symbol);
-        let field = self.sizes.names[symbol].clone();
-        self.dims = true;
+        let head = match self.sizes.names.get(symbol) {
+            Some(field) => {
+                self.dims = true;
+                format!("{field} = ")
+            }
+            // The value is only checked.
+            None => String::new(),
+        };
         let arguments = vec![
             format!("{symbol:?}").into(),
             self.element(value).into(),
             bounds.low.to_string().into(),
             bounds.high.to_string().into(),
         ];
-        writer.code(&format!("{field} = "), &Code::call("dims::bind", arguments), "?;");
+        writer.code(&head, &Code::call("dims::bind", arguments), "?;");
     }
 
     fn repeated(&mut self, writer: &mut Writer, repeated: &Loop) {

@@ -59,7 +59,8 @@ struct Source {
 }
 
 impl<'a> Interface<'a> {
-    pub(super) fn new(plan: &'a Plan) -> Interface<'a> {
+    /// The interface of a plan, in which nothing reads some of the sizes that the run computes.
+    pub(super) fn new(plan: &'a Plan, unread: &BTreeSet<String>) -> Interface<'a> {
         let name_inputs = |names: &mut Names| -> Vec<String> {
             let mut name = |input: &Input| {
                 let part = match input.port.part {
@@ -96,7 +97,7 @@ impl<'a> Interface<'a> {
             outputs,
             symbols: Vec::new(),
             computed: Vec::new(),
-            demands: has_demands(plan),
+            demands: has_demands(plan) || !unread.is_empty(),
             fallible: fallible_steps(plan),
         };
         let mut names = Names::default();
@@ -108,6 +109,9 @@ impl<'a> Interface<'a> {
             }
         }
         for symbol in plan.bound_symbols() {
+            if unread.contains(&*symbol) {
+                continue;
+            }
             let name = names.unique(&identifier(&symbol, "size"));
             interface.computed.push((symbol.to_string(), name));
         }

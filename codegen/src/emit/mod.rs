@@ -64,9 +64,31 @@ pub enum WeightsSource {
 
 /// Prints a plan as a Rust module.
 pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
+    let interface = Interface::new(plan, &BTreeSet::new());
+    let text = print(plan, &interface, options);
+    // Which sizes are read is known only once everything is printed; those that are not need no place.
+    let is_unread = |(_, field): &&(String, String)| !reads(&text, &format!("d.{field}"));
+    let unread = interface.computed.iter().filter(is_unread);
+    let unread: BTreeSet<String> = unread.map(|(symbol, _)| symbol.clone()).collect();
+    match unread.is_empty() {
+        true => text,
+        false => print(plan, &Interface::new(plan, &unread), options),
+    }
+}
+
+/// Whether a text has a field for anything but giving it a value.
+fn reads(text: &str, field: &str) -> bool {
+    text.match_indices(field).any(|(at, _)| {
+        let rest = &text[at + field.len()..];
+        let whole = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        let own = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        whole && own && !rest.starts_with(" = dims::bind(")
+    })
+}
+
+fn print(plan: &Plan, interface: &Interface<'_>, options: &EmitOptions) -> String {
     let mut imports = Imports::default();
     let mut places = Places::new();
-    let interface = Interface::new(plan);
     let sizes = {
         let mut sizes = interface.sizes();
         for symbol in counters(&plan.program) {
@@ -102,7 +124,7 @@ pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
     let mut interface_text = Writer::default();
     model::print(
         &mut interface_text,
-        &interface,
+        interface,
         &takes,
         &mut places,
         &mut imports,
@@ -116,7 +138,7 @@ pub fn emit(plan: &Plan, options: &EmitOptions) -> String {
         interface_text.blank();
         program::print(
             &mut interface_text,
-            &interface,
+            interface,
             &takes,
             &mut places,
             &mut imports,
