@@ -1,4 +1,5 @@
 mod attention;
+mod economy;
 mod errors;
 mod folders;
 mod lowering;
