@@ -56,7 +56,11 @@ fn the_median_operator_takes_less_than_30_lines() {
         costs.extend(std::iter::repeat_n(lines / (*rules).max(1), *rules));
     }
     costs.sort_unstable();
-    assert_eq!(costs.len(), super::super::rules::operators().count(), "every rule is counted");
+    assert_eq!(
+        costs.len(),
+        super::super::rules::operators().count(),
+        "every rule is counted"
+    );
     let median = costs[costs.len() / 2];
     println!("{} operators, the median takes {median} lines", costs.len());
     assert!(median < 30, "the median operator takes {median} lines");
