@@ -3,12 +3,15 @@
 //! A request is two frames on standard input: the name of a case and its inputs. The answer is two frames on standard
 //! output: `ok`, `error` or `panic`, and the outputs or the reason. A frame is a length, as a little-endian `u64`, and
 //! that many bytes.
+//!
+//! Values are in a container under their numbers: the tensor `2`, or the sequence `2[]`, which is the number of the
+//! elements `2[0]`, `2[1]` and so on. A value without an entry is absent.
 
 use std::io::{self, Read, Write};
 use std::panic::{self, AssertUnwindSafe};
 
+use onnxide_runtime::describe::{AnyData, AnySequence, AnyTensor, AnyValue, Program};
 use onnxide_runtime::harness::container::Container;
-use onnxide_runtime::harness::run;
 use onnxide_runtime::isa::Level;
 
 /// What runs a model once.
@@ -47,11 +50,11 @@ fn main() -> io::Result<()> {
 
 fn answer(level: Level, name: &[u8], inputs: &[u8]) -> (&'static str, Vec<u8>) {
     let Some((_, run)) = cases::CASES.iter().find(|(case, _)| case.as_bytes() == name) else {
-        return ("error", b"there is no such case".into());
+        return ("panic", b"there is no such case".into());
     };
     let inputs = match Container::from_bytes(inputs) {
         Ok(inputs) => inputs,
-        Err(message) => return ("error", message.into()),
+        Err(message) => return ("panic", message.into()),
     };
     match panic::catch_unwind(AssertUnwindSafe(|| run(level, &inputs))) {
         Ok(Ok(outputs)) => ("ok", outputs.to_bytes()),
@@ -61,6 +64,47 @@ fn answer(level: Level, name: &[u8], inputs: &[u8]) -> (&'static str, Vec<u8>) {
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
             ("panic", text.unwrap_or_default().into())
         }
+    }
+}
+
+fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
+    let elements: Vec<_> = (0..P::INPUTS.len()).map(|number| elements(container, number)).collect();
+    let inputs: Vec<_> = elements
+        .iter()
+        .enumerate()
+        .map(|(number, elements)| match (container.get(&number.to_string()), elements) {
+            (Some(tensor), _) => AnyValue::Tensor(tensor),
+            (None, Some(elements)) => AnyValue::Sequence(AnySequence::of(elements)),
+            (None, None) => AnyValue::None,
+        })
+        .collect();
+    let mut outputs = Container::default();
+    let result = model.run_dyn(&inputs, &mut |number, value| push(&mut outputs, number, value));
+    result.map_err(|error| error.to_string())?;
+    Ok(outputs)
+}
+
+/// The elements of a sequence.
+fn elements(container: &Container, number: usize) -> Option<Vec<AnyTensor<'_>>> {
+    container.get(&format!("{number}[]"))?;
+    let element = |index| container.get(&format!("{number}[{index}]"));
+    Some((0..).map_while(element).collect())
+}
+
+fn push(outputs: &mut Container, number: usize, value: AnyValue<'_>) {
+    match value {
+        AnyValue::Tensor(tensor) => outputs.push(&number.to_string(), tensor),
+        AnyValue::Sequence(sequence) => {
+            let length = AnyTensor {
+                shape: &[],
+                data: AnyData::U64(&[sequence.len() as u64]),
+            };
+            outputs.push(&format!("{number}[]"), length);
+            for index in 0..sequence.len() {
+                sequence.with(index, |tensor| outputs.push(&format!("{number}[{index}]"), tensor));
+            }
+        }
+        AnyValue::None => {}
     }
 }
 

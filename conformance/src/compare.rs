@@ -3,6 +3,8 @@
 use onnxide_codegen::ir::Tensor;
 use onnxide_codegen::ir::eval::Numbers;
 
+use crate::value::Value;
+
 /// How far an element may be from the expected one `e`: `absolute + relative * |e|`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
@@ -18,14 +20,26 @@ pub struct Tolerance {
 /// # Errors
 ///
 /// The first difference.
-pub fn compare(outputs: &[Tensor], expected: &[Tensor], tolerance: Tolerance) -> Result<(), String> {
+pub fn compare(outputs: &[Value], expected: &[Value], tolerance: Tolerance) -> Result<(), String> {
     if outputs.len() != expected.len() {
         return Err(format!("{} outputs, not {}", outputs.len(), expected.len()));
     }
     for (index, (output, expected)) in outputs.iter().zip(expected).enumerate() {
-        tensor(output, expected, tolerance).map_err(|difference| format!("output {index}: {difference}"))?;
+        value(output, expected, tolerance).map_err(|difference| format!("output {index}: {difference}"))?;
     }
     Ok(())
+}
+
+fn value(output: &Value, expected: &Value, tolerance: Tolerance) -> Result<(), String> {
+    match (output, expected) {
+        (Value::Tensor(output), Value::Tensor(expected)) => tensor(output, expected, tolerance),
+        (Value::Sequence(output), Value::Sequence(expected)) if output.len() == expected.len() => {
+            let mut pairs = output.iter().zip(expected);
+            pairs.try_for_each(|(output, expected)| tensor(output, expected, tolerance))
+        }
+        (Value::None, Value::None) => Ok(()),
+        _ => Err(format!("{output:?}, not {expected:?}")),
+    }
 }
 
 fn tensor(output: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {
@@ -72,7 +86,7 @@ mod tests {
     };
 
     fn differs(output: &[f32], expected: &[f32]) -> bool {
-        let tensor = |values: &[f32]| Tensor::new(vec![values.len()], values);
+        let tensor = |values: &[f32]| Value::Tensor(Tensor::new(vec![values.len()], values));
         compare(&[tensor(output)], &[tensor(expected)], SUITE).is_err()
     }
 
@@ -94,16 +108,30 @@ mod tests {
 
     #[test]
     fn types_shapes_and_numbers_of_outputs_count() {
-        let (row, column) = (Tensor::new(vec![1, 2], &[1i64, 2]), Tensor::new(vec![2, 1], &[1i64, 2]));
+        let row = Tensor::new(vec![1, 2], &[1i64, 2]);
+        let column = row.reshaped(vec![2, 1]);
+        let narrow = Tensor::new(vec![1, 2], &[1i32, 2]);
+        let compare = |output: &Tensor, expected: &Tensor| {
+            let value = |tensor: &Tensor| [Value::Tensor(tensor.clone())];
+            compare(&value(output), &value(expected), SUITE)
+        };
         assert_eq!(
-            compare(&[row.clone()], &[column], SUITE).unwrap_err(),
+            compare(&row, &column).unwrap_err(),
             "output 0: i64[1, 2], not i64[2, 1]"
         );
-        let narrow = Tensor::new(vec![1, 2], &[1i32, 2]);
         assert_eq!(
-            compare(&[narrow], &[row.clone()], SUITE).unwrap_err(),
+            compare(&narrow, &row).unwrap_err(),
             "output 0: i32[1, 2], not i64[1, 2]"
         );
-        assert_eq!(compare(&[], &[row], SUITE).unwrap_err(), "0 outputs, not 1");
+        assert_eq!(
+            super::compare(&[], &[Value::None], SUITE).unwrap_err(),
+            "0 outputs, not 1"
+        );
+        let sequence = |tensors: &[&Tensor]| [Value::Sequence(tensors.iter().map(|&tensor| tensor.clone()).collect())];
+        assert!(super::compare(&sequence(&[&row, &column]), &sequence(&[&row, &column]), SUITE).is_ok());
+        for other in [&[&row][..], &[&row, &row], &[]] {
+            assert!(super::compare(&sequence(other), &sequence(&[&row, &column]), SUITE).is_err());
+        }
+        assert!(super::compare(&[Value::None], &sequence(&[]), SUITE).is_err());
     }
 }

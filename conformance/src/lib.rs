@@ -6,8 +6,10 @@
 
 pub mod compare;
 pub mod evaluate;
+pub mod expectations;
 pub mod outcome;
 pub mod parallel;
+pub mod parts;
 pub mod report;
 pub mod run;
 pub mod select;

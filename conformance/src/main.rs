@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use onnxide_conformance::evaluate::follow;
+use onnxide_conformance::expectations::Expectations;
 use onnxide_conformance::outcome::{Failure, Stage};
 use onnxide_conformance::select::Selection;
 use onnxide_conformance::{parallel, report, run, suite};
@@ -47,6 +48,12 @@ struct RunArgs {
     /// The instruction set level: `scalar`, `sse4.1`, `avx2` and so on
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
+    /// Make what fails the list of what is expected to fail
+    #[arg(long)]
+    bless: bool,
+    /// Print the counts as a table in Markdown, and nothing else
+    #[arg(long)]
+    table: bool,
     /// The number of packages
     #[arg(long, value_name = "NUMBER")]
     shards: Option<usize>,
@@ -79,28 +86,41 @@ fn eval(args: &EvalArgs) -> Result<bool> {
         .map(|outcome| outcome.unwrap_or_else(|text| Err(Failure::at(Stage::Panic)(text))))
         .collect();
     report::list(&cases, &outcomes, args.failing, &mut io::stdout().lock())?;
-    Ok(outcomes.iter().all(Result::is_ok))
+    Ok(report::failing(&cases, &outcomes).is_empty())
 }
 
-/// Whether every selected case passes.
+/// Whether every selected case passes; whether what fails is what the list says, if all are selected.
 fn run(args: &RunArgs) -> Result<bool> {
+    let all = args.selection.is_all();
+    ensure!(
+        all || !(args.bless || args.table),
+        "--bless and --table are for all cases"
+    );
     let cases = args.selection.of(suite::load()?);
     ensure!(!cases.is_empty(), "there is no such case");
     // What is built of all cases stays when some are run.
-    let mut options = run::Options::new(if args.selection.is_all() {
-        "conformance"
-    } else {
-        "conformance-selection"
-    });
+    let mut options = run::Options::new(if all { "conformance" } else { "conformance-selection" });
     options.isa.clone_from(&args.isa);
     options.shards = args.shards.unwrap_or(options.shards);
     let (outcomes, times) = run::run(&cases, &options)?;
-    report::list(&cases, &outcomes, args.failing, &mut io::stdout().lock())?;
-    println!(
-        "compiled in {:.1} s, built in {:.1} s, run in {:.1} s",
-        times.compile.as_secs_f64(),
-        times.build.as_secs_f64(),
-        times.run.as_secs_f64()
-    );
-    Ok(outcomes.iter().all(Result::is_ok))
+    if args.table {
+        print!("{}", report::table(&cases, &outcomes));
+    } else {
+        report::list(&cases, &outcomes, args.failing, &mut io::stdout().lock())?;
+        println!("{times}");
+    }
+    let failing = report::failing(&cases, &outcomes);
+    if !all {
+        return Ok(failing.is_empty());
+    }
+    let mut expectations = Expectations::read()?;
+    if args.bless {
+        expectations.bless(&failing);
+        expectations.write()?;
+    }
+    let problems = expectations.check(&failing);
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    Ok(problems.is_empty())
 }

@@ -78,5 +78,38 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What becomes of a case.
+/// What becomes of a run.
 pub type Outcome = Result<(), Failure>;
+
+/// What becomes of a case: of each of its runs, or why there is none.
+pub type Outcomes = Result<Vec<Outcome>, Failure>;
+
+/// Whether a case passes, by the run of the suite.
+pub fn passes(outcomes: &Outcomes) -> bool {
+    outcomes.as_ref().is_ok_and(|runs| matches!(runs.first(), Some(Ok(()))))
+}
+
+/// The failing runs of a case, by their numbers. Further runs of a case that does not pass are not worth a word.
+pub fn failures(outcomes: &Outcomes) -> Vec<(usize, &Failure)> {
+    let runs = match outcomes {
+        Err(failure) => return vec![(0, failure)],
+        Ok(runs) => runs,
+    };
+    let failing = runs.iter().enumerate();
+    let mut failing: Vec<_> = failing
+        .filter_map(|(run, outcome)| Some((run, outcome.as_ref().err()?)))
+        .collect();
+    if failing.first().is_some_and(|(run, _)| *run == 0) {
+        failing.truncate(1);
+    }
+    failing
+}
+
+/// What a run of a case is called: the run of the suite as the case, and the others with their number.
+pub fn label(case: &str, run: usize) -> String {
+    if run == 0 {
+        case.to_owned()
+    } else {
+        format!("{case}@{run}")
+    }
+}

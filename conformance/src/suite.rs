@@ -1,6 +1,6 @@
 //! The cases, as the archives hold them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,12 @@ use onnxide_codegen::frontend::{StoredKind, StoredValue};
 use serde::Deserialize;
 
 use crate::compare::Tolerance;
+use crate::value::Value;
 
-/// The archives, each with an `index.json` and a folder for each case.
+/// The archives of cases, each with an `index.json` and a folder for each case.
 const ARCHIVES: [&str; 2] = ["node.tar.zst", "models.tar.zst"];
+/// The archive of further runs of cases.
+const PARAMETERS: &str = "parameters.tar.zst";
 
 /// The largest size of a dimension that a model leaves open; the smallest is 0.
 pub const MAX_DIM: usize = 16;
@@ -48,6 +51,14 @@ impl Entry {
     pub fn is_node(&self) -> bool {
         self.kind == "node"
     }
+
+    /// How far outputs may be from the expected ones.
+    pub fn tolerance(&self) -> Tolerance {
+        Tolerance {
+            relative: self.rtol,
+            absolute: self.atol,
+        }
+    }
 }
 
 /// A case.
@@ -57,10 +68,25 @@ pub struct Case {
     pub entry: Entry,
     /// The file of the model.
     pub model: Bytes,
-    /// The files of the inputs.
-    inputs: Vec<Bytes>,
-    /// The files of the outputs.
-    outputs: Vec<Bytes>,
+    /// The run of the suite, and further ones with other parameters.
+    pub runs: Vec<Run>,
+}
+
+/// Inputs of a case, and what they lead to.
+#[derive(Clone, Debug)]
+pub struct Run {
+    inputs: Vec<StoredValue>,
+    /// The outputs; `None` for inputs that the model has no room for.
+    outputs: Option<Vec<StoredValue>>,
+}
+
+/// What a run leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// These outputs.
+    Outputs(Vec<Value>),
+    /// An error, because the model has no room for what the inputs ask for.
+    Error,
 }
 
 impl Case {
@@ -68,49 +94,57 @@ impl Case {
     pub fn name(&self) -> &str {
         &self.entry.name
     }
+}
 
-    /// How far outputs may be from the expected ones.
-    pub fn tolerance(&self) -> Tolerance {
-        Tolerance {
-            relative: self.entry.rtol,
-            absolute: self.entry.atol,
-        }
-    }
-
+impl Run {
     /// The inputs.
     ///
     /// # Errors
     ///
-    /// If one cannot be read.
-    pub fn inputs(&self) -> Result<Vec<StoredValue>, String> {
-        decode(&self.inputs, &self.entry.inputs)
+    /// If one is of a kind that the compiler does not have.
+    pub fn inputs(&self) -> Result<Vec<Value>, String> {
+        self.inputs.iter().map(Value::new).collect()
     }
 
-    /// The outputs that are expected.
+    /// What the inputs lead to.
     ///
     /// # Errors
     ///
-    /// If one cannot be read.
-    pub fn outputs(&self) -> Result<Vec<StoredValue>, String> {
-        decode(&self.outputs, &self.entry.outputs)
+    /// If an output is of a kind that the compiler does not have.
+    pub fn expected(&self) -> Result<Expected, String> {
+        match &self.outputs {
+            Some(outputs) => Ok(Expected::Outputs(
+                outputs.iter().map(Value::new).collect::<Result<_, _>>()?,
+            )),
+            None => Ok(Expected::Error),
+        }
+    }
+
+    /// Whether an error is expected.
+    pub fn is_refused(&self) -> bool {
+        self.outputs.is_none()
     }
 }
 
-fn decode(files: &[Bytes], types: &[String]) -> Result<Vec<StoredValue>, String> {
-    let value = |(file, ty): (&Bytes, &String)| {
-        let kind = match ty.split('(').next() {
-            Some("seq") => StoredKind::Sequence,
-            Some("opt") => StoredKind::Optional,
-            _ => StoredKind::Tensor,
-        };
-        StoredValue::decode(file.clone(), kind)
-    };
-    files.iter().zip(types).map(value).collect()
+#[derive(Deserialize)]
+struct Index<T> {
+    cases: Vec<T>,
 }
 
+/// Further runs of a case.
 #[derive(Deserialize)]
-struct Index {
-    cases: Vec<Entry>,
+struct Changes {
+    name: String,
+    runs: Vec<Change>,
+}
+
+/// How a run differs from that of the suite.
+#[derive(Deserialize)]
+struct Change {
+    /// The numbers of the inputs that are others.
+    inputs: Vec<usize>,
+    /// Whether the model has no room for what they ask for.
+    refused: bool,
 }
 
 /// All cases, in the order of their names.
@@ -119,44 +153,96 @@ struct Index {
 ///
 /// If an archive cannot be read.
 pub fn load() -> Result<Vec<Case>> {
-    let mut cases = Vec::new();
+    let mut cases = BTreeMap::new();
     for name in ARCHIVES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
-        cases.extend(read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        for case in read(name, cases_of)? {
+            cases.insert(case.entry.name.clone(), case);
+        }
     }
-    cases.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
-    Ok(cases)
+    read(PARAMETERS, |files| further_runs(files, &mut cases))?;
+    Ok(cases.into_values().collect())
 }
 
-fn read(path: &Path) -> Result<Vec<Case>> {
-    let mut files = unpack(path)?;
-    let index = files
-        .remove(Path::new("index.json"))
-        .context("there is no index.json")?;
-    let index: Index = serde_json::from_slice(&index).context("index.json")?;
-    let mut take = |name: String| {
-        files
-            .remove(Path::new(&name))
-            .with_context(|| format!("there is no {name}"))
-    };
+fn cases_of(files: &mut Files) -> Result<Vec<Case>> {
+    let entries = files.index()?;
     let mut case = |entry: Entry| {
         let name = &entry.name;
-        let model = take(format!("{name}/model.onnx"))?;
-        let mut values = |kind: &str, count: usize| {
-            (0..count)
-                .map(|number| take(format!("{name}/{kind}_{number}.pb")))
-                .collect::<Result<Vec<_>>>()
-        };
-        let inputs = values("input", entry.inputs.len())?;
-        let outputs = values("output", entry.outputs.len())?;
-        Ok(Case {
-            entry,
-            model,
+        let inputs = values(files, &format!("{name}/input"), entry.inputs.iter().enumerate())?;
+        let outputs = values(files, &format!("{name}/output"), entry.outputs.iter().enumerate())?;
+        let model = files.take(&format!("{name}/model.onnx"))?;
+        let runs = vec![Run {
             inputs,
-            outputs,
-        })
+            outputs: Some(outputs),
+        }];
+        Ok(Case { entry, model, runs })
     };
-    index.cases.into_iter().map(&mut case).collect()
+    entries.into_iter().map(&mut case).collect()
+}
+
+fn further_runs(files: &mut Files, cases: &mut BTreeMap<String, Case>) -> Result<()> {
+    for Changes { name, runs } in files.index()? {
+        let case = cases
+            .get_mut(&name)
+            .with_context(|| format!("there is no case {name}"))?;
+        let types = (&case.entry.inputs, &case.entry.outputs);
+        for (number, change) in (1..).zip(runs) {
+            let mut inputs = case.runs[0].inputs.clone();
+            let changed = change
+                .inputs
+                .iter()
+                .filter_map(|&input| Some((input, types.0.get(input)?)));
+            let values_of = values(files, &format!("{name}/{number}/input"), changed)?;
+            for (&input, value) in change.inputs.iter().zip(values_of) {
+                inputs[input] = value;
+            }
+            let outputs = (!change.refused)
+                .then(|| values(files, &format!("{name}/{number}/output"), types.1.iter().enumerate()))
+                .transpose()?;
+            case.runs.push(Run { inputs, outputs });
+        }
+    }
+    Ok(())
+}
+
+/// The values in files that are called after their number.
+fn values<'a>(
+    files: &mut Files,
+    stem: &str,
+    types: impl Iterator<Item = (usize, &'a String)>,
+) -> Result<Vec<StoredValue>> {
+    let mut value = |(number, ty): (usize, &String)| {
+        let name = format!("{stem}_{number}.pb");
+        let kind = match ty.split('(').next() {
+            Some("seq") => StoredKind::Sequence,
+            Some("opt") => StoredKind::Optional,
+            _ => StoredKind::Tensor,
+        };
+        StoredValue::decode(files.take(&name)?, kind).map_err(|error| anyhow!("{name}: {error}"))
+    };
+    types.map(&mut value).collect()
+}
+
+/// The files of an archive that were not taken yet.
+struct Files(HashMap<PathBuf, Bytes>);
+
+/// What a function makes of an archive in the folder of the data.
+fn read<R>(archive: &str, f: impl FnOnce(&mut Files) -> Result<R>) -> Result<R> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(archive);
+    let read = || f(&mut Files(unpack(&path)?));
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+impl Files {
+    fn take(&mut self, name: &str) -> Result<Bytes> {
+        self.0
+            .remove(Path::new(name))
+            .with_context(|| format!("there is no {name}"))
+    }
+
+    fn index<T: for<'a> Deserialize<'a>>(&mut self) -> Result<Vec<T>> {
+        let index: Index<T> = serde_json::from_slice(&self.take("index.json")?).context("index.json")?;
+        Ok(index.cases)
+    }
 }
 
 /// The files of an archive.
@@ -186,11 +272,20 @@ mod tests {
         assert_eq!(count(&|entry| entry.is_node() && entry.expanded_of.is_none()), 1404);
         assert_eq!(count(&|entry| entry.is_node() && entry.expanded_of.is_some()), 480);
         assert_eq!(count(&|entry| !entry.is_node()), 149);
-        for case in &cases {
-            case.inputs()
-                .and_then(|_| case.outputs())
-                .unwrap_or_else(|error| panic!("{}: {error}", case.name()));
-        }
         assert!(cases.is_sorted_by(|a, b| a.name() < b.name()));
+    }
+
+    #[test]
+    fn further_runs_differ_from_that_of_the_suite() {
+        let cases = load().unwrap();
+        for case in &cases {
+            let (first, others) = case.runs.split_first().unwrap();
+            assert!(!first.is_refused());
+            for other in others {
+                assert_ne!(other.inputs, first.inputs, "{}", case.name());
+            }
+        }
+        let refused = cases.iter().flat_map(|case| &case.runs).filter(|run| run.is_refused());
+        assert!(refused.count() > 0);
     }
 }

@@ -5,17 +5,17 @@ mod child;
 mod package;
 
 use std::collections::HashMap;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{env, fmt};
 
 use anyhow::{Result, anyhow};
 
 use crate::compare::compare;
-use crate::outcome::{Failure, Outcome, Stage};
+use crate::outcome::{Failure, Outcome, Outcomes, Stage};
 use crate::parallel;
-use crate::suite::Case;
-use crate::value::{pack, tensors, unpack};
+use crate::suite::{self, Case, Expected};
+use crate::value::{pack, unpack};
 use child::{Answer, Child};
 use package::{Compiled, Workspace};
 
@@ -54,48 +54,63 @@ pub struct Times {
     pub run: Duration,
 }
 
-/// Compiles, builds and runs cases; gives the outcome of each, in order.
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [compile, build, run] = [self.compile, self.build, self.run].map(|time| time.as_secs_f64());
+        write!(
+            f,
+            "compiled in {compile:.1} s, built in {build:.1} s, run in {run:.1} s"
+        )
+    }
+}
+
+/// Compiles, builds and runs cases; gives what becomes of each, in order.
 ///
 /// # Errors
 ///
 /// If packages cannot be written, or not be built for another reason than their modules.
-pub fn run(cases: &[Case], options: &Options) -> Result<(Vec<Outcome>, Times)> {
+pub fn run(cases: &[Case], options: &Options) -> Result<(Vec<Outcomes>, Times)> {
     let start = Instant::now();
     let models = options.folder.join("models");
-    let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
-    let mut modules: Vec<Module<'_>> = Vec::new();
-    let compiled = parallel::map(cases, |case| package::compile(case, &models));
-    for (case, result) in cases.iter().zip(compiled) {
+    let mut outcomes: HashMap<&str, Outcomes> = HashMap::new();
+    let mut compiled: Vec<(&str, Compiled)> = Vec::new();
+    for (case, result) in cases
+        .iter()
+        .zip(parallel::map(cases, |case| package::compile(case, &models)))
+    {
         match result.unwrap_or_else(|text| Err(Failure::at(Stage::Panic)(text))) {
-            Ok(compiled) => modules.push(Module { case, compiled }),
+            Ok(module) => compiled.push((case.name(), module)),
             Err(failure) => drop(outcomes.insert(case.name(), Err(failure))),
         }
     }
     let compile = start.elapsed();
 
-    let compiled = modules.iter().map(|module| (module.case.name(), &module.compiled));
-    let workspace = Workspace::write(&options.folder, options.shards, compiled)?;
+    let workspace = Workspace::write(&options.folder, options.shards, &compiled)?;
+    drop(compiled);
     let (programs, refused) = build::build(workspace)?;
-    let built = start.elapsed();
+    for (name, text) in &refused {
+        outcomes.insert(name, Err(Failure::at(Stage::Build)(text.clone())));
+    }
+    let build = start.elapsed();
 
-    let modules: HashMap<&str, Module<'_>> = modules.into_iter().map(|module| (module.case.name(), module)).collect();
+    let by_name: HashMap<&str, &Case> = cases.iter().map(|case| (case.name(), case)).collect();
     let ran = parallel::map(&programs, |program| {
         let mut child = Child::new(&program.binary, options.isa.as_deref());
-        let modules = program.cases.iter().filter_map(|name| modules.get(name.as_str()));
-        modules
-            .map(|module| (module.case.name(), module.check(&mut child)))
+        let cases = program.cases.iter().filter_map(|name| by_name.get(name.as_str()));
+        cases
+            .map(|case| {
+                let runs = case.runs.iter().map(|run| check(case, run, &mut child));
+                (case.name(), Ok(runs.collect()))
+            })
             .collect::<Vec<_>>()
     });
     for results in ran {
         outcomes.extend(results.map_err(|text| anyhow!(text))?);
     }
-    for (name, text) in &refused {
-        outcomes.insert(name, Err(Failure::at(Stage::Build)(text.clone())));
-    }
     let times = Times {
         compile,
-        build: built - compile,
-        run: start.elapsed() - built,
+        build: build - compile,
+        run: start.elapsed() - build,
     };
     let missing = || Err(Failure::at(Stage::Crash)("the case was not run".into()));
     let outcomes = cases
@@ -104,29 +119,21 @@ pub fn run(cases: &[Case], options: &Options) -> Result<(Vec<Outcome>, Times)> {
     Ok((outcomes.collect(), times))
 }
 
-/// A case whose model compiles.
-struct Module<'a> {
-    case: &'a Case,
-    compiled: Compiled,
-}
-
-impl Module<'_> {
-    fn check(&self, child: &mut Child) -> Outcome {
-        let values = |values: Result<Vec<_>, String>| values.and_then(|values| tensors(&values));
-        let (inputs, expected) = (values(self.case.inputs()), values(self.case.outputs()));
-        let (inputs, expected) = (
-            inputs.map_err(Failure::at(Stage::Value))?,
-            expected.map_err(Failure::at(Stage::Value))?,
-        );
-        let names = self.compiled.inputs.iter().map(String::as_str);
-        let inputs = pack(names.zip(&inputs)).map_err(Failure::at(Stage::Value))?;
-        match child.ask(self.case.name(), &inputs) {
-            Answer::Outputs(outputs) => {
-                let outputs = unpack(&outputs).map_err(Failure::at(Stage::Value))?;
-                compare(&outputs, &expected, self.case.tolerance()).map_err(Failure::at(Stage::Mismatch))
-            }
-            Answer::Error(text) => Err(Failure::at(Stage::Run)(text)),
-            Answer::Crash(text) => Err(Failure::at(Stage::Crash)(text)),
+/// Runs a case once.
+fn check(case: &Case, run: &suite::Run, child: &mut Child) -> Outcome {
+    let inputs = run
+        .inputs()
+        .and_then(|inputs| pack(&inputs))
+        .map_err(Failure::at(Stage::Value))?;
+    let expected = run.expected().map_err(Failure::at(Stage::Value))?;
+    match (child.ask(case.name(), &inputs), expected) {
+        (Answer::Outputs(outputs), Expected::Outputs(expected)) => {
+            let outputs = unpack(&outputs, expected.len()).map_err(Failure::at(Stage::Value))?;
+            compare(&outputs, &expected, case.entry.tolerance()).map_err(Failure::at(Stage::Mismatch))
         }
+        (Answer::Outputs(_), Expected::Error) => Err(Failure::at(Stage::Mismatch)("outputs, not an error".into())),
+        (Answer::Error(_), Expected::Error) => Ok(()),
+        (Answer::Error(text), Expected::Outputs(_)) => Err(Failure::at(Stage::Run)(text)),
+        (Answer::Crash(text), _) => Err(Failure::at(Stage::Crash)(text)),
     }
 }

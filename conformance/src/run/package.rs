@@ -18,8 +18,6 @@ const MAIN: &str = include_str!("../../shard/main.rs");
 pub(super) struct Compiled {
     source: String,
     weights: bytes::Bytes,
-    /// The names of the inputs.
-    pub(super) inputs: Vec<String>,
 }
 
 /// Compiles a case, whose model is written to a file for that.
@@ -49,7 +47,6 @@ pub(super) fn compile(case: &Case, models: &Path) -> Result<Compiled, Failure> {
     Ok(Compiled {
         source: module.source,
         weights: module.weights,
-        inputs: model.graph.inputs.into_iter().map(|input| input.name).collect(),
     })
 }
 
@@ -62,11 +59,7 @@ pub(super) struct Workspace {
 
 impl Workspace {
     /// Writes packages with modules. A case is always in the same one, so that little is built again when some change.
-    pub(super) fn write<'a>(
-        folder: &Path,
-        shards: usize,
-        modules: impl Iterator<Item = (&'a str, &'a Compiled)>,
-    ) -> Result<Workspace> {
+    pub(super) fn write(folder: &Path, shards: usize, modules: &[(&str, Compiled)]) -> Result<Workspace> {
         let mut workspace = Workspace {
             folder: folder.to_owned(),
             shards: BTreeMap::new(),
@@ -76,7 +69,7 @@ impl Workspace {
             let cases = folder.join(&shard).join("src/cases");
             update(&cases.join(format!("{name}.rs")), module.source.as_bytes())?;
             update(&cases.join(format!("{name}.weights")), &module.weights)?;
-            workspace.shards.entry(shard).or_default().push(name.to_owned());
+            workspace.shards.entry(shard).or_default().push((*name).to_owned());
         }
         update(&folder.join("Cargo.toml"), WORKSPACE.as_bytes())?;
         for shard in workspace.shards.keys() {

@@ -1,0 +1,21 @@
+//! Every case of the suite, compiled, built and run.
+
+use onnxide_conformance::expectations::Expectations;
+use onnxide_conformance::{report, run, suite};
+
+/// What fails must be what `expectations.txt` says. With the environment variable `CONFORMANCE_BLESS` the file is brought
+/// up to date; only its reasons are left to be written.
+#[test]
+fn the_suite_is_as_expected() {
+    let cases = suite::load().unwrap();
+    let (outcomes, times) = run::run(&cases, &run::Options::new("conformance")).unwrap();
+    print!("{}{times}\n", report::table(&cases, &outcomes));
+    let failing = report::failing(&cases, &outcomes);
+    let mut expectations = Expectations::read().unwrap();
+    if std::env::var_os("CONFORMANCE_BLESS").is_some() {
+        expectations.bless(&failing);
+        expectations.write().unwrap();
+    }
+    let problems = expectations.check(&failing);
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
