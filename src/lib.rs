@@ -19,7 +19,7 @@
 
 pub use onnxide_runtime as runtime;
 #[doc(no_inline)]
-pub use onnxide_runtime::{error::RunError, tensor::TensorView};
+pub use onnxide_runtime::{RunError, TensorView, TensorViewMut};
 
 #[doc(hidden)]
 pub use onnxide_macros::include_model as __include_model;
@@ -55,6 +55,19 @@ pub use onnxide_macros::include_model as __include_model;
 /// | `batch = 4` | always 4 |
 /// | `sequence <= 256` | from 1 to 256 |
 /// | `image_2 in 32..=640` | from 32 to 640 |
+///
+/// `operators(..)` has functions of yours compute operators, each given by its domain and name, the path of the function
+/// and its signature:
+///
+/// ```ignore
+/// onnxide::include_model! {
+///     pub mod model = "models/model.onnx", operators(
+///         "my.domain::Repeat" => crate::operators::repeat: (f32[n, k], times: int = 2) -> f32[n, times * k],
+///     );
+/// }
+/// ```
+///
+/// `docs/custom-operators.md` has the rest.
 #[macro_export]
 macro_rules! include_model {
     ($($input:tt)*) => {

@@ -10,6 +10,39 @@ pub mod bert_tiny {
     include!(concat!(env!("OUT_DIR"), "/bert_tiny.rs"));
 }
 
+#[path = "../examples/lowpass/operators.rs"]
+mod operators;
+
+#[forbid(unsafe_code)]
+pub mod lowpass {
+    use onnxide::runtime as onnxide_runtime;
+
+    include!(concat!(env!("OUT_DIR"), "/lowpass.rs"));
+}
+
+#[test]
+fn an_operator_is_a_function_of_the_package() {
+    let mut model = lowpass::Model::new();
+    let mut signal = [[0.0; 16]];
+    signal[0][0] = 1.0;
+    let outputs = model.run(&signal).unwrap();
+    let low: &[[f32; 4]; 1] = outputs.low;
+    // The response of the filter to an impulse, every fourth sample of it.
+    let mut expected = [[0.0; 4]];
+    let view = onnxide::TensorViewMut::new([1, 4], expected.as_flattened_mut()).unwrap();
+    let coefficients = [0.029_954_5, 0.059_909_1, 0.029_954_5, -1.454_243_5, 0.574_061_6];
+    operators::biquad(
+        TensorView::new([1, 16], signal.as_flattened()).unwrap(),
+        &coefficients,
+        4,
+        view,
+    )
+    .unwrap();
+    for (a, b) in low.as_flattened().iter().zip(expected.as_flattened()) {
+        assert!((a - b).abs() < 1e-5, "{low:?} and {expected:?}");
+    }
+}
+
 fn view(shape: [usize; 2], data: &[i64]) -> TensorView<'_, i64, 2> {
     TensorView::new(shape, data).expect("as many values as the shape needs")
 }

@@ -153,3 +153,32 @@ fn a_new_package_builds() {
         .unwrap();
     assert!(built.success());
 }
+
+const BIQUAD: &str = "dsp::Biquad = crate::operators::biquad: (f32[c, n], coefficients: floats, step: int = 1) -> \
+                      Result<f32[c, n / step]>";
+
+fn lowpass<'a>(operator: &'a str, file: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["check", "models/lowpass.onnx", "--reference", "models/lowpass.npz"];
+    arguments.extend(["--operator", operator, "--operators-from", file]);
+    arguments
+}
+
+#[test]
+fn operators_are_functions_from_a_file() {
+    succeed(&lowpass(BIQUAD, "examples/lowpass/operators.rs"));
+}
+
+#[test]
+fn a_function_with_other_parameters_is_an_error_of_the_rust_compiler() {
+    std::fs::create_dir_all(folder()).unwrap();
+    let file = folder().join("operators.rs");
+    std::fs::write(&file, "pub fn biquad(_: onnxide::TensorView<'_, f64, 2>) {}\n").unwrap();
+    let output = onnxide(&lowpass(BIQUAD, file.to_str().expect("a path of Cargo's")));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        text.contains("this function takes 1 argument but 4 arguments were supplied"),
+        "{text}"
+    );
+    assert!(text.contains("crate::operators::biquad("), "{text}");
+}

@@ -5,8 +5,10 @@ pub mod emit;
 pub mod frontend;
 pub mod import;
 pub mod ir;
+pub mod operator;
 pub mod passes;
 pub mod plan;
 
 pub use compiler::{BuildError, Compiler, DimRange, Module, Report};
 pub use diagnostics::CompileError;
+pub use operator::{Operator, OperatorCall};

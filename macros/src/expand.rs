@@ -27,6 +27,9 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);
     }
+    for operator in &item.operators {
+        compiler = compiler.operator(operator.clone());
+    }
     let cached = compiler
         .compile_cached(&place::folder(manifest))
         .map_err(|error| syn::Error::new(item.path.span(), error))?;

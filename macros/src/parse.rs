@@ -1,7 +1,7 @@
 //! The input of the macro.
 
-use onnxide_codegen::DimRange;
-use proc_macro2::{Ident, Span, TokenTree};
+use onnxide_codegen::{DimRange, Operator};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -21,6 +21,7 @@ pub(crate) struct ModuleItem {
     pub(crate) name: Ident,
     pub(crate) path: LitStr,
     pub(crate) dims: Vec<Dim>,
+    pub(crate) operators: Vec<Operator>,
 }
 
 /// `NAME = SIZE`, `NAME <= MAX` or `NAME in MIN..=MAX`
@@ -52,7 +53,7 @@ impl Parse for ModuleItem {
         let name = input.parse()?;
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
-        let mut dims = None;
+        let (mut dims, mut operators) = (None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -62,8 +63,10 @@ impl Parse for ModuleItem {
             match option.to_string().as_str() {
                 "dims" if dims.is_some() => return Err(repeated(option.span(), "dims")),
                 "dims" => dims = Some(parse_dims(input)?),
+                "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
+                "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let message = format!("unknown option `{other}`; the known one is `dims`");
+                    let message = format!("unknown option `{other}`; the known ones are `dims` and `operators`");
                     return Err(syn::Error::new(option.span(), message));
                 }
             }
@@ -78,6 +81,7 @@ impl Parse for ModuleItem {
             name,
             path,
             dims: dims.unwrap_or_default(),
+            operators: operators.unwrap_or_default(),
         })
     }
 }
@@ -93,6 +97,34 @@ fn parse_dims(input: ParseStream<'_>) -> Result<Vec<Dim>> {
         dims.push(dim);
     }
     Ok(dims)
+}
+
+/// `"DOMAIN::NAME" => PATH: SIGNATURE, ..`
+fn parse_operators(input: ParseStream<'_>) -> Result<Vec<Operator>> {
+    let content;
+    let _: token::Paren = parenthesized!(content in input);
+    let operators = Punctuated::<_, Token![,]>::parse_terminated_with(&content, parse_operator)?;
+    Ok(operators.into_iter().collect())
+}
+
+fn parse_operator(input: ParseStream<'_>) -> Result<Operator> {
+    let name: LitStr = input.parse()?;
+    input.parse::<Token![=>]>()?;
+    let mut function = TokenStream::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        function.extend([input.parse::<TokenTree>()?]);
+    }
+    let error = |message| syn::Error::new(name.span(), message);
+    let known = |function: &str| function.contains('(');
+    let function = function.to_string();
+    if !known(&function) {
+        return Err(error(
+            "expected `\"DOMAIN::NAME\" => PATH: SIGNATURE`, such as `\"my.domain::MyOp\" => crate::my_op: (f32[n]) -> \
+             f32[n]`"
+                .to_owned(),
+        ));
+    }
+    format!("{} = {function}", name.value()).parse().map_err(error)
 }
 
 fn parse_dim(input: ParseStream<'_>) -> Result<(Span, Dim)> {
@@ -149,7 +181,10 @@ mod tests {
             r#"
             /// A cat.
             pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx";
+            mod dog = "dog.onnx", operators(
+                "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
+                "Erf" => erf: (T[..]?) -> T[..],
+            );
             "#,
         )
         .unwrap();
@@ -173,6 +208,14 @@ mod tests {
             ]
         );
         assert!(dog.dims.is_empty());
+        let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            operators,
+            [
+                "my.domain::Repeat = crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<f32[n, k*times]>",
+                "Erf = erf: (T[..]?) -> T[..]"
+            ]
+        );
     }
 
     #[test]
@@ -184,8 +227,17 @@ mod tests {
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
                 "mod m = \"m\", threads = 2;",
-                "unknown option `threads`; the known one is `dims`",
+                "unknown option `threads`; the known ones are `dims` and `operators`",
             ),
+            (
+                "mod m = \"m\", operators(\"a::B\" => c);",
+                "expected `\"DOMAIN::NAME\" => PATH: SIGNATURE`, such as `\"my.domain::MyOp\" => crate::my_op:",
+            ),
+            (
+                "mod m = \"m\", operators(\"a::B\" => c: (f32[n]) -> f32[m]);",
+                "operator a::B: the signature `(f32",
+            ),
+            ("mod m = \"m\", operators(), operators();", "`operators` is given twice"),
             ("mod m = \"m\", dims(a = 1), dims(b = 1);", "`dims` is given twice"),
             ("mod m = \"m\", dims(a = 1, a <= 2);", "`a` is given twice"),
             (

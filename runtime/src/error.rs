@@ -140,6 +140,13 @@ pub enum RunError {
         /// The node of the model that selects.
         node: &'static str,
     },
+    /// An operator of the user's that has failed.
+    Operator {
+        /// The node of the model.
+        node: &'static str,
+        /// What the operator says.
+        message: &'static str,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -269,6 +276,7 @@ impl fmt::Display for RunError {
                 "an index at node `{node}` is outside of the axis that it selects from: check the inputs that hold \
                  indices, such as token numbers"
             ),
+            RunError::Operator { node, message } => write!(f, "the operator at node `{node}` failed: {message}"),
         }
     }
 }
@@ -387,6 +395,13 @@ mod tests {
                 RunError::Index { node: "/embed/Gather" },
                 "an index at node `/embed/Gather` is outside of the axis that it selects from: check the inputs that \
                  hold indices, such as token numbers",
+            ),
+            (
+                RunError::Operator {
+                    node: "/post/Decode",
+                    message: "the grid is empty",
+                },
+                "the operator at node `/post/Decode` failed: the grid is empty",
             ),
         ];
         for (error, text) in cases {

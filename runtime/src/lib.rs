@@ -32,7 +32,11 @@ pub mod sequence;
 pub mod tensor;
 pub mod weights;
 
+#[doc(no_inline)]
+pub use error::RunError;
 pub use kernels::linear;
+#[doc(no_inline)]
+pub use tensor::{TensorView, TensorViewMut};
 
 #[cfg(test)]
 mod testing;

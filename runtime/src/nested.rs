@@ -81,6 +81,14 @@ pub fn bools_of_bytes(bytes: &[u8]) -> &[bool] {
     unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
+/// Bytes as booleans to be written, all `false` at first.
+#[inline]
+pub fn cleared_bools(bytes: &mut [u8]) -> &mut [bool] {
+    bytes.fill(0);
+    // SAFETY: every byte is 0, which is a boolean, and every boolean that is written is a byte.
+    unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +114,15 @@ mod tests {
         let bools = [[true, false], [false, true]];
         assert_eq!(bytes_of_bools(flat(&bools)), [1, 0, 0, 1]);
         assert_eq!(nested::<[[bool; 2]; 2]>(bools_of_bytes(&[1, 0, 0, 1])), &bools);
+    }
+
+    #[test]
+    fn bytes_are_written_as_booleans() {
+        let mut bytes = [7, 1, 255];
+        let bools = cleared_bools(&mut bytes);
+        assert_eq!(bools, [false; 3]);
+        bools[1] = true;
+        assert_eq!(bytes, [0, 1, 0]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
-use onnxide_codegen::{Compiler, DimRange};
+use onnxide_codegen::{Compiler, DimRange, Operator};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -55,6 +55,10 @@ pub(crate) struct ModelArgs {
     /// Size of a symbolic dimension, or the range from which each run chooses; once for every dimension
     #[arg(long = "dim", value_name = "NAME=N|LO..=HI")]
     pub(crate) dims: Vec<DimArg>,
+
+    /// Function that computes an operator; once for every operator that onnxide does not know
+    #[arg(long = "operator", value_name = "DOMAIN::NAME=PATH:SIGNATURE")]
+    pub(crate) operators: Vec<Operator>,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +96,10 @@ pub(crate) struct New {
     /// Folder of the package, which must not exist yet
     #[arg(value_name = "NAME")]
     pub(crate) folder: PathBuf,
+
+    /// Source of functions that compute operators: `crate::ops::f` is in a file `ops.rs`
+    #[arg(long, value_name = "FILE.rs")]
+    pub(crate) operators_from: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +130,10 @@ pub(crate) struct RunArgs {
     /// Number of threads
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
+
+    /// Source of functions that compute operators: `crate::ops::f` is in a file `ops.rs`
+    #[arg(long, value_name = "FILE.rs")]
+    pub(crate) operators_from: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +143,9 @@ The relative error is the largest difference over the largest magnitude in the r
 A dimension without --dim has the size that the reference gives it. With --dim NAME=N it may have any size up to N.
 
 Example:
-  onnxide check bert.onnx --reference ref.npz --dim sequence=64 --tolerance 1e-5")]
+  onnxide check bert.onnx --reference ref.npz --dim sequence=64 --tolerance 1e-5
+  onnxide check scan.onnx --reference ref.npz --operators-from src/ops.rs \\
+      --operator 'my.domain::Unpack = crate::ops::unpack: (u8[n, k]) -> f32[n, 8 * k]'")]
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -274,6 +288,9 @@ impl ModelArgs {
         let mut compiler = Compiler::new(&self.model).front(Front::Command);
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);
+        }
+        for operator in &self.operators {
+            compiler = compiler.operator(operator.clone());
         }
         compiler
     }

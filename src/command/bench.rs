@@ -42,14 +42,15 @@ struct StepTime<'a> {
 
 pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
     args.run.check()?;
+    let sources = &args.run.operators_from;
     let (program, inputs) = match &args.reference {
         Some(reference) => {
             let mut arrays: BTreeMap<String, Array> = npz::read(reference)?.into_iter().collect();
             let bound = model::bind(&args.model, &mut arrays, reference)?;
-            (Program::build(bound.compiler.profile(true))?, bound.inputs)
+            (Program::build(bound.compiler.profile(true), sources)?, bound.inputs)
         }
         None => (
-            Program::build(args.model.compiler().profile(true))?,
+            Program::build(args.model.compiler().profile(true), sources)?,
             model::zeros(&args.model)?,
         ),
     };

@@ -39,7 +39,7 @@ pub(crate) fn check(args: &Check) -> Result<Outcome> {
     let mut arrays: BTreeMap<String, Array> = npz::read(&args.reference)?.into_iter().collect();
     let bound = model::bind(&args.model, &mut arrays, &args.reference)?;
     let expected = expected(arrays, &args.reference)?;
-    let program = Program::build(bound.compiler)?;
+    let program = Program::build(bound.compiler, &args.run.operators_from)?;
     let outputs = program.run(&bound.inputs, &args.run)?;
     let verdict = judge(&outputs, &expected, args.tolerance)?;
 

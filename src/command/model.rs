@@ -196,6 +196,7 @@ mod tests {
         ModelArgs {
             model: Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bert_tiny_dyn.onnx"),
             dims: dims.iter().map(|dim| dim.parse().unwrap()).collect(),
+            operators: Vec::new(),
         }
     }
 

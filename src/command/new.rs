@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::Outcome;
 use crate::args::New;
-use crate::program::{Package, create};
+use crate::program::{Package, create, sources};
 use crate::term::BOLD;
 
 pub(crate) fn new(args: &New) -> Result<Outcome> {
@@ -15,6 +15,7 @@ pub(crate) fn new(args: &New) -> Result<Outcome> {
     let package = Package {
         name: package_name(&name),
         folder: args.folder.clone(),
+        sources: sources(&args.operators_from)?,
     };
     let report = create(args.model.compiler(), &package)?;
     let mut out = anstream::stdout();

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &Run) -> Result<Outcome> {
     args.run.check()?;
     let mut arrays: BTreeMap<String, Array> = npz::read(&args.inputs)?.into_iter().collect();
     let bound = model::bind(&args.model, &mut arrays, &args.inputs)?;
-    let outputs = Program::build(bound.compiler)?.run(&bound.inputs, &args.run)?;
+    let outputs = Program::build(bound.compiler, &args.run.operators_from)?.run(&bound.inputs, &args.run)?;
     npz::write(&args.outputs, &outputs)?;
     let mut out = anstream::stdout();
     for (name, array) in &outputs {

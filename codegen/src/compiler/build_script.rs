@@ -66,13 +66,24 @@ impl Compiler {
         }
         let files = loaded.model.files.clone();
         let content = format!("{}\n{}\n", loaded.key, loaded.options.weights.expression());
-        if fs::read_to_string(&stamp).is_ok_and(|found| found == content) && source.exists() && weights.exists() {
+        let known = !loaded.options.has_closures();
+        if known
+            && fs::read_to_string(&stamp).is_ok_and(|found| found == content)
+            && source.exists()
+            && weights.exists()
+        {
             return Ok(files);
         }
         if stamp.exists() {
             fs::remove_file(&stamp).map_err(|error| write_error(&stamp, &error))?;
         }
         let module = loaded.lower()?;
+        if !known
+            && fs::read(&weights).is_ok_and(|found| found == module.weights)
+            && fs::read_to_string(&source).is_ok_and(|found| found == module.source)
+        {
+            return Ok(files);
+        }
         write_atomically(&weights, &module.weights)?;
         write_atomically(&source, module.source.as_bytes())?;
         write_atomically(&stamp, content.as_bytes())?;

@@ -33,6 +33,12 @@ impl Compiler {
         let mut loaded = self.load()?;
         fs::create_dir_all(folder).map_err(|error| write_error(folder, &error))?;
         let folder = std::path::absolute(folder).map_err(|error| write_error(folder, &error))?;
+        if loaded.options.has_closures() {
+            // What closures give is seen in the text alone.
+            let text = loaded.clone().lower()?.source;
+            let content = format!("{}\n{text}", loaded.key);
+            loaded.key = blake3::hash(content.as_bytes()).to_hex()[..32].to_owned();
+        }
         let stem = format!("{}-{}", loaded.options.name, loaded.key);
         let cached = Cached {
             source: folder.join(format!("{stem}.rs")),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Front;
-use super::options::DimRange;
+use super::options::{DimRange, identifier};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::frontend::{DeclaredDim, Model, ValueInfo, ValueType};
+use crate::plan::names::snake;
 
 /// Where each symbol of the inputs occurs first, in order of the names: the input and the axis.
 pub fn symbols(model: &Model) -> BTreeMap<String, (String, usize)> {
@@ -81,6 +82,22 @@ impl Front {
             Front::Macro => format!("`dims({} = {size})`", macro_name(name)),
             Front::Command => format!("`--dim {name}={size}`"),
         }
+    }
+
+    /// How a function for an operator is registered.
+    pub(crate) fn operator(self, domain: &str, name: &str) -> String {
+        let name = name.escape_debug();
+        let (operator, path) = (
+            format!("{}::{name}", domain.escape_debug()),
+            identifier(&snake(&name.to_string())),
+        );
+        let call = format!("crate::{path}: (f32[n]) -> f32[n]");
+        let option = match self {
+            Front::Library => format!(".operator({:?}.parse()?)", format!("{operator} = {call}")),
+            Front::Macro => format!("operators({operator:?} => {call})"),
+            Front::Command => format!("--operator '{operator} = {call}'"),
+        };
+        format!("register a function for it, such as `{option}`")
     }
 
     /// How an option that bounds a dimension is written.

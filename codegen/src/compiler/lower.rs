@@ -53,7 +53,12 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
         let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         (name.clone(), size(range.min)..=size(range.max))
     });
-    let mut graph = import(model, &import::Options { dims: dims.collect() })?;
+    let import_options = import::Options {
+        dims: dims.collect(),
+        operators: options.operators.clone(),
+        front: options.front,
+    };
+    let mut graph = import(model, &import_options)?;
     graph.name.clone_from(&options.name);
     passes::optimize(&mut graph, &mut |_, _| {});
     Plan::new(&graph).map_err(|errors| {

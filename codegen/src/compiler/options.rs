@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use blake3::Hasher;
 
+use super::Front;
 use crate::ir::{Bounds, Interval};
+use crate::operator::Operator;
 
 /// The options of a compilation, complete: every one has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,11 @@ pub struct Options {
     pub program: bool,
     /// Where the module finds its weights.
     pub weights: WeightsPath,
+    /// The operators that the user provides.
+    pub operators: Vec<Operator>,
+    /// Who calls the compiler.
+    #[doc(hidden)]
+    pub front: Front,
 }
 
 /// The sizes that a symbolic dimension may have: a range, or a single size if both ends are equal.
@@ -109,7 +116,12 @@ impl Options {
         bounds
     }
 
-    /// A hash of the model, these options but for the place of the weights, and the compiler itself.
+    /// Whether the types of results of operators come from closures, which [`key`](Self::key) does not see.
+    pub(super) fn has_closures(&self) -> bool {
+        self.operators.iter().any(|operator| operator.rule().is_some())
+    }
+
+    /// A hash of the model, these options but for the place of the weights and closures, and the compiler itself.
     pub(super) fn key(&self, model: &[u8; 32]) -> String {
         let mut hasher = Hasher::new();
         let mut field = |bytes: &[u8]| {
@@ -124,6 +136,9 @@ impl Options {
             field(name.as_bytes());
             field(&(range.min as u64).to_le_bytes());
             field(&(range.max as u64).to_le_bytes());
+        }
+        for operator in &self.operators {
+            field(operator.to_string().as_bytes());
         }
         hasher.finalize().to_hex()[..32].to_owned()
     }
@@ -198,6 +213,8 @@ mod tests {
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
+            operators: Vec::new(),
+            front: Front::Library,
         };
         let key = options.key(&[0; 32]);
         let with = |change: &dyn Fn(&mut Options)| {
@@ -212,6 +229,12 @@ mod tests {
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));
         assert_ne!(key, with(&|o| o.dims.extend([("s".into(), 8.into())])));
         assert_ne!(key, options.key(&[1; 32]));
+        let operator = |text: &str| with(&|o| o.operators.push(text.parse().unwrap()));
+        assert_ne!(key, operator("a::B = c: (f32[n]) -> f32[n]"));
+        assert_ne!(
+            operator("a::B = d: (f32[n]) -> f32[n]"),
+            operator("a::B = c: (f32[n]) -> f32[n]")
+        );
     }
 
     #[test]

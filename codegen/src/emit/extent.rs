@@ -1,6 +1,6 @@
 //! How many elements a step reaches from the start of each access.
 
-use crate::ir::Dim;
+use crate::ir::{Dim, TensorType};
 use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Load, Matrix};
 use crate::plan::{Access, Kernel, Step};
 
@@ -127,6 +127,10 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
             vec![dense([a, b, c]), dense([a, indices, c])],
             vec![dense([a, indices, c])],
         ),
+        Kernel::Opaque(call) => {
+            let of = |types: &[TensorType]| types.iter().map(|ty| dense([&ty.elements()])).collect();
+            (of(&call.operands), of(&call.results))
+        }
         Kernel::Resize(resize) => {
             let [h, w] = &resize.input;
             let [oh, ow] = &resize.output;

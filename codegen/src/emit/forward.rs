@@ -2,7 +2,7 @@
 
 use super::comments;
 use super::extent::Extents;
-use super::function::{Printed, Roles};
+use super::function::{Printed, Roles, can_fail};
 use super::memory::Places;
 use super::size::Sizes;
 use super::text::{Code, Writer};
@@ -20,7 +20,7 @@ pub(super) struct Forward<'a> {
     pub(super) inputs: &'a [String],
     /// The functions.
     pub(super) functions: &'a [Printed],
-    /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
+    /// The steps that can fail.
     pub(super) fallible: &'a BTreeSet<usize>,
     /// Whether the run may end with an error.
     pub(super) ends_early: bool,
@@ -269,7 +269,13 @@ impl Forward<'_> {
         borrow(writer, written, read);
         let function = &plan.functions[step.function].name;
         let call = Code::call(function, arguments);
-        if self.fallible.contains(&number) {
+        if can_fail(step) {
+            let node = step.origin.first().map(String::as_str).unwrap_or_default();
+            writer.code("if let Err(message) = ", &call, " {");
+            let fields = vec![format!("node: {node:?}").into(), "message".into()];
+            writer.nested("return Err(", &Code::structure("RunError::Operator", fields), ");");
+            writer.line("}");
+        } else if self.fallible.contains(&number) {
             writer.code("let inside = ", &call, ";");
             writer.open("if !inside {");
             let node = step.origin.first().map(String::as_str).unwrap_or_default();

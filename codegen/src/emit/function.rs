@@ -5,13 +5,16 @@ use super::module::Imports;
 use super::scalar::rust_type;
 use super::size::Sizes;
 use super::text::Writer;
-use super::{fold, linear, map, rows, spatial};
+use super::{fold, linear, map, opaque, rows, spatial};
 use crate::ir::Dim;
 use crate::plan::kernel::{Conv, Gemm, Init};
 use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
 
 /// Names of the operands of elementwise steps.
 const LETTERS: [&str; 8] = ["a", "b", "c", "e", "f", "g", "h", "k"];
+
+/// Names of further results of a function of the user's, after `y`.
+const RESULTS: [&str; 11] = ["y2", "y3", "y4", "y5", "y6", "y7", "y8", "y9", "y10", "y11", "y12"];
 
 /// Names of the counters of loops around a kernel.
 const COUNTERS: [&str; 6] = ["i", "j", "l", "n", "o", "p"];
@@ -69,6 +72,13 @@ impl Roles {
                 push(&["data", "indices"]);
                 writes = vec!["out"];
             }
+            Kernel::Opaque(_) => {
+                match step.reads.len() {
+                    1 => push(&["x"]),
+                    count => push(&LETTERS[..count.min(LETTERS.len())]),
+                }
+                writes.extend(RESULTS);
+            }
             Kernel::Pad { .. } => push(&["x", "value"]),
             Kernel::Scatter { .. } => {
                 push(&["data", "places", "updates"]);
@@ -110,6 +120,7 @@ impl Roles {
         ];
         names.extend(LETTERS);
         names.extend(COUNTERS);
+        names.extend(RESULTS);
         names
     }
 }
@@ -120,6 +131,11 @@ pub(super) fn reports(step: &Step) -> bool {
         step.kernel,
         Kernel::Gather { checked: true, .. } | Kernel::GatherElements { checked: true, .. }
     )
+}
+
+/// Whether the function of a step calls one of the user's that can fail.
+pub(super) fn can_fail(step: &Step) -> bool {
+    matches!(&step.kernel, Kernel::Opaque(call) if call.fallible)
 }
 
 /// What a function is printed from.
@@ -193,7 +209,11 @@ pub(super) fn function(plan: &Plan, function: &Function, sizes: &Sizes, imports:
         writer.line("#[allow(clippy::too_many_arguments)]");
     }
     let generics = if isa { "<S: Isa>" } else { "" };
-    let result = if reports(step) { " -> bool" } else { "" };
+    let result = match step {
+        step if reports(step) => " -> bool",
+        step if can_fail(step) => " -> Result<(), &'static str>",
+        _ => "",
+    };
     writer.open_function(&format!("fn {}{generics}", function.name), &parameters, result);
     writer.raw(&text);
     writer.close("}");
@@ -222,6 +242,7 @@ impl Body<'_> {
             Kernel::Attention(attention) => linear::attention(self, attention),
             Kernel::Recurrent(layer) => linear::recurrent(self, layer),
             Kernel::Pool(pool) => spatial::pool(self, pool),
+            Kernel::Opaque(call) => opaque::print(self, call),
             Kernel::Resize(resize) => spatial::resize(self, resize),
             Kernel::Pad {
                 mode,

@@ -1,6 +1,6 @@
 //! The model as its caller sees it: inputs, outputs, and the sizes of a run.
 
-use super::function::reports;
+use super::function::{can_fail, reports};
 use super::module::Imports;
 use super::passed::{Kind, Passed};
 use super::scalar::rust_type;
@@ -29,7 +29,8 @@ pub(super) struct Interface<'a> {
     pub(super) computed: Vec<(String, String)>,
     /// Whether the run checks what operators demand.
     demands: bool,
-    /// The steps whose indices follow from the inputs, so that they may be outside of their axis.
+    /// The steps that can fail: their indices follow from the inputs and may be outside of their axis, or they call a
+    /// function of the user's that says so.
     pub(super) fallible: BTreeSet<usize>,
 }
 
@@ -128,7 +129,7 @@ impl<'a> Interface<'a> {
         !self.computed.is_empty()
     }
 
-    /// Whether a step may find an index outside of its axis.
+    /// Whether a step can fail.
     pub(super) fn has_fallible_steps(&self) -> bool {
         !self.fallible.is_empty()
     }
@@ -436,10 +437,10 @@ fn has_demands(plan: &Plan) -> bool {
     found
 }
 
-/// The steps that read at indices which follow from the inputs.
+/// The steps that read at indices which follow from the inputs, and those that call functions which can fail.
 fn fallible_steps(plan: &Plan) -> BTreeSet<usize> {
     (0..plan.steps.len())
-        .filter(|&number| reports(&plan.steps[number]))
+        .filter(|&number| reports(&plan.steps[number]) || can_fail(&plan.steps[number]))
         .collect()
 }
 

@@ -15,6 +15,7 @@ mod map;
 mod memory;
 mod model;
 mod module;
+mod opaque;
 mod passed;
 mod program;
 mod rows;

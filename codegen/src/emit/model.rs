@@ -2,6 +2,7 @@
 
 use super::EmitOptions;
 use super::forward::ForwardInputs;
+use super::function::{can_fail, reports};
 use super::interface::Interface;
 use super::map::with_name;
 use super::memory::Places;
@@ -131,7 +132,7 @@ fn run(
     if interface.arguments.iter().any(|passed| passed.kind != Kind::Tensor) {
         errors.push("a sequence has more elements, or an element other sizes, than the module has room for".into());
     }
-    if interface.has_fallible_steps() {
+    if plan.steps.iter().any(reports) {
         errors.push("an index is outside of the axis that it selects from".into());
     }
     if interface.binds() {
@@ -139,6 +140,9 @@ fn run(
     }
     if interface.has_demands() {
         errors.push("an operator's demand does not hold".into());
+    }
+    if plan.steps.iter().any(can_fail) {
+        errors.push("an operator fails".into());
     }
     if !errors.is_empty() {
         imports.add("error", "RunError");

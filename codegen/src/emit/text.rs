@@ -97,6 +97,13 @@ impl Writer {
         self.line(text);
     }
 
+    /// Appends `head`, the code and `tail`, indented one level more.
+    pub(super) fn nested(&mut self, head: &str, code: &Code, tail: &str) {
+        self.indent += 1;
+        self.code(head, code, tail);
+        self.indent -= 1;
+    }
+
     /// Appends the head of a function, up to the brace, and indents what follows.
     pub(super) fn open_function(&mut self, head: &str, parameters: &[String], tail: &str) {
         let one_line = format!("{head}({}){tail} {{", parameters.join(", "));

@@ -23,7 +23,7 @@ pub(super) struct Call<'i, 'm> {
     /// Version of the operator set that the node belongs to.
     pub(super) version: i64,
     inputs: Vec<Option<ValueId>>,
-    read: RefCell<BTreeSet<&'static str>>,
+    read: RefCell<BTreeSet<&'m str>>,
 }
 
 impl Deref for Call<'_, '_> {
@@ -105,7 +105,8 @@ impl<'i, 'm> Call<'i, 'm> {
         self.node.outputs.get(output).is_some_and(|name| !name.is_empty())
     }
 
-    fn attribute(&self, name: &'static str) -> Option<&'m Attribute> {
+    /// An attribute as the file has it, or as the caller of the function does.
+    pub(super) fn node_attribute(&self, name: &'m str) -> Option<&'m Attribute> {
         self.read.borrow_mut().insert(name);
         match self.node.attributes.get(name)? {
             Attribute::Reference(outer) => self.importer.attribute_of_caller(outer),
@@ -138,12 +139,12 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// Whether the attribute is given.
     pub(super) fn has(&self, name: &'static str) -> bool {
-        self.attribute(name).is_some()
+        self.node_attribute(name).is_some()
     }
 
     /// An integer.
     pub(super) fn optional_int(&self, name: &'static str) -> Result<Option<i64>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Int(value)) => Ok(Some(*value)),
             Some(other) => Self::mismatch(name, "an integer", other),
@@ -162,7 +163,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// Integers.
     pub(super) fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Ints(values)) => Ok(Some(values.clone())),
             Some(other) => Self::mismatch(name, "a list of integers", other),
@@ -194,7 +195,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// A float.
     pub(super) fn optional_float(&self, name: &'static str) -> Result<Option<f32>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Float(value)) => Ok(Some(*value)),
             Some(other) => Self::mismatch(name, "a float", other),
@@ -208,7 +209,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// Floats.
     pub(super) fn floats(&self, name: &'static str) -> Result<Option<Vec<f32>>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Floats(values)) => Ok(Some(values.clone())),
             Some(other) => Self::mismatch(name, "a list of floats", other),
@@ -217,7 +218,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// A string with a default.
     pub(super) fn string(&self, name: &'static str, default: &'static str) -> Result<&'m str, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(default),
             Some(Attribute::String(bytes)) => {
                 std::str::from_utf8(bytes).map_err(|_| Fault::new(format!("attribute `{name}` is not UTF-8")))
@@ -228,7 +229,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// Strings.
     pub(super) fn strings(&self, name: &'static str) -> Result<Option<Vec<String>>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Strings(values)) => Ok(Some(
                 values
@@ -242,7 +243,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// A tensor as the file has it.
     pub(super) fn tensor(&self, name: &'static str) -> Result<Option<&'m Tensor>, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Ok(None),
             Some(Attribute::Tensor(tensor)) => Ok(Some(tensor)),
             Some(other) => Self::mismatch(name, "a tensor", other),
@@ -258,7 +259,7 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// A graph.
     pub(super) fn graph(&self, name: &'static str) -> Result<&'m ModelGraph, Fault> {
-        match self.attribute(name) {
+        match self.node_attribute(name) {
             None => Err(Fault::new(format!("attribute `{name}` is missing"))),
             Some(Attribute::Graph(graph)) => Ok(graph),
             Some(other) => Self::mismatch(name, "a graph", other),

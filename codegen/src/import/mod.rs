@@ -11,6 +11,7 @@ mod call;
 mod combine;
 mod inputs;
 mod known;
+mod operator;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -18,12 +19,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
+use crate::compiler::Front;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::frontend::{
     self, Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData, ValueInfo,
     ValueType,
 };
 use crate::ir::{self, DType, Graph, Port, TensorType, ValueId};
+use crate::operator::Operator;
 use builder::{Builder, Fault};
 use call::Call;
 pub use inputs::dynamic_dims;
@@ -38,6 +41,10 @@ const MAX_NODES: usize = 1 << 20;
 pub struct Options {
     /// Sizes of the dynamic dimensions: one size, or the smallest and the largest.
     pub dims: BTreeMap<String, RangeInclusive<i64>>,
+    /// Operators that the user provides.
+    pub operators: Vec<Operator>,
+    /// Who is told what is wrong.
+    pub front: Front,
 }
 
 /// Imports a model.
@@ -45,7 +52,7 @@ pub struct Options {
 /// # Errors
 ///
 /// Everything in the model that cannot be compiled, and dynamic dimensions without bounds.
-pub fn import(model: &Model, options: &Options) -> Result<Graph, Diagnostics> {
+pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagnostics> {
     let mut found = Diagnostics::new(model.name.as_str());
     let (bounds, types) = inputs::resolve(model, options, &mut found);
     let mut graph = Graph::new(model.name.as_str());
@@ -311,8 +318,17 @@ impl<'m> Importer<'m> {
         self.found.push(fault.help.into_iter().fold(finding, Diagnostic::help));
     }
 
+    /// The operator that the user provides for a node.
+    fn operator_of(&self, node: &Node) -> Option<&'m Operator> {
+        let mut operators = self.options.operators.iter();
+        operators.find(|operator| operator.is(&node.domain, &node.op_type))
+    }
+
     fn function_of(&self, node: &Node) -> Option<&'m Function> {
-        self.model.functions.get(&function_id(node))
+        match self.operator_of(node) {
+            Some(_) => None,
+            None => self.model.functions.get(&function_id(node)),
+        }
     }
 
     /// Reports the operators without a rule in a node that is not going to be lowered, its subgraphs and its function.
@@ -323,8 +339,12 @@ impl<'m> Importer<'m> {
                     self.report_unsupported(inner, seen);
                 }
             }
-        } else if rules::find(&node.domain, &node.op_type).is_none() {
-            self.report(node, Fault::new(UNSUPPORTED));
+        } else if self.rule_of(node).is_none() {
+            let mut fault = Fault::new(UNSUPPORTED);
+            if !node.domain.is_empty() {
+                fault = fault.help(self.options.front.operator(&node.domain, &node.op_type));
+            }
+            self.report(node, fault);
         }
         for attribute in node.attributes.values() {
             let graphs = match attribute {
@@ -338,16 +358,23 @@ impl<'m> Importer<'m> {
         }
     }
 
+    fn rule_of(&self, node: &Node) -> Option<NodeRule<'m>> {
+        match self.operator_of(node) {
+            Some(operator) => Some(NodeRule::Registered(operator)),
+            None => rules::find(&node.domain, &node.op_type).map(NodeRule::Known),
+        }
+    }
+
     /// Lowers a node by the rule of its operator; `None` if that fails, which has been reported.
     fn lower(&mut self, node: &'m Node, inputs: Vec<Option<ValueId>>) -> Option<Vec<Binding>> {
-        let Some(rule) = rules::find(&node.domain, &node.op_type) else {
+        let Some(rule) = self.rule_of(node) else {
             self.report_unsupported(node, &mut BTreeSet::new());
             return None;
         };
         let version = self.opsets().get(&node.domain).copied().unwrap_or(1);
         self.builder.origin = self.origin(node);
         let mut call = Call::new(self, node, version, inputs);
-        let result = rule(&mut call).and_then(|results| {
+        let result = rule.apply(&mut call).and_then(|results| {
             match call.unread().as_slice() {
                 [] => {}
                 names => {
@@ -417,6 +444,24 @@ impl<'m> Importer<'m> {
         self.scopes.pop();
         self.depth -= 1;
         Some(results)
+    }
+}
+
+/// How a node is lowered.
+#[derive(Clone, Copy)]
+enum NodeRule<'m> {
+    /// By the rule of an operator that the compiler knows.
+    Known(call::Rule),
+    /// To a call of the function of an operator that the user provides.
+    Registered(&'m Operator),
+}
+
+impl<'m> NodeRule<'m> {
+    fn apply(self, call: &mut Call<'_, 'm>) -> Result<Vec<ValueId>, Fault> {
+        match self {
+            NodeRule::Known(rule) => rule(call),
+            NodeRule::Registered(operator) => call.registered(operator),
+        }
     }
 }
 

@@ -204,6 +204,10 @@ impl Context<'_> {
             Op::MatMul { .. } | Op::Conv { .. } | Op::ConvTranspose { .. } => {
                 self.expect_operands(op, base, usize::MAX)?;
             }
+            Op::Opaque(call) => {
+                self.expect_operands(op, call.operands(), call.operands())?;
+                return Ok(call.results.clone());
+            }
             Op::Concat { .. } => self.expect_operands(op, 1, usize::MAX)?,
             Op::Gather { .. } | Op::GatherElements { .. } => self.expect_operands(op, 2, 2)?,
             Op::Scatter { .. } => self.expect_operands(op, 3, 3)?,
@@ -235,7 +239,8 @@ impl Context<'_> {
             | Op::Assert { .. }
             | Op::If
             | Op::Loop { .. }
-            | Op::Scan { .. } => unreachable!(),
+            | Op::Scan { .. }
+            | Op::Opaque(_) => unreachable!(),
             Op::Scatter { .. } => {
                 let [places, updates] = [self.types[1], self.types[2]];
                 if updates.dtype != x.dtype || places.dtype != DType::I64 {

@@ -2,6 +2,7 @@
 
 use super::dim::Dim;
 use super::expr::Expr;
+use super::opaque::Opaque;
 use super::tensor::Tensor;
 use std::sync::Arc;
 
@@ -252,6 +253,8 @@ pub enum Op {
         /// How many values are carried.
         carried: usize,
     },
+    /// A call of a function that the user provides.
+    Opaque(Opaque),
 }
 
 /// An elementwise expression applied to the result of a matrix product or convolution before it is stored.
@@ -461,6 +464,7 @@ impl Op {
             Op::If => "if",
             Op::Loop { .. } => "loop",
             Op::Scan { .. } => "scan",
+            Op::Opaque(_) => "opaque",
         }
     }
 

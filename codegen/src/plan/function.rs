@@ -157,6 +157,10 @@ fn function_name(step: &Step) -> String {
         }
         Kernel::Gather { sizes: axes, .. } => format!("gather{}", sizes([&axes[1], &axes[2]])),
         Kernel::GatherElements { sizes: axes, .. } => format!("gather_elements{}", sizes(axes)),
+        Kernel::Opaque(call) => {
+            let name = call.function.rsplit("::").next().unwrap_or_default();
+            format!("{name}{}", sizes(call.results.iter().flat_map(|ty| &ty.shape)))
+        }
         Kernel::Resize(resize) => format!("resize{}", plane(&resize.output[0], &resize.output[1])),
         Kernel::Pad { shape, .. } => format!("pad{}", sizes(shape)),
     }

@@ -1,7 +1,7 @@
 //! The kernels that steps call, with their sizes and strides.
 
 use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
-use crate::ir::{DType, Dim, Expr};
+use crate::ir::{Argument, DType, Dim, Expr, TensorType};
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +103,8 @@ pub enum Kernel {
         /// Whether an index may lie outside of the axis, so that the run can fail.
         checked: bool,
     },
+    /// A call of a function that the user provides. Reads its operands.
+    Opaque(OpaqueCall),
     /// Interpolation of one plane after another.
     Resize(Resize),
     /// Padding.
@@ -355,4 +357,19 @@ pub struct Resize {
     pub nearest: Option<NearestRounding>,
     /// Which input coordinate belongs to an output coordinate.
     pub coordinates: ResizeCoordinates,
+}
+
+/// A call of a function that the user provides; every operand and result is dense.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpaqueCall {
+    /// The path of the function.
+    pub function: String,
+    /// The arguments before the results.
+    pub arguments: Vec<Argument>,
+    /// The types of the operands.
+    pub operands: Vec<TensorType>,
+    /// The types of the results.
+    pub results: Vec<TensorType>,
+    /// Whether the function can fail, so that the run can.
+    pub fallible: bool,
 }

@@ -194,6 +194,7 @@ impl fmt::Display for Kernel {
             Kernel::Recurrent(layer) => write!(f, "{:?} {} steps of {}", layer.cell, layer.steps, layer.hidden),
             Kernel::Gather { sizes, indices, .. } => write!(f, "gather {indices} of [{}]", list(sizes)),
             Kernel::GatherElements { sizes, .. } => write!(f, "gather_elements [{}]", list(sizes)),
+            Kernel::Opaque(call) => write!(f, "call {}", call.function),
             Kernel::Resize(resize) => write!(f, "resize [{}] to [{}]", list(&resize.input), list(&resize.output)),
             Kernel::Pad { shape, .. } => write!(f, "pad [{}]", list(shape)),
         }

@@ -68,6 +68,7 @@ kinds!(KERNELS, kernel(Kernel), {
     Kernel::Recurrent(_) => "recurrent layer",
     Kernel::Gather { .. } => "gather",
     Kernel::GatherElements { .. } => "gather of elements",
+    Kernel::Opaque(_) => "call of a function of the user's",
     Kernel::Resize(_) => "interpolation",
     Kernel::Pad { .. } => "padding",
 });

@@ -5,12 +5,13 @@ mod folder;
 mod package;
 mod session;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use anyhow::Result;
 use onnxide_codegen::{Compiler, Report};
 
-pub(crate) use package::{Package, create};
+pub(crate) use package::{Package, create, sources};
 pub(crate) use session::Measured;
 
 use crate::term;
@@ -23,21 +24,28 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Compiles a model and builds a program of it, unless there is one already.
+    /// Compiles a model and builds a program of it, unless there is one already. `operators` are the files with the
+    /// functions of operators that the compiler does not know.
     ///
     /// # Errors
     ///
-    /// The model does not compile, or Cargo cannot build the program.
-    pub(crate) fn build(compiler: Compiler) -> Result<Self> {
+    /// The model does not compile, a file cannot be read, or Cargo cannot build the program.
+    pub(crate) fn build(compiler: Compiler, operators: &[PathBuf]) -> Result<Self> {
+        let sources = sources(operators)?;
         let cache = folder::cache()?;
         let compiler = package::prepare(compiler);
         let module = term::with_spinner("Compiling the model", || compiler.compile_module())?;
+        let mut name = format!("{}-{}", module.report.name, module.hash);
+        if !sources.is_empty() {
+            let mut hasher = DefaultHasher::new();
+            sources.hash(&mut hasher);
+            name += &format!("-{:016x}", hasher.finish());
+        }
         let package = Package {
             // Packages share a target folder, in which a program has the name of its package.
-            name: format!("onnxide-{}-{}", module.report.name, module.hash),
-            folder: cache
-                .join("programs")
-                .join(format!("{}-{}", module.report.name, module.hash)),
+            name: format!("onnxide-{name}"),
+            folder: cache.join("programs").join(name),
+            sources,
         };
         package.write(&module)?;
         let binary = term::with_spinner("Building the program", || {

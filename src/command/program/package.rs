@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use onnxide_codegen::compiler::WeightsPath;
+use onnxide_codegen::compiler::{WeightsPath, is_identifier};
 use onnxide_codegen::{Compiler, Module, Report};
 
 use crate::term;
@@ -18,6 +18,7 @@ const MAIN: &str = "\
 // A model has more ways in than this program needs.
 #[allow(dead_code)]
 mod model;
+OPERATORS
 
 use std::process::ExitCode;
 
@@ -59,6 +60,46 @@ pub(crate) fn create(compiler: Compiler, package: &Package) -> Result<Report> {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A file with functions that compute operators, a module of the program.
+#[derive(Debug, Hash)]
+pub(crate) struct Source {
+    name: String,
+    text: String,
+}
+
+/// Reads files with functions that compute operators.
+///
+/// # Errors
+///
+/// A file cannot be read, or has a name that no module can have.
+pub(crate) fn sources(files: &[PathBuf]) -> Result<Vec<Source>> {
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        ensure!(
+            is_identifier(&name) && !["main", "model"].contains(&name.as_str()),
+            "{} cannot be a module of the program; choose another name",
+            file.display()
+        );
+        Ok(Source { name, text })
+    };
+    files.iter().map(read).collect()
+}
+
+/// The main file of a package.
+fn main_file(sources: &[Source]) -> String {
+    let mut modules = String::new();
+    if !sources.is_empty() {
+        modules +=
+            "\n// What is written for applications finds the same names.\nextern crate onnxide_runtime as onnxide;\n";
+    }
+    for Source { name, .. } in sources {
+        modules += &format!("\n#[allow(dead_code, unused_imports)]\nmod {name};\n");
+    }
+    MAIN.replace("OPERATORS\n", &modules)
 }
 
 impl Package {
@@ -68,9 +109,9 @@ impl Package {
     ///
     /// A file cannot be written.
     pub(super) fn write(&self, module: &Module) -> Result<()> {
-        let main = self.folder.join("src/main.rs");
+        let (main, main_text) = (self.folder.join("src/main.rs"), main_file(&self.sources));
         // What the package has in it follows from its name, and this file is written last.
-        if fs::read_to_string(&main).is_ok_and(|text| text == MAIN) {
+        if fs::read_to_string(&main).is_ok_and(|text| text == main_text) {
             return Ok(());
         }
         let source = self.folder.join("src");
@@ -78,7 +119,10 @@ impl Package {
         write(&self.folder.join("Cargo.toml"), manifest(&self.name).as_bytes())?;
         write(&self.folder.join(WEIGHTS), &module.weights)?;
         write(&source.join("model.rs"), module.source.as_bytes())?;
-        write(&main, MAIN.as_bytes())
+        for Source { name, text } in &self.sources {
+            write(&source.join(format!("{name}.rs")), text.as_bytes())?;
+        }
+        write(&main, main_text.as_bytes())
     }
 }
 

@@ -53,6 +53,7 @@ fn listed_dims(model: &Model, limit: i64) -> Options {
     };
     Options {
         dims: dynamic_dims(model).into_iter().map(bounds).collect(),
+        ..Options::default()
     }
 }
 

@@ -3,6 +3,7 @@ mod economy;
 mod errors;
 mod folders;
 mod lowering;
+mod operators;
 mod recurrent;
 mod shapes;
 
@@ -13,6 +14,7 @@ use crate::ir::Op;
 /// A model under construction: one graph of standard operators.
 pub(super) struct Build {
     pub(super) model: Model,
+    pub(super) operators: Vec<Operator>,
 }
 
 /// A dimension of an input: a size, or a name.
@@ -76,7 +78,10 @@ impl Build {
             graph: ModelGraph::default(),
             functions: BTreeMap::new(),
         };
-        Build { model }
+        Build {
+            model,
+            operators: Vec::new(),
+        }
     }
 
     /// An input with dimensions such as `"batch 3 224"`.
@@ -124,7 +129,14 @@ impl Build {
             .iter()
             .map(|(name, low, high)| (name.to_string(), *low..=*high))
             .collect();
-        import(&self.model, &Options { dims })
+        import(
+            &self.model,
+            &Options {
+                dims,
+                operators: self.operators.clone(),
+                ..Options::default()
+            },
+        )
     }
 
     pub(super) fn error(&self, dims: &[(&str, i64, i64)]) -> String {

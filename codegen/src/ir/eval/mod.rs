@@ -194,6 +194,10 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
             ))
         }
         Op::Recurrent { cell, reverse } => recurrent::recurrent(*cell, *reverse, inputs),
+        Op::Opaque(call) => Err(format!(
+            "{} calls `{}`, which has no meaning here: it is a function of the user's program",
+            call.operator, call.function
+        )),
         Op::If | Op::Loop { .. } | Op::Scan { .. } => Err(format!("{} needs its regions", op.name())),
         Op::Bind { .. } => Err(format!("{} needs a graph", op.name())),
     }

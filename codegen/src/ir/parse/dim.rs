@@ -28,10 +28,24 @@ impl Parser<'_> {
 
     fn product(&mut self) -> Result<Dim> {
         let mut product = self.factor()?;
-        while self.accept("*") {
-            product = product * self.factor()?;
+        loop {
+            let start = self.next;
+            if self.accept("*") {
+                product = product * self.factor()?;
+            } else if self.accept("/") {
+                let divisor = self.factor()?;
+                product = self.quotient(start, &product, &divisor)?;
+            } else {
+                return Ok(product);
+            }
         }
-        Ok(product)
+    }
+
+    fn quotient(&self, token: usize, a: &Dim, b: &Dim) -> Result<Dim> {
+        match b.as_const() {
+            Some(divisor) if divisor <= 0 => self.error_at(token, format!("division by {b}")),
+            _ => Ok(a.floor_div(b)),
+        }
     }
 
     fn factor(&mut self) -> Result<Dim> {
@@ -54,10 +68,7 @@ impl Parser<'_> {
                 // Bounds would resolve what the graph has left unresolved.
                 let none = Bounds::new();
                 match name.as_str() {
-                    "floor" if b.as_const().is_some_and(|divisor| divisor <= 0) => {
-                        self.error_at(start, format!("division by {b}"))
-                    }
-                    "floor" => Ok(a.floor_div(&b)),
+                    "floor" => self.quotient(start, &a, &b),
                     "min" => Ok(a.minimum(&b, &none)),
                     "max" => Ok(a.maximum(&b, &none)),
                     _ => self.error_at(start, format!("expected floor, min or max, found `{name}`")),

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Value(u32),
     /// A number without sign, as written.
     Number(String),
-    /// One of the marks `{ } ( ) [ ] , : ; = == + - * ..=`.
+    /// One of the marks `{ } ( ) [ ] < > , : ; = == + - * / -> ? .. ..=`.
     Mark(&'static str),
     /// The end of the text.
     End,
@@ -38,8 +38,8 @@ impl std::fmt::Display for Kind {
     }
 }
 
-const MARKS: [&str; 15] = [
-    "..=", "==", "{", "}", "(", ")", "[", "]", ",", ":", ";", "=", "+", "-", "*",
+const MARKS: [&str; 21] = [
+    "..=", "..", "==", "->", "{", "}", "(", ")", "[", "]", "<", ">", ",", ":", ";", "=", "+", "-", "*", "/", "?",
 ];
 
 /// Splits a text into words; the last one is the end.

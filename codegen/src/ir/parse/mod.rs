@@ -5,11 +5,14 @@ mod dim;
 mod expr;
 mod lexer;
 mod op;
+mod signature;
 
 use super::dim::{Bounds, Interval};
 use super::dtype::DType;
 use super::graph::{Block, Constraint, Graph, Node, Part, Port, TensorType, ValueId};
+use super::op::Op;
 use lexer::{Kind, Token};
+pub(crate) use signature::signature;
 use std::fmt;
 
 /// The largest number of a value that is accepted.
@@ -361,7 +364,10 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        let op = self.finish_op(head, &inputs, outputs.first().copied())?;
+        let mut op = self.finish_op(head, &inputs, outputs.first().copied())?;
+        if let Op::Opaque(call) = &mut op {
+            call.results = outputs.iter().map(|&output| self.graph.ty(output).clone()).collect();
+        }
         let origin = if self.accept_word("from") {
             self.list(|_| true, Parser::text)?
         } else {

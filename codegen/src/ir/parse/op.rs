@@ -7,6 +7,7 @@ use crate::ir::dtype::DType;
 use crate::ir::expr::Expr;
 use crate::ir::graph::ValueId;
 use crate::ir::op::{Cell, Epilogue, Op, PoolKind, ResizeMode, Window};
+use crate::ir::opaque::{Argument, Opaque};
 use crate::ir::tensor::Tensor;
 use crate::ir::text::names::{COORDINATES, FOLD, NORMALIZE, Names, PAD, REDUCE, ROUNDING, SCATTER};
 
@@ -256,6 +257,13 @@ impl Parser<'_> {
             "scan" => Op::Scan {
                 carried: self.required(h, "carried", Parser::integer_as)?,
             },
+            "opaque" => Op::Opaque(Opaque {
+                operator: self.required(h, "operator", Parser::text)?,
+                function: self.required(h, "function", Parser::text)?,
+                arguments: self.required(h, "arguments", |parser| parser.bracketed(Parser::argument))?,
+                results: Vec::new(),
+                fallible: self.flag(h, "fallible")?,
+            }),
             other => return self.error_at(h.token, format!("unknown operation `{other}`")),
         };
         if let Some(unused) = head.attributes.iter().find(|attribute| !attribute.used) {
@@ -275,6 +283,23 @@ impl Parser<'_> {
             Some(at) => self.at(at, |parser| parser.expr(&types)),
             None => self.error_at(head.token, format!("{} without an expression", head.name)),
         }
+    }
+
+    /// An argument of an opaque call.
+    fn argument(&mut self) -> Result<Argument> {
+        let start = self.next;
+        Ok(match self.word("an argument")?.as_str() {
+            "operand" => Argument::Operand,
+            "present" => Argument::Present,
+            "absent" => Argument::Absent,
+            "int" => Argument::Int(self.integer_as()?),
+            "float" => Argument::Float(self.float()?),
+            "string" => Argument::String(self.text()?),
+            "ints" => Argument::Ints(self.bracketed(Parser::integer_as)?),
+            "floats" => Argument::Floats(self.bracketed(Parser::float)?),
+            "strings" => Argument::Strings(self.bracketed(Parser::text)?),
+            other => return self.error_at(start, format!("unknown kind of argument `{other}`")),
+        })
     }
 
     /// Reads something elsewhere.
@@ -356,7 +381,7 @@ impl Parser<'_> {
         Ok(names[self.choice(head, key, &words)?].0)
     }
 
-    fn float(&mut self) -> Result<f32> {
+    pub(super) fn float(&mut self) -> Result<f32> {
         let start = self.next;
         let text = self.number_text()?;
         match text.parse() {

@@ -6,6 +6,7 @@ use crate::ir::dim::Dim;
 use crate::ir::dtype::DType;
 use crate::ir::graph::Node;
 use crate::ir::op::{Cell, Op, PoolKind, ResizeMode, Window};
+use crate::ir::opaque::Argument;
 use std::fmt::Display;
 
 /// The name of an operation, its attributes and expressions.
@@ -187,6 +188,13 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
             list.set("trips", dim::text(trips));
         }
         Op::Scan { carried } => list.set("carried", carried),
+        Op::Opaque(call) => {
+            list.set("operator", quoted(&call.operator));
+            list.set("function", quoted(&call.function));
+            let arguments: Vec<String> = call.arguments.iter().map(argument).collect();
+            list.set("arguments", format!("[{}]", arguments.join(", ")));
+            list.flag("fallible", call.fallible);
+        }
     }
     let mut result = node.op.name().to_owned();
     if !attributes.0.is_empty() {
@@ -206,6 +214,22 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
         result.push_str(&format!(" epilogue {}", expr::text(&epilogue.expr, &types)));
     }
     result
+}
+
+/// An argument of an opaque call: what it is, then its value.
+fn argument(argument: &Argument) -> String {
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    match argument {
+        Argument::Operand => "operand".into(),
+        Argument::Present => "present".into(),
+        Argument::Absent => "absent".into(),
+        Argument::Int(value) => format!("int {value}"),
+        Argument::Float(value) => format!("float {}", float(*value)),
+        Argument::String(text) => format!("string {}", quoted(text)),
+        Argument::Ints(values) => format!("ints {values:?}"),
+        Argument::Floats(values) => format!("floats {}", list(values.iter().map(|&value| float(value)).collect())),
+        Argument::Strings(texts) => format!("strings {}", list(texts.iter().map(|text| quoted(text)).collect())),
+    }
 }
 
 /// Attributes as they are written.

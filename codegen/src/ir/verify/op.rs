@@ -6,6 +6,7 @@ use crate::ir::dtype::DType;
 use crate::ir::expr::{Expr, Scalar};
 use crate::ir::graph::{Graph, Node, TensorType};
 use crate::ir::op::{FoldKind, Op, PadMode, PoolKind, ReduceKind, ResizeMode, ScatterKind, Window};
+use crate::ir::opaque::is_function_path;
 
 /// Checks what type inference takes for granted.
 pub(super) fn check(graph: &Graph, node: &Node) -> Result<(), String> {
@@ -48,6 +49,9 @@ pub(super) fn check(graph: &Graph, node: &Node) -> Result<(), String> {
             ..
         } if types.get(1).is_some_and(|value| value.rank() > 0) => {
             return Err("padding with a value that has axes".into());
+        }
+        Op::Opaque(call) if !is_function_path(&call.function) => {
+            return Err(format!("`{}` is no path of a function", call.function));
         }
         Op::If if node.regions.iter().any(|region| !region.params.is_empty()) => {
             return Err("a branch has parameters".into());
@@ -154,6 +158,7 @@ pub(super) fn dims(op: &Op) -> Vec<&Dim> {
             window.pads_before.iter().chain(&window.pads_after).collect()
         }
         Op::Loop { trips, .. } => vec![trips],
+        Op::Opaque(call) => call.results.iter().flat_map(|ty| &ty.shape).collect(),
         _ => Vec::new(),
     };
     if let Some(epilogue) = op.epilogue() {

@@ -12,6 +12,7 @@ mod fold;
 mod gather;
 mod map;
 mod matmul;
+mod opaque;
 mod range;
 mod recurrent;
 mod rows;
@@ -271,6 +272,7 @@ impl Lowering<'_> {
             Op::Attention { .. } => self.attention(node),
             Op::Recurrent { .. } => self.recurrent(node),
             Op::Gather { .. } | Op::GatherElements { .. } => self.gather(node),
+            Op::Opaque(call) => self.opaque(node, call),
             Op::If => self.if_node(node),
             Op::Loop { .. } => self.loop_node(node),
             Op::Scan { .. } => self.scan_node(node),
