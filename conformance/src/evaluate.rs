@@ -62,6 +62,7 @@ fn options(model: &Model) -> import::Options {
     let names = import::dynamic_dims(model).into_iter();
     import::Options {
         dims: names.map(|name| (name, range.clone())).collect(),
+        ..import::Options::default()
     }
 }
 
