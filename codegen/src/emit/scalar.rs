@@ -161,6 +161,7 @@ impl Printer<'_> {
             Scalar::Binary(op, a, b) => self.binary(op, a, b),
             Scalar::Select(condition, a, b) => self.select(condition, a, b),
             Scalar::Cast(x) => self.cast(x, node.dtype),
+            Scalar::Bits(x) => self.same_bits(x, node.dtype),
         }
     }
 
@@ -367,6 +368,37 @@ impl Printer<'_> {
         (converted(rust_type(to)), Prec::As)
     }
 
+    /// The same bits as another type, by way of the integers that Rust has them as.
+    fn same_bits(&self, x: ScalarId, to: DType) -> (String, Prec) {
+        let from = self.dtype(x);
+        let (text, precedence) = match from {
+            DType::F32 | DType::F64 => (format!("{}.to_bits()", self.operand(x, Prec::Atom)), Prec::Atom),
+            DType::Bool => (format!("u8::from({})", self.plain(x)), Prec::Atom),
+            _ if is_stored_only(from) => (format!("{}.0", self.operand(x, Prec::Atom)), Prec::Atom),
+            _ => self.texts[x].clone(),
+        };
+        let (text, precedence) = match (bits_type(from), bits_type(to)) {
+            (have, need) if have == need => (text, precedence),
+            (_, need) => (
+                format!("{} as {need}", parenthesized(text, precedence, Prec::As)),
+                Prec::As,
+            ),
+        };
+        match to {
+            DType::F32 | DType::F64 => (format!("{to}::from_bits({text})"), Prec::Atom),
+            DType::Bool => (
+                format!("{} != 0", parenthesized(text, precedence, Prec::BitOr)),
+                Prec::Compare,
+            ),
+            _ if to.is_int() && is_stored_only(to) => {
+                let text = format!("{}::from_{}({text})", rust_type(to), to.arithmetic());
+                (text, Prec::Atom)
+            }
+            _ if is_stored_only(to) => (format!("{}({text})", rust_type(to)), Prec::Atom),
+            _ => (text, precedence),
+        }
+    }
+
     /// The conversion to a type that is only stored, rounding once.
     fn narrowed(&self, x: ScalarId, to: DType) -> String {
         let (from, wide) = (self.dtype(x), to.arithmetic());
@@ -485,6 +517,17 @@ fn float_binary(op: BinaryOp, a: (String, Prec), b: (String, Prec), double: bool
         _ => return (format!("math::{}({}, {})", op.name(), a.0, b.0), Prec::Atom),
     };
     infix(symbol.0, symbol.1, a, b)
+}
+
+/// The integer type that has the bits of elements.
+fn bits_type(dtype: DType) -> &'static str {
+    match (dtype, dtype.arithmetic()) {
+        (DType::F32, _) => "u32",
+        (DType::F64, _) => "u64",
+        (DType::F16 | DType::BF16, _) => "u16",
+        (_, DType::F32) | (DType::Bool, _) => "u8",
+        (_, wide) => wide.name(),
+    }
 }
 
 /// The type in which elements are stored.

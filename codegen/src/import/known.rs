@@ -202,6 +202,7 @@ fn scalar(expr: &Expr, index: &[usize], operands: &[Operand], bounds: &Bounds) -
                 _ => None,
             },
             Scalar::Cast(x) => get(*x).and_then(|value| cast(value, node.dtype, bounds)),
+            Scalar::Bits(_) => None,
         };
         values.push(value.and_then(|value| normalize(value, node.dtype, bounds)));
     }
@@ -234,30 +235,22 @@ fn normalize(value: Known, dtype: DType, bounds: &Bounds) -> Option<Known> {
 }
 
 fn limits(dtype: DType) -> Interval {
-    let (low, high) = match dtype {
-        DType::I8 => (i8::MIN.into(), i8::MAX.into()),
-        DType::I16 => (i16::MIN.into(), i16::MAX.into()),
-        DType::I32 => (i32::MIN.into(), i32::MAX.into()),
-        DType::U8 => (0, u8::MAX.into()),
-        DType::U16 => (0, u16::MAX.into()),
-        DType::U32 => (0, u32::MAX.into()),
-        DType::U64 => (0, i64::MAX),
-        _ => (i64::MIN, i64::MAX),
+    let bits = dtype.bits().min(64) as u32;
+    let (low, high) = if dtype.is_unsigned_int() {
+        (0, (u64::MAX >> (64 - bits)).try_into().unwrap_or(i64::MAX))
+    } else {
+        (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits))
     };
     Interval { low, high }
 }
 
 fn wrap(value: i64, dtype: DType) -> Option<i64> {
-    Some(match dtype {
-        DType::I8 => i64::from(value as i8),
-        DType::I16 => i64::from(value as i16),
-        DType::I32 => i64::from(value as i32),
-        DType::U8 => i64::from(value as u8),
-        DType::U16 => i64::from(value as u16),
-        DType::U32 => i64::from(value as u32),
-        DType::U64 if value < 0 => return None,
-        _ => value,
-    })
+    let unused = 64 - dtype.bits() as u32;
+    if dtype.is_signed_int() {
+        Some(value << unused >> unused)
+    } else {
+        i64::try_from((value as u64) << unused >> unused).ok()
+    }
 }
 
 fn cast(value: Known, to: DType, bounds: &Bounds) -> Option<Known> {

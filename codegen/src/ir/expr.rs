@@ -48,6 +48,8 @@ pub enum Scalar {
     /// To a float it rounds to nearest, ties to even, once; what is out of range becomes what the type has for that: an
     /// infinity, else NaN, else its largest value.
     Cast(ScalarId),
+    /// The value of the type of the node, which has as many bits as the type of the operand, that has the same bits.
+    Bits(ScalarId),
 }
 
 /// A constant scalar.
@@ -372,6 +374,15 @@ impl Expr {
         }
     }
 
+    /// The bits as those of another type; the operand itself if it has the type already.
+    pub fn bits(&mut self, x: ScalarId, dtype: DType) -> ScalarId {
+        if self.nodes[x].dtype == dtype {
+            x
+        } else {
+            self.push(Scalar::Bits(x), dtype)
+        }
+    }
+
     /// The number of the node that is the result.
     ///
     /// # Panics
@@ -483,7 +494,7 @@ impl Scalar {
     pub fn for_each_operand(&self, mut visit: impl FnMut(ScalarId)) {
         match *self {
             Scalar::Input(_) | Scalar::Const(_) | Scalar::Dim(_) | Scalar::Index(_) => {}
-            Scalar::Unary(_, x) | Scalar::Cast(x) | Scalar::At(_, x) => visit(x),
+            Scalar::Unary(_, x) | Scalar::Cast(x) | Scalar::Bits(x) | Scalar::At(_, x) => visit(x),
             Scalar::Binary(_, a, b) => {
                 visit(a);
                 visit(b);
@@ -504,6 +515,7 @@ impl Scalar {
             Scalar::Select(c, a, b) => Scalar::Select(map(*c), map(*a), map(*b)),
             Scalar::Cast(x) => Scalar::Cast(map(*x)),
             Scalar::At(operand, place) => Scalar::At(*operand, map(*place)),
+            Scalar::Bits(x) => Scalar::Bits(map(*x)),
             leaf => leaf.clone(),
         }
     }

@@ -92,7 +92,7 @@ fn cost(expr: &Expr) -> usize {
         Scalar::Input(_) | Scalar::Const(_) | Scalar::Dim(_) | Scalar::Index(_) => 0,
         Scalar::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Not | UnaryOp::BitNot, _) => 1,
         Scalar::Binary(BinaryOp::Div | BinaryOp::Mod | BinaryOp::Rem | BinaryOp::Pow, ..) | Scalar::Unary(..) => 8,
-        Scalar::Binary(..) | Scalar::Select(..) | Scalar::Cast(_) | Scalar::At(..) => 1,
+        Scalar::Binary(..) | Scalar::Select(..) | Scalar::Cast(_) | Scalar::Bits(_) | Scalar::At(..) => 1,
     };
     expr.nodes.iter().map(|node| of(&node.op)).sum()
 }

@@ -30,6 +30,8 @@ pub(super) enum Head {
     Binary(BinaryOp, Term, Term),
     /// A selection.
     Select(Term, Term, Term),
+    /// The same bits as another type.
+    Bits(Term),
     /// A conversion.
     Cast(Term),
     /// The coordinate along an axis of the elementwise value that the term belongs to.
@@ -118,6 +120,7 @@ impl Rewriter<'_> {
                     Scalar::Binary(op, a, b) => Head::Binary(op, term(a), term(b)),
                     Scalar::Select(c, a, b) => Head::Select(term(c), term(a), term(b)),
                     Scalar::Cast(x) => Head::Cast(term(x)),
+                    Scalar::Bits(x) => Head::Bits(term(x)),
                 }
             }
         }

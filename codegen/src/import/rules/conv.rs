@@ -5,15 +5,11 @@ use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
 use crate::ir::op::Window;
-use crate::ir::{BinaryOp, DType, Dim, Op, ValueId};
+use crate::ir::{Dim, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
-pub(super) const RULES: Rules = &[
-    (ONNX, "Conv", conv),
-    (ONNX, "ConvTranspose", conv_transpose),
-    (ONNX, "ConvInteger", conv_integer),
-];
+pub(super) const RULES: Rules = &[(ONNX, "Conv", conv), (ONNX, "ConvTranspose", conv_transpose)];
 
 /// The window that `auto_pad`, `dilations`, `pads` and `strides` describe over the given spatial sizes.
 pub(super) fn window(cx: &mut Call, kernel: Vec<usize>, spatial: &[Dim]) -> Result<Window, Fault> {
@@ -108,7 +104,8 @@ fn conv(cx: &mut Call) -> Results {
     Ok(vec![result])
 }
 
-fn convolve(cx: &mut Call, x: ValueId, weights: ValueId, bias: Option<ValueId>) -> Result<ValueId, Fault> {
+/// The convolution that the attributes describe.
+pub(super) fn convolve(cx: &mut Call, x: ValueId, weights: ValueId, bias: Option<ValueId>) -> Result<ValueId, Fault> {
     let spatial = spatial(cx, x, weights)?;
     let kernel = kernel(cx, weights)?;
     let window = window(cx, kernel, &spatial)?;
@@ -197,23 +194,4 @@ fn conv_transpose(cx: &mut Call) -> Results {
         },
         &operands,
     )?])
-}
-
-/// The convolution of the differences to the zero points, in 32 bits.
-fn conv_integer(cx: &mut Call) -> Results {
-    let (x, weights) = (cx.input(0)?, cx.input(1)?);
-    spatial(cx, x, weights)?;
-    let mut wide = [cx.cast(x, DType::I32)?, cx.cast(weights, DType::I32)?];
-    for (i, operand) in wide.iter_mut().enumerate() {
-        let Some(zero) = cx.optional(2 + i) else { continue };
-        let mut zero = cx.cast(zero, DType::I32)?;
-        // Weights may have one zero point per output channel.
-        if cx.rank(zero) == 1 && !cx.shape(zero)[0].is(1) {
-            let mut shape = vec![Dim::from(1i64); cx.rank(*operand)];
-            shape[0] = cx.shape(zero)[0].clone();
-            zero = cx.reshape(zero, shape)?;
-        }
-        *operand = cx.binary(BinaryOp::Sub, *operand, zero)?;
-    }
-    Ok(vec![convolve(cx, wide[0], wide[1], None)?])
 }

@@ -59,8 +59,6 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Mean", mean),
     (ONNX, "Where", select),
     (ONNX, "Clip", clip),
-    (ONNX, "Cast", cast),
-    (ONNX, "CastLike", cast_like),
     (ONNX, "Identity", |cx| Ok(vec![cx.input(0)?])),
     (ONNX, "Dropout", dropout),
 ];
@@ -189,23 +187,6 @@ fn clip(cx: &mut Call) -> Results {
         result = cx.binary(BinaryOp::Min, result, high)?;
     }
     Ok(vec![result])
-}
-
-fn cast(cx: &mut Call) -> Results {
-    // Saturation and rounding matter for eight-bit floats alone.
-    cx.ignore(&["saturate", "round_mode"]);
-    let x = cx.input(0)?;
-    let to = cx
-        .dtype_attribute("to")?
-        .ok_or_else(|| Fault::new("attribute `to` is missing"))?;
-    Ok(vec![cx.cast(x, to)?])
-}
-
-fn cast_like(cx: &mut Call) -> Results {
-    cx.ignore(&["saturate", "round_mode"]);
-    let (x, like) = (cx.input(0)?, cx.input(1)?);
-    let to = cx.dtype(like);
-    Ok(vec![cx.cast(x, to)?])
 }
 
 /// Inference keeps every element.

@@ -4,7 +4,7 @@ use super::{MICROSOFT, ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::{BinaryOp, DType, Dim, Op, ValueId};
+use crate::ir::{BinaryOp, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -14,7 +14,6 @@ pub(super) const RULES: Rules = &[
         Ok(vec![matmul(cx, a, b)?])
     }),
     (ONNX, "Gemm", gemm),
-    (ONNX, "MatMulInteger", matmul_integer),
     (MICROSOFT, "FusedMatMul", fused_matmul),
 ];
 
@@ -116,25 +115,4 @@ fn fused_matmul(cx: &mut Call) -> Results {
     let alpha = cx.float("alpha", 1.0)?;
     let product = matmul(cx, a, b)?;
     Ok(vec![scaled(cx, product, alpha)?])
-}
-
-/// The product of the differences to the zero points, in 32 bits.
-fn matmul_integer(cx: &mut Call) -> Results {
-    let (a, b) = (cx.input(0)?, cx.input(1)?);
-    let (a_zero, b_zero) = (cx.optional(2), cx.optional(3));
-    let a = centered(cx, a, a_zero, true)?;
-    let b = centered(cx, b, b_zero, false)?;
-    Ok(vec![matmul(cx, a, b)?])
-}
-
-fn centered(cx: &mut Call, x: ValueId, zero: Option<ValueId>, rows: bool) -> Result<ValueId, Fault> {
-    let wide = cx.cast(x, DType::I32)?;
-    let Some(zero) = zero else { return Ok(wide) };
-    let mut zero = cx.cast(zero, DType::I32)?;
-    // One zero point per row of the left or column of the right operand.
-    if rows && cx.rank(zero) == 1 && !cx.shape(zero)[0].is(1) {
-        let shape = vec![cx.shape(zero)[0].clone(), Dim::from(1i64)];
-        zero = cx.reshape(zero, shape)?;
-    }
-    cx.binary(BinaryOp::Sub, wide, zero)
 }

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod cast;
 mod control;
 mod conv;
 mod einsum;
@@ -33,9 +34,10 @@ const PREVIEW: &str = "ai.onnx.preview";
 /// Operators that ONNX Runtime adds.
 const MICROSOFT: &str = "com.microsoft";
 
-const FAMILIES: [Rules; 20] = [
+const FAMILIES: &[Rules] = &[
     activation::RULES,
     attention::RULES,
+    cast::RULES,
     control::RULES,
     conv::RULES,
     einsum::RULES,

@@ -6,6 +6,7 @@ mod lowering;
 mod operators;
 mod recurrent;
 mod shapes;
+mod types;
 
 use super::*;
 use crate::frontend::{DeclaredDim, Tensor, ValueInfo, ValueType};

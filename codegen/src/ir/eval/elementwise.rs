@@ -71,6 +71,11 @@ pub(super) fn expression(expr: &Expr, shape: &[usize], inputs: &[Tensor], dims: 
                 }
                 Scalar::Select(condition, a, b) => select(value(*condition)?, value(*a)?, value(*b)?)?,
                 Scalar::Cast(x) => scalar::cast(value(*x)?, node.dtype),
+                Scalar::Bits(x) => {
+                    let mut bytes = Vec::new();
+                    value(*x)?.encode(dtype(*x), &mut bytes)?;
+                    Numbers::decode(node.dtype, &bytes)
+                }
             });
         }
         if let Some(last) = values.last() {

@@ -30,7 +30,7 @@ use super::tensor::Tensor;
 pub use control::{MAX_DEPTH, MAX_TRIPS, evaluate};
 pub use movement::movement;
 pub(crate) use numbers::int_limits;
-pub use numbers::{Numbers, round_to};
+pub use numbers::{Numbers, largest, round_to};
 
 /// The largest result of one operation, in bytes.
 pub const MAX_BYTES: usize = 1 << 31;

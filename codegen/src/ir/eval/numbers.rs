@@ -196,6 +196,15 @@ pub fn round_to(value: f64, dtype: DType) -> f64 {
     }
 }
 
+/// The largest finite value of a floating-point type.
+pub fn largest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F32 => f32::MAX.into(),
+        DType::F64 => f64::MAX,
+        _ => small::largest(dtype),
+    }
+}
+
 /// Wraps a value to an integer type.
 pub(super) fn wrap_to(value: i128, dtype: DType) -> i128 {
     let unused = 128 - dtype.bits() as u32;

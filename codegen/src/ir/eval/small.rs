@@ -122,6 +122,14 @@ pub(super) fn decode(code: u16, dtype: DType) -> f64 {
     }
 }
 
+/// The largest finite value; NaN of types that have more than sixteen bits.
+pub(super) fn largest(dtype: DType) -> f64 {
+    match Format::of(dtype) {
+        Some(format) => format.decode(format.largest()),
+        None => decode(0xfe, dtype),
+    }
+}
+
 /// The code of the nearest value, the even one of two; of two powers of two the greater one, and NaN for what is not
 /// near one that there is.
 pub(super) fn encode(value: f64, dtype: DType) -> u16 {

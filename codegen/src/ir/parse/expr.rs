@@ -97,6 +97,11 @@ impl Parser<'_> {
                 let b = self.scalar(scope)?;
                 (Scalar::Select(c, a, b), scope.expr.nodes[a].dtype)
             }
+            "bits" => {
+                let x = self.scalar(scope)?;
+                self.expect(")")?;
+                return self.push(scope, Scalar::Bits(x), None, start);
+            }
             _ => {
                 let a = self.scalar(scope)?;
                 let dtype = scope.expr.nodes[a].dtype;

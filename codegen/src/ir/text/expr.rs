@@ -125,6 +125,7 @@ fn part(expr: &Expr, id: ScalarId, parts: &[String], operands: &[Option<DType>])
             (text, dtype(*a))
         }
         Scalar::Cast(x) => (format!("{}({})", node.dtype, operand(*x)), Some(node.dtype)),
+        Scalar::Bits(x) => (format!("bits({})", operand(*x)), None),
     };
     if implied == Some(node.dtype) {
         text

@@ -54,6 +54,12 @@ pub(super) fn check(expr: &Expr, operands: &[DType]) -> Result<(), String> {
                 node.dtype
             }
             Scalar::Cast(_) => node.dtype,
+            Scalar::Bits(x) => {
+                if dtype(*x).bits() != node.dtype.bits() {
+                    return Err(format!("the bits of {} as {}", dtype(*x), node.dtype));
+                }
+                node.dtype
+            }
         };
         if node.dtype != expected {
             return Err(format!("part {id} is of type {}, not {expected}", node.dtype));

@@ -226,6 +226,7 @@ fn expressions() {
     with("f32(bitnot(x1))", "bitnot of bool");
     with("and(x0, x0)", "and of f32 and f32");
     with("shl(x0, x0)", "shl of f32 and f32");
+    with("f32(bits(x0):i64)", "the bits of f32 as i64");
     with("lt(x0, x0):f32", "part 1 is of type f32, not bool");
     with("neg(x0):f64", "part 1 is of type f64, not f32");
     with("select(x0, x0, x0)", "a selection by f32 of f32 and f32");

@@ -33,6 +33,7 @@ pub(in crate::passes) fn simplify(expr: &Expr, shape: &[Dim], literal: &dyn Fn(u
             Scalar::Binary(op, a, b) => builder.binary(*op, map[*a], map[*b]),
             Scalar::Select(c, a, b) => builder.select(map[*c], map[*a], map[*b]),
             Scalar::Cast(x) => builder.cast(map[*x], node.dtype),
+            Scalar::Bits(x) => builder.out.bits(map[*x], node.dtype),
         };
         map.push(id);
     }
