@@ -32,7 +32,11 @@ fn apply(op: &str, attributes: &[(&str, Attribute)], inputs: &[ir::Tensor]) -> i
         let dims: Vec<String> = input.shape.iter().map(usize::to_string).collect();
         build = build.typed_input(name, element(input.dtype), &dims.join(" "));
     }
-    let graph = build.node(op, &names, &["y"], attributes).output("y").import(&[]).unwrap();
+    let graph = build
+        .node(op, &names, &["y"], attributes)
+        .output("y")
+        .import(&[])
+        .unwrap();
     evaluate(&graph, inputs).unwrap().swap_remove(0)
 }
 
@@ -72,14 +76,23 @@ fn eight_bit_floats_saturate_unless_told_not_to() {
     ] {
         for from in [DType::F32, DType::F16, DType::F64] {
             let found = cast(from, to, &[], &input);
-            assert!(same(&found[2..], &[-largest, largest, -largest, nan]), "{from} {to} {found:?}");
+            assert!(
+                same(&found[2..], &[-largest, largest, -largest, nan]),
+                "{from} {to} {found:?}"
+            );
             let found = cast(from, to, &exact, &input);
-            assert!(same(&found[2..], &[beyond[1], beyond[0], beyond[1], nan]), "{from} {to} {found:?}");
+            assert!(
+                same(&found[2..], &[beyond[1], beyond[0], beyond[1], nan]),
+                "{from} {to} {found:?}"
+            );
         }
     }
     assert_eq!(cast(DType::F32, DType::F8E4M3Fn, &[], &input)[..2], [0.46875, 448.0]);
     assert_eq!(cast(DType::I64, DType::F8E4M3Fnuz, &[], &[-7.0, 1e15]), [-7.0, 240.0]);
-    assert_eq!(cast(DType::F8E5M2, DType::F8E4M3Fnuz, &[], &[57344.0, -1.5]), [240.0, -1.5]);
+    assert_eq!(
+        cast(DType::F8E5M2, DType::F8E4M3Fnuz, &[], &[57344.0, -1.5]),
+        [240.0, -1.5]
+    );
 }
 
 #[test]
@@ -87,7 +100,11 @@ fn powers_of_two_are_rounded_as_asked() {
     let mode = |mode: &'static str| ("round_mode", Attribute::String(mode.as_bytes().into()));
     let input = [1.0, 1.25, 1.5, -0.0, f64::INFINITY, 1e-45];
     let (least, largest, nan) = (2f64.powi(-127), 2f64.powi(127), f64::NAN);
-    for (name, middle) in [("up", [1.0, 2.0, 2.0]), ("down", [1.0, 1.0, 1.0]), ("nearest", [1.0, 1.0, 2.0])] {
+    for (name, middle) in [
+        ("up", [1.0, 2.0, 2.0]),
+        ("down", [1.0, 1.0, 1.0]),
+        ("nearest", [1.0, 1.0, 2.0]),
+    ] {
         let found = cast(DType::F32, DType::F8E8M0, &[mode(name)], &input);
         let [a, b, c] = middle;
         assert!(same(&found, &[a, b, c, least, largest, least]), "{name} {found:?}");
@@ -97,7 +114,10 @@ fn powers_of_two_are_rounded_as_asked() {
     }
     // Subnormal numbers of `f32` are rounded as others are.
     let subnormal = [1.5 * least];
-    assert_eq!(cast(DType::F32, DType::F8E8M0, &[mode("up")], &subnormal), [2.0 * least]);
+    assert_eq!(
+        cast(DType::F32, DType::F8E8M0, &[mode("up")], &subnormal),
+        [2.0 * least]
+    );
     assert_eq!(cast(DType::F32, DType::F8E8M0, &[mode("down")], &subnormal), [least]);
 }
 
@@ -115,7 +135,10 @@ fn integers_wrap_and_floats_round_once() {
     let above = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
     assert_eq!(cast(DType::F64, DType::F16, &[], &[above]), [1.0 + 2f64.powi(-10)]);
     let above = (1i64 << 30) + (1 << 22) + 1;
-    assert_eq!(cast(DType::I32, DType::BF16, &[], &[above as f64]), [((1i64 << 30) + (1 << 23)) as f64]);
+    assert_eq!(
+        cast(DType::I32, DType::BF16, &[], &[above as f64]),
+        [((1i64 << 30) + (1 << 23)) as f64]
+    );
 }
 
 #[test]
@@ -125,13 +148,19 @@ fn bits_are_kept() {
     assert_eq!(values(&one), [f64::from(0x3f80_0000), f64::from(i32::MIN)]);
     let back = apply("BitCast", &to(DType::F32), &[one]);
     assert_eq!(values(&back), [1.0, 0.0]);
-    assert_eq!(values(&apply("BitCast", &to(DType::U4), &[line(DType::I4, &[-1.0])])), [15.0]);
+    assert_eq!(
+        values(&apply("BitCast", &to(DType::U4), &[line(DType::I4, &[-1.0])])),
+        [15.0]
+    );
     let error = Build::new(28)
         .input("x", "2")
         .node("BitCast", &["x"], &["y"], &to(DType::F16))
         .output("y")
         .error(&[]);
-    assert!(error.contains("f32 and f16 differ in the number of their bits"), "{error}");
+    assert!(
+        error.contains("f32 and f16 differ in the number of their bits"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -149,13 +178,28 @@ fn shifts_keep_the_sign() {
 
 #[test]
 fn blocks_share_a_scale() {
-    let x = tensor(DType::I4, &[2, 5], Numbers::Int(vec![1, 2, 3, 4, 5, -1, -2, -3, -4, -5]));
-    let scale = tensor(DType::F16, &[2, 3], Numbers::Float(vec![1.0, 10.0, 100.0, 2.0, 20.0, 200.0]));
+    let x = tensor(
+        DType::I4,
+        &[2, 5],
+        Numbers::Int(vec![1, 2, 3, 4, 5, -1, -2, -3, -4, -5]),
+    );
+    let scale = tensor(
+        DType::F16,
+        &[2, 3],
+        Numbers::Float(vec![1.0, 10.0, 100.0, 2.0, 20.0, 200.0]),
+    );
     let zero = tensor(DType::I4, &[2, 3], Numbers::Int(vec![1, 0, 0, 0, 0, -1]));
     let attributes = [("axis", Attribute::Int(1)), ("block_size", Attribute::Int(2))];
-    let result = apply("DequantizeLinear", &attributes, &[x.clone(), scale.clone(), zero.clone()]);
+    let result = apply(
+        "DequantizeLinear",
+        &attributes,
+        &[x.clone(), scale.clone(), zero.clone()],
+    );
     assert_eq!((result.dtype, &result.shape[..]), (DType::F16, &[2, 5][..]));
-    assert_eq!(values(&result), [0.0, 1.0, 30.0, 40.0, 500.0, -2.0, -4.0, -60.0, -80.0, -800.0]);
+    assert_eq!(
+        values(&result),
+        [0.0, 1.0, 30.0, 40.0, 500.0, -2.0, -4.0, -60.0, -80.0, -800.0]
+    );
     assert_eq!(apply("QuantizeLinear", &attributes, &[result, scale.clone(), zero]), x);
     let error = Build::new(23)
         .typed_input("x", ElementType::Int8, "2 7")
@@ -163,21 +207,39 @@ fn blocks_share_a_scale() {
         .node("DequantizeLinear", &["x", "scale"], &["y"], &attributes)
         .output("y")
         .error(&[]);
-    assert!(error.contains("scales of shape [2, 3] in blocks of 2 along axis 1 of [2, 7]"), "{error}");
+    assert!(
+        error.contains("scales of shape [2, 3] in blocks of 2 along axis 1 of [2, 7]"),
+        "{error}"
+    );
 }
 
 #[test]
 fn quantized_numbers_saturate() {
     let x = line(DType::F32, &[-1e9, -0.5, 0.5, 1.5, 300.0]);
-    let quantize = |zero: ir::Tensor| values(&apply("QuantizeLinear", &[], &[x.clone(), line(DType::F32, &[1.0]), zero]));
+    let quantize = |zero: ir::Tensor| {
+        values(&apply(
+            "QuantizeLinear",
+            &[],
+            &[x.clone(), line(DType::F32, &[1.0]), zero],
+        ))
+    };
     assert_eq!(quantize(line(DType::U8, &[3.0])), [0.0, 3.0, 3.0, 5.0, 255.0]);
     assert_eq!(quantize(line(DType::I2, &[0.0])), [-2.0, 0.0, 0.0, 1.0, 1.0]);
-    assert_eq!(quantize(line(DType::U16, &[65535.0])), [0.0, 65535.0, 65535.0, 65535.0, 65535.0]);
-    assert_eq!(quantize(line(DType::F8E4M3Fnuz, &[0.0])), [-240.0, -0.5, 0.5, 1.5, 240.0]);
+    assert_eq!(
+        quantize(line(DType::U16, &[65535.0])),
+        [0.0, 65535.0, 65535.0, 65535.0, 65535.0]
+    );
+    assert_eq!(
+        quantize(line(DType::F8E4M3Fnuz, &[0.0])),
+        [-240.0, -0.5, 0.5, 1.5, 240.0]
+    );
     // 1000 / 3 in `f16` is 333.25, and 999 / 3 = 333.
     let wide = [("output_dtype", Attribute::Int(ElementType::Int16.onnx().into()))];
     let scale = line(DType::F16, &[3.0]);
-    assert_eq!(values(&apply("QuantizeLinear", &wide, &[line(DType::F32, &[999.0]), scale])), [333.0]);
+    assert_eq!(
+        values(&apply("QuantizeLinear", &wide, &[line(DType::F32, &[999.0]), scale])),
+        [333.0]
+    );
 }
 
 #[test]
@@ -186,12 +248,31 @@ fn products_of_quantized_numbers() {
     let b = tensor(DType::I8, &[2, 2], Numbers::Int(vec![1, -2, 3, 4]));
     // Rows of the left operand and columns of the right one have zero points of their own.
     let (a_zero, b_zero) = (line(DType::U8, &[3.0, 4.0]), line(DType::I8, &[0.0, 1.0]));
-    let product = apply("MatMulInteger", &[], &[a.clone(), b.clone(), a_zero.clone(), b_zero.clone()]);
-    assert_eq!((product.dtype, values(&product)), (DType::I32, vec![3.0, 3.0, 7.0, 3.0]));
+    let product = apply(
+        "MatMulInteger",
+        &[],
+        &[a.clone(), b.clone(), a_zero.clone(), b_zero.clone()],
+    );
+    assert_eq!(
+        (product.dtype, values(&product)),
+        (DType::I32, vec![3.0, 3.0, 7.0, 3.0])
+    );
     let one = |value| tensor(DType::F32, &[], Numbers::Float(vec![value]));
     let y_zero = tensor(DType::U8, &[], Numbers::Int(vec![250]));
-    let inputs = [a, one(0.5), a_zero, b, line(DType::F32, &[1.0, 2.0]), b_zero, one(0.25), y_zero];
-    assert_eq!(values(&apply("QLinearMatMul", &[], &inputs)), [255.0, 255.0, 255.0, 255.0]);
+    let inputs = [
+        a,
+        one(0.5),
+        a_zero,
+        b,
+        line(DType::F32, &[1.0, 2.0]),
+        b_zero,
+        one(0.25),
+        y_zero,
+    ];
+    assert_eq!(
+        values(&apply("QLinearMatMul", &[], &inputs)),
+        [255.0, 255.0, 255.0, 255.0]
+    );
     let mut inputs = inputs;
     inputs[7] = tensor(DType::U8, &[], Numbers::Int(vec![1]));
     assert_eq!(values(&apply("QLinearMatMul", &[], &inputs)), [7.0, 13.0, 15.0, 13.0]);
@@ -201,14 +282,37 @@ fn products_of_quantized_numbers() {
 fn convolutions_of_quantized_numbers() {
     let x = tensor(DType::U8, &[1, 1, 3], Numbers::Int(vec![5, 6, 7]));
     let w = tensor(DType::U8, &[2, 1, 2], Numbers::Int(vec![1, 2, 3, 4]));
-    let (x_zero, w_zero) = (tensor(DType::U8, &[], Numbers::Int(vec![5])), line(DType::U8, &[0.0, 3.0]));
+    let (x_zero, w_zero) = (
+        tensor(DType::U8, &[], Numbers::Int(vec![5])),
+        line(DType::U8, &[0.0, 3.0]),
+    );
     let pads = [("pads", Attribute::Ints(vec![1, 0]))];
-    let result = apply("ConvInteger", &pads, &[x.clone(), w.clone(), x_zero.clone(), w_zero.clone()]);
+    let result = apply(
+        "ConvInteger",
+        &pads,
+        &[x.clone(), w.clone(), x_zero.clone(), w_zero.clone()],
+    );
     // Padding is the zero point.
-    assert_eq!((result.dtype, values(&result)), (DType::I32, vec![0.0, 2.0, 5.0, 0.0, 1.0, 2.0]));
+    assert_eq!(
+        (result.dtype, values(&result)),
+        (DType::I32, vec![0.0, 2.0, 5.0, 0.0, 1.0, 2.0])
+    );
     let one = |value| tensor(DType::F32, &[], Numbers::Float(vec![value]));
     let y_zero = tensor(DType::U8, &[], Numbers::Int(vec![10]));
     let bias = line(DType::I32, &[1.0, -1.0]);
-    let inputs = [x, one(2.0), x_zero, w, line(DType::F32, &[1.0, 4.0]), w_zero, one(1.0), y_zero, bias];
-    assert_eq!(values(&apply("QLinearConv", &pads, &inputs)), [12.0, 16.0, 22.0, 2.0, 10.0, 18.0]);
+    let inputs = [
+        x,
+        one(2.0),
+        x_zero,
+        w,
+        line(DType::F32, &[1.0, 4.0]),
+        w_zero,
+        one(1.0),
+        y_zero,
+        bias,
+    ];
+    assert_eq!(
+        values(&apply("QLinearConv", &pads, &inputs)),
+        [12.0, 16.0, 22.0, 2.0, 10.0, 18.0]
+    );
 }

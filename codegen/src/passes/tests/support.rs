@@ -287,5 +287,6 @@ pub(super) fn text(expr: &Expr, id: usize) -> String {
         Scalar::Select(c, a, b) => format!("(select {} {} {})", term(*c), term(*a), term(*b)),
         Scalar::Cast(x) => format!("({} {})", expr.nodes[id].dtype, term(*x)),
         Scalar::At(operand, place) => format!("(at x{operand} {})", term(*place)),
+        Scalar::Bits(x) => format!("(bits {})", term(*x)),
     }
 }
