@@ -427,7 +427,13 @@ impl Builder {
             let tensor = tensor.reshaped(shape);
             return Some(self.constant(tensor));
         }
-        if shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size))? > known::LIMIT {
+        let domain = match op {
+            Op::Fold { domain, .. } => domain.iter().map(Dim::as_usize).collect::<Option<Vec<_>>>()?,
+            _ => Vec::new(),
+        };
+        if shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size))? > known::LIMIT
+            || domain.iter().try_fold(1usize, |n, size| n.checked_mul(*size))? > known::LIMIT
+        {
             return None;
         }
         let constants = inputs

@@ -52,6 +52,10 @@ fn whole(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operands: &[Tensor]) -> R
             let inner = operands[0].shape.last().copied()?;
             results.checked_mul(inner)? <= MAX_WORK
         }
+        Op::Fold { domain, .. } => {
+            let inner = domain.iter().cloned().product::<Dim>().as_usize()?;
+            results.checked_mul(inner)? <= MAX_WORK
+        }
         Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Attention { .. } | Op::Recurrent { .. } => {
             results.checked_mul(operands[1].len())? <= MAX_WORK
         }
