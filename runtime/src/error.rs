@@ -392,6 +392,23 @@ mod tests {
                 "the sizes of the inputs do not fulfill `n % 4 == 0`, which the model needs: change the sizes",
             ),
             (
+                RunError::Size {
+                    symbol: "Slice_1",
+                    actual: 9,
+                    min: 0,
+                    max: 8,
+                },
+                "the size `Slice_1` came out as 9, but the module was compiled for 0 to 8: pass other parameters, or \
+                 compile the model with a larger bound",
+            ),
+            (
+                RunError::Demand {
+                    node: "/box/ScatterND",
+                    demand: "every index is inside of its axis",
+                },
+                "node `/box/ScatterND` demands that every index is inside of its axis: pass inputs for which it holds",
+            ),
+            (
                 RunError::Index { node: "/embed/Gather" },
                 "an index at node `/embed/Gather` is outside of the axis that it selects from: check the inputs that \
                  hold indices, such as token numbers",
