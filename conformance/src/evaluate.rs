@@ -9,7 +9,6 @@ use onnxide_codegen::ir::eval::evaluate;
 use onnxide_codegen::passes;
 use onnxide_codegen::plan::Plan;
 
-use crate::compare::{Tolerance, compare};
 use crate::outcome::{Failure, Outcomes, Stage, passes};
 use crate::parts;
 use crate::suite::{Case, Expected, MAX_DIM, Run};
@@ -25,11 +24,10 @@ pub fn follow(case: &Case) -> Outcomes {
     let mut graph = import(&model, &options(&model)).map_err(at(Stage::Import))?;
     let unoptimized = graph.clone();
     passes::optimize(&mut graph, &mut |_, _| {});
-    let tolerance = case.entry.tolerance();
     let follow = |run: &Run| {
         let inputs = run.inputs().map_err(Failure::at(Stage::Value))?;
         let expected = run.expected().map_err(Failure::at(Stage::Value))?;
-        let check = |graph: &Graph| check(graph, &inputs, &expected, tolerance);
+        let check = |graph: &Graph| check(graph, &inputs, run, &expected);
         check(&unoptimized).map_err(Failure::at(Stage::Eval))?;
         check(&graph).map_err(Failure::at(Stage::Passes))
     };
@@ -66,15 +64,10 @@ fn options(model: &Model) -> import::Options {
     }
 }
 
-fn check(graph: &Graph, inputs: &[Value], expected: &Expected, tolerance: Tolerance) -> Result<(), String> {
+fn check(graph: &Graph, inputs: &[Value], run: &Run, expected: &Expected) -> Result<(), String> {
     let outputs = parts::split(graph, inputs).and_then(|inputs| evaluate(graph, &inputs));
-    match expected {
-        Expected::Outputs(expected) => compare(&parts::join(graph, &outputs?)?, expected, tolerance),
-        Expected::Error => match outputs {
-            Ok(outputs) => Err(format!("{outputs:?}, not an error")),
-            Err(_) => Ok(()),
-        },
-    }
+    let outputs = outputs.and_then(|outputs| parts::join(graph, &outputs));
+    run.check(outputs, expected)
 }
 
 fn at(stage: Stage) -> impl FnOnce(Diagnostics) -> Failure {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use onnxide_codegen::frontend::{StoredKind, StoredValue};
 use serde::Deserialize;
 
-use crate::compare::Tolerance;
+use crate::compare::{Tolerance, compare};
 use crate::value::Value;
 
 /// The archives of cases, each with an `index.json` and a folder for each case.
@@ -51,14 +51,6 @@ impl Entry {
     pub fn is_node(&self) -> bool {
         self.kind == "node"
     }
-
-    /// How far outputs may be from the expected ones.
-    pub fn tolerance(&self) -> Tolerance {
-        Tolerance {
-            relative: self.rtol,
-            absolute: self.atol,
-        }
-    }
 }
 
 /// A case.
@@ -76,8 +68,11 @@ pub struct Case {
 #[derive(Clone, Debug)]
 pub struct Run {
     inputs: Vec<StoredValue>,
-    /// The outputs; `None` for inputs that the model has no room for.
+    /// The outputs; `None` where there can be none.
     outputs: Option<Vec<StoredValue>>,
+    refused: bool,
+    /// How far outputs may be from the expected ones.
+    tolerance: Tolerance,
 }
 
 /// What a run leads to.
@@ -85,14 +80,20 @@ pub struct Run {
 pub enum Expected {
     /// These outputs.
     Outputs(Vec<Value>),
-    /// An error, because the model has no room for what the inputs ask for.
-    Error,
+    /// An error, because the model does not promise room for what the inputs ask for; a model that has room all the same
+    /// may give these outputs.
+    Refusal(Option<Vec<Value>>),
 }
 
 impl Case {
     /// The name.
     pub fn name(&self) -> &str {
         &self.entry.name
+    }
+
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.entry.outputs.len()
     }
 }
 
@@ -106,23 +107,38 @@ impl Run {
         self.inputs.iter().map(Value::new).collect()
     }
 
+    /// Compares what the run has led to with what is expected.
+    ///
+    /// # Errors
+    ///
+    /// The first difference.
+    pub fn check(&self, outputs: Result<Vec<Value>, String>, expected: &Expected) -> Result<(), String> {
+        match (expected, outputs) {
+            (Expected::Outputs(expected), outputs) => compare(&outputs?, expected, self.tolerance),
+            (Expected::Refusal(_), Err(_)) => Ok(()),
+            (Expected::Refusal(None), Ok(outputs)) => Err(format!("{outputs:?}, not an error")),
+            (Expected::Refusal(Some(expected)), Ok(outputs)) => compare(&outputs, expected, self.tolerance)
+                .map_err(|difference| format!("neither an error nor what would be right: {difference}")),
+        }
+    }
+
     /// What the inputs lead to.
     ///
     /// # Errors
     ///
     /// If an output is of a kind that the compiler does not have.
     pub fn expected(&self) -> Result<Expected, String> {
-        match &self.outputs {
-            Some(outputs) => Ok(Expected::Outputs(
-                outputs.iter().map(Value::new).collect::<Result<_, _>>()?,
-            )),
-            None => Ok(Expected::Error),
-        }
+        let values = |values: &Vec<StoredValue>| values.iter().map(Value::new).collect::<Result<_, String>>();
+        let outputs = self.outputs.as_ref().map(values).transpose()?;
+        Ok(match outputs {
+            Some(outputs) if !self.refused => Expected::Outputs(outputs),
+            outputs => Expected::Refusal(outputs),
+        })
     }
 
     /// Whether an error is expected.
     pub fn is_refused(&self) -> bool {
-        self.outputs.is_none()
+        self.refused
     }
 }
 
@@ -131,10 +147,10 @@ struct Index<T> {
     cases: Vec<T>,
 }
 
-/// Further runs of a case.
+/// Further runs of a case and its twins.
 #[derive(Deserialize)]
 struct Changes {
-    name: String,
+    names: Vec<String>,
     runs: Vec<Change>,
 }
 
@@ -143,7 +159,11 @@ struct Changes {
 struct Change {
     /// The numbers of the inputs that are others.
     inputs: Vec<usize>,
-    /// Whether the model has no room for what they ask for.
+    /// Whether there are outputs.
+    outputs: bool,
+    /// The absolute tolerance.
+    atol: f64,
+    /// Whether the model does not promise room for what they ask for.
     refused: bool,
 }
 
@@ -173,6 +193,11 @@ fn cases_of(files: &mut Files) -> Result<Vec<Case>> {
         let runs = vec![Run {
             inputs,
             outputs: Some(outputs),
+            refused: false,
+            tolerance: Tolerance {
+                relative: entry.rtol,
+                absolute: entry.atol,
+            },
         }];
         Ok(Case { entry, model, runs })
     };
@@ -180,25 +205,37 @@ fn cases_of(files: &mut Files) -> Result<Vec<Case>> {
 }
 
 fn further_runs(files: &mut Files, cases: &mut BTreeMap<String, Case>) -> Result<()> {
-    for Changes { name, runs } in files.index()? {
-        let case = cases
-            .get_mut(&name)
-            .with_context(|| format!("there is no case {name}"))?;
-        let types = (&case.entry.inputs, &case.entry.outputs);
+    for Changes { names, runs } in files.index()? {
+        let name = names.first().context("there is a case without a name")?;
+        let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
+        let (first, types) = (&case.runs[0], (&case.entry.inputs, &case.entry.outputs));
+        let mut further = Vec::new();
         for (number, change) in (1..).zip(runs) {
-            let mut inputs = case.runs[0].inputs.clone();
+            let mut inputs = first.inputs.clone();
             let changed = change
                 .inputs
                 .iter()
                 .filter_map(|&input| Some((input, types.0.get(input)?)));
-            let values_of = values(files, &format!("{name}/{number}/input"), changed)?;
-            for (&input, value) in change.inputs.iter().zip(values_of) {
+            let others = values(files, &format!("{name}/{number}/input"), changed)?;
+            for (&input, value) in change.inputs.iter().zip(others) {
                 inputs[input] = value;
             }
-            let outputs = (!change.refused)
-                .then(|| values(files, &format!("{name}/{number}/output"), types.1.iter().enumerate()))
-                .transpose()?;
-            case.runs.push(Run { inputs, outputs });
+            let outputs = || values(files, &format!("{name}/{number}/output"), types.1.iter().enumerate());
+            further.push(Run {
+                inputs,
+                outputs: change.outputs.then(outputs).transpose()?,
+                refused: change.refused,
+                tolerance: Tolerance {
+                    absolute: change.atol,
+                    ..first.tolerance
+                },
+            });
+        }
+        for name in &names {
+            let case = cases
+                .get_mut(name)
+                .with_context(|| format!("there is no case {name}"))?;
+            case.runs.extend(further.iter().cloned());
         }
     }
     Ok(())

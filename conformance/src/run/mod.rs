@@ -11,10 +11,9 @@ use std::{env, fmt};
 
 use anyhow::{Result, anyhow};
 
-use crate::compare::compare;
 use crate::outcome::{Failure, Outcome, Outcomes, Stage};
 use crate::parallel;
-use crate::suite::{self, Case, Expected};
+use crate::suite::{self, Case};
 use crate::value::{pack, unpack};
 use child::{Answer, Child};
 use package::{Compiled, Workspace};
@@ -126,14 +125,13 @@ fn check(case: &Case, run: &suite::Run, child: &mut Child) -> Outcome {
         .and_then(|inputs| pack(&inputs))
         .map_err(Failure::at(Stage::Value))?;
     let expected = run.expected().map_err(Failure::at(Stage::Value))?;
-    match (child.ask(case.name(), &inputs), expected) {
-        (Answer::Outputs(outputs), Expected::Outputs(expected)) => {
-            let outputs = unpack(&outputs, expected.len()).map_err(Failure::at(Stage::Value))?;
-            compare(&outputs, &expected, case.entry.tolerance()).map_err(Failure::at(Stage::Mismatch))
+    let count = case.outputs();
+    match child.ask(case.name(), &inputs) {
+        Answer::Outputs(outputs) => {
+            let outputs = unpack(&outputs, count).map_err(Failure::at(Stage::Value))?;
+            run.check(Ok(outputs), &expected).map_err(Failure::at(Stage::Mismatch))
         }
-        (Answer::Outputs(_), Expected::Error) => Err(Failure::at(Stage::Mismatch)("outputs, not an error".into())),
-        (Answer::Error(_), Expected::Error) => Ok(()),
-        (Answer::Error(text), Expected::Outputs(_)) => Err(Failure::at(Stage::Run)(text)),
-        (Answer::Crash(text), _) => Err(Failure::at(Stage::Crash)(text)),
+        Answer::Error(text) => run.check(Err(text), &expected).map_err(Failure::at(Stage::Run)),
+        Answer::Crash(text) => Err(Failure::at(Stage::Crash)(text)),
     }
 }
