@@ -535,6 +535,27 @@ impl Builder {
         Ok(())
     }
 
+    /// Whether a value follows from constants of the model alone, found by following its operands.
+    pub(super) fn is_fixed(&self, value: ValueId) -> bool {
+        let definitions: HashMap<ValueId, &Node> = self
+            .blocks
+            .iter()
+            .flatten()
+            .flat_map(|node| node.outputs.iter().map(move |&output| (output, node)))
+            .collect();
+        let (mut seen, mut open) = (HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            if self.content.contains_key(&value) || !seen.insert(value) {
+                continue;
+            }
+            match definitions.get(&value) {
+                Some(node) if node.regions.is_empty() => open.extend(&node.inputs),
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// The symbols that decide a value, found by following its operands.
     pub(super) fn symbols_behind(&self, value: ValueId) -> Vec<String> {
         let nodes: Vec<&Node> = self.blocks.iter().flatten().collect();

@@ -98,9 +98,9 @@ fn recurrent(cx: &mut Call, cell: Cell) -> Results {
 
     let mut directions = Vec::new();
     for (i, (&reverse, activations)) in backward.iter().zip(functions).enumerate() {
-        let plain = activations == usual && layer.clip.is_none() && !layer.input_forget && valid.is_none();
+        let usual = activations == usual && layer.clip.is_none() && !layer.input_forget && valid.is_none();
         let direction = direction(cx, &layer, i, reverse, activations, x, valid)?;
-        let plain = plain && direction.peepholes.is_none() && cell != Cell::Rnn && cx.dtype(x) == DType::F32;
+        let plain = usual && direction.peepholes.is_none() && has_kernel(cx, cell, &direction);
         directions.push(match plain {
             true => primitive(cx, &layer, &direction)?,
             false => scanned(cx, &layer, &direction)?,
@@ -123,6 +123,12 @@ fn recurrent(cx: &mut Call, cell: Cell) -> Results {
         results.push(cx.cast(whole, stored)?);
     }
     Ok(results)
+}
+
+/// Whether a kernel computes the cell: its weights are packed while compiling.
+fn has_kernel(cx: &Call, cell: Cell, direction: &Direction) -> bool {
+    let weights = [direction.w, direction.r, direction.biases[0], direction.biases[1]];
+    cell != Cell::Rnn && cx.dtype(direction.x) == DType::F32 && weights.iter().all(|&value| cx.is_fixed(value))
 }
 
 /// Layers of short types are computed in `f32`, lest the state lose what steps add.
