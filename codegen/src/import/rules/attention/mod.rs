@@ -1,5 +1,6 @@
 //! Scaled dot-product attention.
 
+mod cache;
 mod mask;
 mod onnx;
 
@@ -14,6 +15,7 @@ use crate::ir::{BinaryOp, DType, Dim, Op, Scalar, UnaryOp, ValueId};
 pub(super) const RULES: Rules = &[
     (ONNX, "Attention", onnx::attention),
     (PREVIEW, "FlexAttention", onnx::flex),
+    (ONNX, "TensorScatter", cache::tensor_scatter),
 ];
 
 /// Queries against keys and values, `[batch, heads, length, size]` each. Consecutive heads of the queries share a head of
