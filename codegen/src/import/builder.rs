@@ -69,6 +69,8 @@ pub(super) struct Builder {
     bound: HashMap<Arc<str>, usize>,
     /// The elements of values that have been bound, with the number of the block.
     bindings: HashMap<(ValueId, usize), (usize, Dim)>,
+    /// The tables that tensors of strings number.
+    pub(super) tables: HashMap<ValueId, ValueId>,
     /// The node of the model that is being lowered.
     pub(super) origin: String,
 }
@@ -82,6 +84,7 @@ impl Builder {
             placed: HashSet::new(),
             bound: HashMap::new(),
             bindings: HashMap::new(),
+            tables: HashMap::new(),
             origin: String::new(),
         }
     }

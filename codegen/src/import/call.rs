@@ -23,6 +23,8 @@ pub(super) struct Call<'i, 'm> {
     /// Version of the operator set that the node belongs to.
     pub(super) version: i64,
     inputs: Vec<Option<ValueId>>,
+    /// The operands that the rule has asked for as tensors of strings.
+    texts: RefCell<BTreeSet<usize>>,
     read: RefCell<BTreeSet<&'m str>>,
 }
 
@@ -51,6 +53,7 @@ impl<'i, 'm> Call<'i, 'm> {
             node,
             version,
             inputs,
+            texts: RefCell::default(),
             read: RefCell::default(),
         }
     }
@@ -93,6 +96,27 @@ impl<'i, 'm> Call<'i, 'm> {
     /// An operand that may be left out.
     pub(super) fn optional(&self, index: usize) -> Option<ValueId> {
         self.inputs.get(index).copied().flatten()
+    }
+
+    /// An operand that is a tensor of strings: its numbers, and the table that they number; `None` for another one.
+    pub(super) fn text(&self, index: usize) -> Option<(ValueId, ValueId)> {
+        self.texts.borrow_mut().insert(index);
+        let numbers = self.optional(index)?;
+        Some((numbers, self.table(numbers)?))
+    }
+
+    /// An operand that must be a tensor of strings.
+    pub(super) fn required_text(&self, index: usize) -> Result<(ValueId, ValueId), Fault> {
+        self.input(index)?;
+        self.text(index)
+            .ok_or_else(|| Fault::new(format!("operand {index} is no tensor of strings")))
+    }
+
+    /// The first operand that is a tensor of strings without the rule knowing it.
+    pub(super) fn unnoticed_text(&self) -> Option<usize> {
+        let texts = self.texts.borrow();
+        (0..self.inputs.len())
+            .find(|index| !texts.contains(index) && self.optional(*index).is_some_and(|value| self.table(value).is_some()))
     }
 
     /// All operands, none of which may be left out.

@@ -2,7 +2,7 @@
 
 use super::builder::{Builder, Fault};
 use crate::ir::infer::{self, display_shape};
-use crate::ir::{BinaryOp, DType, Dim, Expr, Op, ScalarId, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Op, ScalarId, Tensor, TensorType, ValueId};
 
 impl Builder {
     /// The shape that operands broadcast to.
@@ -135,6 +135,35 @@ impl Builder {
         let mut shape = self.shape(x);
         shape.insert(axis.min(shape.len()), Dim::from(1i64));
         self.emit(Op::Reshape { shape }, &[x])
+    }
+
+    /// A value after some rounds of a computation that keeps its type. The computation gets the number of the round, a
+    /// rank-0 `i64`, and the value; it may say when to stop earlier, by a rank-0 `bool` that no longer holds.
+    pub(super) fn repeat(
+        &mut self,
+        rounds: usize,
+        start: ValueId,
+        body: impl FnOnce(&mut Builder, ValueId, ValueId) -> Result<(ValueId, Option<ValueId>), Fault>,
+    ) -> Result<ValueId, Fault> {
+        let (count, go_on) = (self.constant(Tensor::scalar(rounds as i64)), self.constant(Tensor::scalar(true)));
+        let start = self.placed(start);
+        let ty = self.ty(start).clone();
+        self.open();
+        let round = self.parameter(TensorType::scalar(DType::I64), None);
+        let condition = self.parameter(TensorType::scalar(DType::Bool), None);
+        let carried = self.parameter(ty, None);
+        let (next, go_on_then) = match body(self, round, carried) {
+            Ok(results) => results,
+            Err(fault) => {
+                self.abandon();
+                return Err(fault);
+            }
+        };
+        let results = vec![go_on_then.unwrap_or(condition), next];
+        let block = self.close(vec![round, condition, carried], results);
+        let op = Op::Loop { carried: 1, trips: Dim::from(rounds) };
+        let operands = [self.placed(count), self.placed(go_on), start];
+        Ok(self.emit_all(op, &operands, vec![block])?.swap_remove(0))
     }
 
     /// The operands one after another along an axis. The other sizes must agree.

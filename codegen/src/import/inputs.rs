@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::text::DEFAULT_WIDTH;
 use super::{Options, dtype};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::frontend::{DeclaredDim, Model, ValueInfo, ValueType};
+use crate::frontend::{DeclaredDim, ElementType, Model, ValueInfo, ValueType};
 use crate::ir::infer::display_shape;
-use crate::ir::{Bounds, Dim, Interval, TensorType};
+use crate::ir::{Bounds, DType, Dim, Interval, TensorType};
 
 /// The names of the dynamic dimensions of a model's inputs, in the order of the inputs. One without a name of its own is
 /// called after its input and axis, such as `image_0`.
@@ -25,6 +26,16 @@ fn dims_of(value: &ValueInfo) -> Vec<String> {
     };
     let dims = shape.iter().enumerate();
     dims.filter_map(|(axis, dim)| value.dim_name(axis, dim)).collect()
+}
+
+/// The name of the option that says how many bytes a string of an input may have.
+fn width_name(input: &ValueInfo) -> String {
+    format!("{}_bytes", input.name)
+}
+
+/// Whether an input is a tensor of strings.
+pub(super) fn is_text(input: &ValueInfo) -> bool {
+    matches!(&input.ty, Some(ValueType::Tensor { element: ElementType::String, .. }))
 }
 
 /// The bounds of the symbols and the type of each input, except those that are reported as unusable.
@@ -48,6 +59,7 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
     }
 
     let dynamic = dynamic_dims(model);
+    let widths: Vec<_> = model.graph.inputs.iter().filter(|input| is_text(input)).map(width_name).collect();
     let mut types = Vec::new();
     for input in &model.graph.inputs {
         let ty = declared(input, found).map(|(element, dims)| {
@@ -61,7 +73,11 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
                         sizes.get(name.as_str()).cloned().unwrap_or_else(|| Dim::symbol(name))
                     }
                 });
-            TensorType::new(element, shape.collect())
+            let width = is_text(input).then(|| match options.dims.get(&width_name(input)) {
+                Some(range) => Dim::from(*range.end()),
+                None => Dim::from(DEFAULT_WIDTH),
+            });
+            TensorType::new(element, shape.chain(width).collect())
         });
         types.push(ty);
     }
@@ -94,9 +110,9 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
     }
     // Sizes of outputs that only a run can tell may be given bounds, too.
     let outputs: Vec<String> = model.graph.outputs.iter().flat_map(dims_of).collect();
-    let unknown = |name: &&String| !dynamic.contains(name) && !outputs.contains(name);
+    let unknown = |name: &&String| ![&dynamic, &outputs, &widths].iter().any(|known| known.contains(name));
     for name in options.dims.keys().filter(unknown) {
-        let names: Vec<_> = dynamic.iter().map(|name| format!("`{name}`")).collect();
+        let names: Vec<_> = dynamic.iter().chain(&widths).map(|name| format!("`{name}`")).collect();
         let known = match names.as_slice() {
             [] => "it has none".to_owned(),
             names => format!("it has {}", names.join(", ")),
@@ -108,13 +124,14 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
     (bounds, types.into_iter().flatten().collect())
 }
 
-fn declared<'m>(input: &'m ValueInfo, found: &mut Diagnostics) -> Option<(crate::ir::DType, &'m [DeclaredDim])> {
+fn declared<'m>(input: &'m ValueInfo, found: &mut Diagnostics) -> Option<(DType, &'m [DeclaredDim])> {
     let name = &input.name;
     let message = match &input.ty {
         Some(ValueType::Tensor {
             element,
             shape: Some(shape),
         }) => match dtype(*element) {
+            _ if *element == ElementType::String => return Some((DType::U8, shape)),
             Ok(dtype) => return Some((dtype, shape)),
             Err(message) => format!("input `{name}`: {message}"),
         },

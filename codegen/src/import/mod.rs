@@ -5,14 +5,17 @@
 //! importing: small tensors of integers carry their elements as expressions over the symbols, so that a reshape to
 //! a computed shape becomes a reshape to a symbolic one, and a condition on sizes is decided from their bounds.
 
+mod automaton;
 mod bind;
 mod builder;
 mod call;
 mod combine;
+mod formula;
 mod inputs;
 mod known;
 mod operator;
 mod rules;
+mod text;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +28,7 @@ use crate::frontend::{
     self, Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData, ValueInfo,
     ValueType,
 };
-use crate::ir::{self, DType, Graph, Port, TensorType, ValueId};
+use crate::ir::{self, DType, Graph, Part, Port, TensorType, ValueId};
 use crate::operator::Operator;
 use builder::{Builder, Fault};
 use call::Call;
@@ -80,15 +83,44 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
     for (input, ty) in model.graph.inputs.iter().zip(types) {
         let value = importer.builder.parameter(ty, Some(input.name.clone()));
         params.push(value);
-        importer.builder.graph.inputs.push(Port::tensor(&input.name));
-        importer.bind(&input.name, Binding::Value(value));
+        let (part, value) = match inputs::is_text(input) {
+            true => (Part::Text, importer.builder.text_of_bytes(value)),
+            false => (Part::Whole, Ok(value)),
+        };
+        importer.builder.graph.inputs.push(Port {
+            name: input.name.clone(),
+            part,
+        });
+        let binding = match value {
+            Ok(value) => Binding::Value(value),
+            Err(fault) => {
+                let message = format!("input `{}`: {}", input.name, fault.message);
+                importer.found.push(Diagnostic::new(message));
+                Binding::Failed
+            }
+        };
+        importer.bind(&input.name, binding);
     }
     importer.builder.graph.body.params = params;
     let results = importer.graph_body(&model.graph);
     for (output, binding) in model.graph.outputs.iter().zip(results) {
         if let Binding::Value(value) = binding {
-            let value = importer.builder.placed(value);
-            importer.builder.graph.outputs.push(Port::tensor(&output.name));
+            let (part, value) = match importer.builder.table(value) {
+                Some(table) => (Part::Text, importer.builder.bytes_of_text(value, table)),
+                None => (Part::Whole, Ok(value)),
+            };
+            let value = match value {
+                Ok(value) => importer.builder.placed(value),
+                Err(fault) => {
+                    let message = format!("output `{}`: {}", output.name, fault.message);
+                    importer.found.push(Diagnostic::new(message));
+                    continue;
+                }
+            };
+            importer.builder.graph.outputs.push(Port {
+                name: output.name.clone(),
+                part,
+            });
             importer.builder.graph.body.results.push(value);
         }
     }
@@ -189,15 +221,18 @@ impl<'m> Importer<'m> {
     /// Imports constants and nodes into the innermost scope and gives the outputs.
     fn graph_body(&mut self, graph: &'m ModelGraph) -> Vec<Binding> {
         for (name, constant) in &graph.initializers {
-            let binding = match tensor(constant) {
-                Ok(tensor) => {
-                    let value = self.builder.constant(tensor);
+            let value = match &constant.data {
+                TensorData::Strings(strings) => self.builder.constant_text(constant.shape.clone(), strings),
+                TensorData::Bytes(_) => tensor(constant).map(|tensor| self.builder.constant(tensor)).map_err(Fault::new),
+            };
+            let binding = match value {
+                Ok(value) => {
                     self.builder.graph.value_mut(value).name = Some(name.clone());
                     Binding::Value(value)
                 }
-                Err(message) => {
-                    self.found
-                        .push(Diagnostic::new(format!("initializer `{name}`: {message}")));
+                Err(fault) => {
+                    let message = format!("initializer `{name}`: {}", fault.message);
+                    self.found.push(Diagnostic::new(message));
                     Binding::Failed
                 }
             };
@@ -242,7 +277,14 @@ impl<'m> Importer<'m> {
             Binding::Value(value) => Some(value),
             Binding::Failed => None,
         });
-        match results.collect() {
+        let results: Option<Vec<_>> = results.collect();
+        if results.iter().flatten().any(|&result| self.builder.table(result).is_some()) {
+            let message = "a branch or the body of a loop gives strings, which is not supported";
+            self.found.push(Diagnostic::new(message));
+            self.builder.abandon();
+            return None;
+        }
+        match results {
             Some(results) => Some(self.builder.close(values, results)),
             None => {
                 self.builder.abandon();
@@ -373,8 +415,28 @@ impl<'m> Importer<'m> {
         };
         let version = self.opsets().get(&node.domain).copied().unwrap_or(1);
         self.builder.origin = self.origin(node);
+        let moves = text::moves(&node.domain, &node.op_type);
+        let (inputs, table) = match if moves { self.builder.joined(inputs) } else { Ok((inputs, None)) } {
+            Ok(joined) => joined,
+            Err(fault) => {
+                self.report(node, fault);
+                return None;
+            }
+        };
         let mut call = Call::new(self, node, version, inputs);
         let result = rule.apply(&mut call).and_then(|results| {
+            if let Some(index) = call.unnoticed_text()
+                && !moves
+                && !text::measures(&node.domain, &node.op_type)
+            {
+                let name = &node.inputs[index];
+                return Err(Fault::new(format!("`{name}` is a tensor of strings, which the operator does not take")));
+            }
+            if let Some(table) = table {
+                results.iter().for_each(|&result| {
+                    call.numbering(result, table);
+                });
+            }
             match call.unread().as_slice() {
                 [] => {}
                 names => {

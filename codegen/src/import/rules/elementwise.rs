@@ -45,7 +45,10 @@ pub(super) const RULES: Rules = &[
     (ONNX, "BitwiseAnd", |cx| binary(cx, BinaryOp::And)),
     (ONNX, "BitwiseOr", |cx| binary(cx, BinaryOp::Or)),
     (ONNX, "BitwiseXor", |cx| binary(cx, BinaryOp::Xor)),
-    (ONNX, "Equal", |cx| binary(cx, BinaryOp::Eq)),
+    (ONNX, "Equal", |cx| match cx.text(0) {
+        Some(_) => super::strings::equal(cx),
+        None => binary(cx, BinaryOp::Eq),
+    }),
     (ONNX, "Less", |cx| binary(cx, BinaryOp::Lt)),
     (ONNX, "LessOrEqual", |cx| binary(cx, BinaryOp::Le)),
     (ONNX, "Greater", |cx| binary(cx, BinaryOp::Gt)),

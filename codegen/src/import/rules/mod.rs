@@ -11,6 +11,7 @@ mod generate;
 mod indexing;
 mod linear;
 mod linear_attention;
+mod ml;
 mod movement;
 mod norm;
 mod pool;
@@ -21,6 +22,8 @@ mod resize;
 mod rotary;
 mod shape;
 mod slice;
+mod strings;
+mod tfidf;
 
 use super::call::Rule;
 
@@ -46,6 +49,11 @@ const FAMILIES: &[Rules] = &[
     indexing::RULES,
     linear::RULES,
     linear_attention::RULES,
+    ml::encode::RULES,
+    ml::features::RULES,
+    ml::linear::RULES,
+    ml::svm::RULES,
+    ml::tree::RULES,
     movement::RULES,
     norm::RULES,
     pool::RULES,
@@ -56,6 +64,8 @@ const FAMILIES: &[Rules] = &[
     rotary::RULES,
     shape::RULES,
     slice::RULES,
+    strings::RULES,
+    tfidf::RULES,
 ];
 
 /// The rule of an operator.

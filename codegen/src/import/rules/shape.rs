@@ -1,6 +1,7 @@
 //! Shapes as values, and operators that change the shape alone.
 
 use super::{ONNX, Rules};
+use crate::frontend::TensorData;
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
@@ -191,6 +192,9 @@ fn expand(cx: &mut Call) -> Results {
 
 fn constant(cx: &mut Call) -> Results {
     use crate::ir::Tensor;
+    if let Some(text) = constant_text(cx)? {
+        return Ok(vec![text]);
+    }
     let mut found = Vec::new();
     found.extend(cx.constant_attribute("value")?);
     found.extend(cx.optional_int("value_int")?.map(Tensor::scalar));
@@ -208,6 +212,21 @@ fn constant(cx: &mut Call) -> Results {
         (Some(_), Some(_)) => Err(Fault::new("there is more than one value")),
         (None, _) => Err(Fault::new("there is no value of a supported kind")),
     }
+}
+
+/// The constant, if it is a tensor of strings.
+fn constant_text(cx: &mut Call) -> Result<Option<ValueId>, Fault> {
+    if let Some(tensor) = cx.tensor("value")?
+        && let TensorData::Strings(strings) = &tensor.data
+    {
+        return cx.constant_text(tensor.shape.clone(), strings).map(Some);
+    }
+    let (shape, strings) = match (cx.strings("value_strings")?, cx.has("value_string")) {
+        (Some(strings), _) => (vec![strings.len()], strings),
+        (None, true) => (Vec::new(), vec![cx.string("value_string", "")?.to_owned()]),
+        (None, false) => return Ok(None),
+    };
+    cx.constant_text(shape, &strings).map(Some)
 }
 
 fn constant_of_shape(cx: &mut Call) -> Results {
