@@ -78,6 +78,8 @@ pub struct Port {
 pub enum PortKind {
     /// A tensor.
     Tensor,
+    /// A tensor of strings, as bytes: along the last axis are those of a string in UTF-8, then zeros.
+    Text,
     /// A tensor or nothing.
     Optional,
     /// A sequence of at most `max` tensors.
@@ -97,6 +99,7 @@ impl PortKind {
     const fn name(self) -> &'static str {
         match self {
             PortKind::Tensor => "a tensor",
+            PortKind::Text => "a tensor of strings",
             PortKind::Optional => "a tensor or nothing",
             PortKind::Sequence { .. } => "a sequence",
             PortKind::OptionalSequence { .. } => "a sequence or nothing",
@@ -179,6 +182,15 @@ impl<'a> AnyValue<'a> {
     /// As for [`AnyTensor::fixed`], and [`RunError::Kind`].
     pub fn fixed<T: Element, const R: usize>(&self, port: &Port) -> Result<&'a [T], RunError> {
         self.tensor(port)?.fixed::<T, R>(port)
+    }
+
+    /// As [`AnyTensor::text`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`AnyTensor::text`], and [`RunError::Kind`].
+    pub fn text<const R: usize>(&self, port: &Port) -> Result<([usize; R], &'a [u8]), RunError> {
+        self.tensor(port)?.text(port)
     }
 
     /// Whether there is a value, and the number of tensors, which are put into the memory of a model as
@@ -438,6 +450,50 @@ impl<'a> AnyTensor<'a> {
             }
         }
         Ok(data)
+    }
+
+    /// The bytes of a tensor of strings and its shape, without the axis of the bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`input`](AnyTensor::input), [`RunError::Dimension`], and [`RunError::Text`] if a row is no string.
+    pub fn text<const R: usize>(&self, port: &Port) -> Result<([usize; R], &'a [u8]), RunError> {
+        let rank = RunError::Rank {
+            input: port.name,
+            expected: R + 1,
+            actual: self.shape.len(),
+        };
+        let (&width, shape) = self.shape.split_last().ok_or(rank)?;
+        let outer = shape.try_into().map_err(|_| rank)?;
+        let AnyData::U8(bytes) = self.data else {
+            return Err(RunError::DataType {
+                input: port.name,
+                expected: port.dtype,
+                actual: self.data.dtype(),
+            });
+        };
+        let count = crate::tensor::element_count(self.shape).unwrap_or(usize::MAX);
+        if bytes.len() != count {
+            return Err(RunError::DataLength {
+                expected: count,
+                actual: bytes.len(),
+            });
+        }
+        for (axis, (dim, &actual)) in port.shape.iter().zip(self.shape).enumerate() {
+            if let PortDim::Fixed(expected) = *dim {
+                crate::dims::fixed((port.name, axis), expected, actual)?;
+            }
+        }
+        match bytes
+            .chunks_exact(width.max(1))
+            .position(|row| !crate::text::is_row(row))
+        {
+            Some(element) => Err(RunError::Text {
+                input: port.name,
+                element,
+            }),
+            None => Ok((outer, bytes)),
+        }
     }
 }
 

@@ -57,6 +57,13 @@ pub enum RunError {
         /// What the model takes.
         expected: &'static str,
     },
+    /// A row of bytes that is no string.
+    Text {
+        /// The name of the input.
+        input: &'static str,
+        /// The number of the row.
+        element: usize,
+    },
     /// More elements of a sequence than the module was compiled for.
     Length {
         /// The name of the input.
@@ -195,6 +202,10 @@ impl fmt::Display for RunError {
             RunError::Kind { input, expected } => {
                 write!(f, "the model takes {expected} as input `{input}`: pass {expected}")
             }
+            RunError::Text { input, element } => write!(
+                f,
+                "element {element} of `{input}` is no string: pass UTF-8 without zero bytes, then zeros"
+            ),
             RunError::Length { input, max } => write!(
                 f,
                 "the sequence `{input}` has more elements than the {max} that the module was compiled for: pass fewer, or \

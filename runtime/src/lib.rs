@@ -4,7 +4,8 @@
 //!
 //! - **Memory.** An [`arena`](mod@arena) with static offsets holds the values, [`weights`](mod@weights) are linked into
 //!   the program, and [`plan`] lets the Rust compiler itself check that values alive at the same time do not overlap.
-//! - **Inputs and outputs.** [`tensor`] has views with a shape, [`sequence`] several of them, [`error`] what can be wrong
+//! - **Inputs and outputs.** [`tensor`] has views with a shape, [`sequence`] several of them, [`text`] strings as
+//!   their elements, [`error`] what can be wrong
 //!   with them, and [`describe`] the same without types, for tools.
 //! - **Computation.** A token of an [instruction set](isa) leads to the [`kernels`], and to the elementwise engine in
 //!   [`kernels::map`], whose closures are written with the functions of [`math`].
@@ -30,6 +31,7 @@ pub mod nested;
 pub mod plan;
 pub mod sequence;
 pub mod tensor;
+pub mod text;
 pub mod weights;
 
 #[doc(no_inline)]

@@ -1,12 +1,13 @@
 //! Nested arrays, the inputs and outputs of models with constant shapes, and the flat slices that kernels work on.
 
 use crate::element::Element;
+use crate::text::Text;
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// A number, a boolean, or an array of these: `[[f32; 10]; 1]`.
+/// A number, a boolean, a string, or an array of these: `[[f32; 10]; 1]`.
 ///
 /// # Safety
 ///
@@ -29,6 +30,13 @@ impl sealed::Sealed for bool {}
 // SAFETY: a boolean is one boolean.
 unsafe impl Nested for bool {
     type Item = bool;
+    const LEN: usize = 1;
+}
+
+impl<const N: usize> sealed::Sealed for Text<N> {}
+// SAFETY: a string is one string.
+unsafe impl<const N: usize> Nested for Text<N> {
+    type Item = Text<N>;
     const LEN: usize = 1;
 }
 

@@ -1,5 +1,6 @@
 //! The model as its caller sees it: inputs, outputs, and the sizes of a run.
 
+use super::face::Face;
 use super::function::{can_fail, reports};
 use super::module::Imports;
 use super::passed::{Kind, Passed};
@@ -65,7 +66,7 @@ impl<'a> Interface<'a> {
         let name_inputs = |names: &mut Names| -> Vec<String> {
             let mut name = |input: &Input| {
                 let part = match input.port.part {
-                    Part::Whole => "",
+                    Part::Whole | Part::Text => "",
                     Part::Present => "_present",
                     Part::Elements { .. } => "_elements",
                     Part::Shapes => "_shapes",
@@ -200,45 +201,36 @@ impl<'a> Interface<'a> {
         sources
     }
 
+    /// An input that is a tensor as the caller sees it.
+    pub(super) fn input_face(&self, number: usize) -> Face {
+        let input = &self.plan.inputs[number];
+        Face::of(&input.port.part, &input.ty)
+    }
+
+    /// An output that is a tensor as the caller sees it.
+    pub(super) fn output_face(&self, number: usize) -> Face {
+        let output = &self.plan.outputs[number];
+        Face::of(&output.port.part, &output.ty)
+    }
+
     /// The type of an input's parameter.
     pub(super) fn input_type(&self, number: usize, imports: &mut Imports) -> String {
-        let ty = &self.plan.inputs[number].ty;
-        match ty.static_shape() {
-            Some(shape) if shape.is_empty() => element(ty.dtype, imports),
-            Some(shape) => format!("&{}", nested(ty.dtype, &shape, imports)),
-            None => {
-                imports.add("tensor", "TensorView");
-                format!("TensorView<'_, {}, {}>", element(ty.dtype, imports), ty.rank())
-            }
-        }
+        self.input_face(number).ty("'_", imports)
     }
 
     /// The type of an output with the given lifetime.
     pub(super) fn output_type(&self, number: usize, lifetime: &str, imports: &mut Imports) -> String {
-        let ty = &self.plan.outputs[number].ty;
-        let reference = if lifetime == "'_" {
-            "&".to_owned()
-        } else {
-            format!("&{lifetime} ")
-        };
-        match ty.static_shape() {
-            Some(shape) if shape.is_empty() => element(ty.dtype, imports),
-            Some(shape) => format!("{reference}{}", nested(ty.dtype, &shape, imports)),
-            None => {
-                imports.add("tensor", "TensorView");
-                format!("TensorView<{lifetime}, {}, {}>", element(ty.dtype, imports), ty.rank())
-            }
-        }
+        self.output_face(number).ty(lifetime, imports)
     }
 
     /// The elements of an input as a slice that `forward` takes.
     pub(super) fn input_data(&self, number: usize, imports: &mut Imports) -> String {
-        let ty = &self.plan.inputs[number].ty;
+        let face = self.input_face(number);
         let name = &self.inputs[number];
-        if self.plan.inputs[number].port.part != Part::Whole {
+        if !matches!(self.plan.inputs[number].port.part, Part::Whole | Part::Text) {
             return format!("&[{name}]");
         }
-        let flat = match ty.static_shape() {
+        let flat = match face.static_shape() {
             Some(shape) => {
                 imports.add("nested", "flat");
                 if shape.is_empty() {
@@ -249,13 +241,7 @@ impl<'a> Interface<'a> {
             }
             None => format!("{name}.data()"),
         };
-        match ty.dtype {
-            DType::Bool => {
-                imports.add("nested", "bytes_of_bools");
-                format!("bytes_of_bools({flat})")
-            }
-            _ => flat,
-        }
+        face.stored(flat, imports)
     }
 
     /// The slot of an output, cut to its size.
@@ -279,13 +265,10 @@ impl<'a> Interface<'a> {
 
     /// The value of an output as the caller gets it; a `Result` if the shape is dynamic.
     pub(super) fn output_value(&self, number: usize, slot: &str, sizes: &Sizes, imports: &mut Imports) -> Code {
-        let ty = &self.plan.outputs[number].ty;
-        let mut data = format!("self.arena.get({})", self.output_slot(number, slot, sizes));
-        if ty.dtype == DType::Bool {
-            imports.add("nested", "bools_of_bytes");
-            data = format!("bools_of_bytes({data})");
-        }
-        match ty.static_shape() {
+        let face = self.output_face(number);
+        let data = format!("self.arena.get({})", self.output_slot(number, slot, sizes));
+        let data = face.shown(data, imports);
+        match face.static_shape() {
             Some(shape) if shape.is_empty() => format!("{data}[0]").into(),
             Some(_) => {
                 imports.add("nested", "nested");
@@ -293,7 +276,7 @@ impl<'a> Interface<'a> {
             }
             None => {
                 imports.add("tensor", "TensorView");
-                let shape = ty.shape.iter().map(|dim| sizes.text(dim).into()).collect();
+                let shape = face.shape.iter().map(|dim| sizes.text(dim).into()).collect();
                 Code::call("TensorView::new", vec![Code::array(shape), data.into()])
             }
         }
@@ -319,13 +302,7 @@ impl<'a> Interface<'a> {
         });
         let parameters: Vec<String> = self
             .dynamic_inputs()
-            .map(|number| {
-                format!(
-                    "{}: [usize; {}]",
-                    self.inputs[number],
-                    self.plan.inputs[number].ty.rank()
-                )
-            })
+            .map(|number| format!("{}: [usize; {}]", self.inputs[number], self.input_face(number).rank()))
             .collect();
         writer.open_function("fn of", &parameters, " -> Result<Dims, RunError>");
         self.print_checks(writer);
@@ -465,13 +442,4 @@ pub(super) fn element(dtype: DType, imports: &mut Imports) -> String {
         DType::Bool => "bool".into(),
         other => rust_type(other).into(),
     }
-}
-
-/// A nested array type.
-fn nested(dtype: DType, shape: &[usize], imports: &mut Imports) -> String {
-    let mut ty = element(dtype, imports);
-    for size in shape.iter().rev() {
-        ty = format!("[{ty}; {size}]");
-    }
-    ty
 }

@@ -6,6 +6,7 @@
 
 mod comments;
 mod extent;
+mod face;
 mod fold;
 mod forward;
 mod function;

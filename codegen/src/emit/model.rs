@@ -64,7 +64,7 @@ pub(super) fn print(
     writer.close("}");
     if interface.outputs.len() > 1 {
         writer.blank();
-        let has_lifetime = interface.plan.outputs.iter().any(|output| output.ty.rank() > 0);
+        let has_lifetime = (0..interface.plan.outputs.len()).any(|number| interface.output_face(number).rank() > 0);
         writer.line("/// The outputs of a run.");
         writer.line("#[derive(Clone, Copy, Debug)]");
         writer.open(format!(
@@ -163,7 +163,7 @@ fn run(
     let several = interface.outputs.len() > 1;
     let result = match interface.outputs.len() {
         1 => interface.result_type(&interface.outputs[0], "'_", imports),
-        _ if plan.outputs.iter().any(|output| output.ty.rank() > 0) => "Outputs<'_>".to_owned(),
+        _ if (0..plan.outputs.len()).any(|number| interface.output_face(number).rank() > 0) => "Outputs<'_>".to_owned(),
         _ => "Outputs".to_owned(),
     };
     let tail = match interface.is_fallible() {

@@ -144,7 +144,7 @@ impl Interface<'_> {
     pub(super) fn parameter_text(&self, passed: &Passed) -> String {
         match Parts::of_input(self.plan, passed) {
             Some(parts) => parts.text(passed.kind),
-            None => format!("`{}`", self.plan.inputs[passed.tensors.start].ty),
+            None => self.input_face(passed.tensors.start).text(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Interface<'_> {
     pub(super) fn result_text(&self, passed: &Passed) -> String {
         match Parts::of_output(self.plan, passed) {
             Some(parts) => parts.text(passed.kind),
-            None => format!("`{}`", self.plan.outputs[passed.tensors.start].ty),
+            None => self.output_face(passed.tensors.start).text(),
         }
     }
 

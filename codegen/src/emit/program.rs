@@ -8,7 +8,7 @@ use super::module::Imports;
 use super::passed::{Kind, Parts};
 use super::scalar::rust_type;
 use super::text::{Code, Writer};
-use crate::ir::{Part, TensorType};
+use crate::ir::{Part, Port, TensorType};
 use crate::plan::Base;
 
 /// Prints the implementation.
@@ -31,7 +31,7 @@ pub(super) fn print(
         let input = &plan.inputs[passed.tensors.start];
         match Parts::of_input(plan, passed) {
             Some(parts) => sequence_port(&input.port.name, passed.kind, &parts),
-            None => port(interface, &input.port.name, &input.ty),
+            None => port(interface, &input.port, &input.ty),
         }
     });
     ports(writer, "INPUTS", inputs.collect());
@@ -39,7 +39,7 @@ pub(super) fn print(
         let output = &plan.outputs[passed.tensors.start];
         match Parts::of_output(plan, passed) {
             Some(parts) => sequence_port(&output.port.name, passed.kind, &parts),
-            None => port(interface, &output.port.name, &output.ty),
+            None => port(interface, &output.port, &output.ty),
         }
     });
     let outputs = outputs.collect();
@@ -74,7 +74,20 @@ pub(super) fn print(
         let input = &plan.inputs[tensor];
         let (ty, rank) = (rust_type(input.ty.dtype), input.ty.rank());
         let used = forward.inputs.contains(&tensor);
-        if Interface::is_static(&input.ty) {
+        if input.port.part == Part::Text {
+            let data = if used { name.as_str() } else { "_" };
+            let shape = match Interface::is_static(&input.ty) {
+                true => "_".to_owned(),
+                false => format!("{name}_shape"),
+            };
+            let rank = rank - 1;
+            writer.line(format!(
+                "let ({shape}, {data}) = {name}.text::<{rank}>(&Self::INPUTS[{number}])?;"
+            ));
+            if !Interface::is_static(&input.ty) {
+                shapes.push(shape.into());
+            }
+        } else if Interface::is_static(&input.ty) {
             let target = if used { format!("let {name} = ") } else { String::new() };
             writer.line(format!(
                 "{target}{name}.fixed::<{ty}, {rank}>(&Self::INPUTS[{number}])?;"
@@ -102,7 +115,7 @@ pub(super) fn print(
     arguments.extend(forward.inputs.iter().map(|&number| {
         let name = &interface.inputs[number];
         match plan.inputs[number].port.part {
-            Part::Whole => name.as_str().into(),
+            Part::Whole | Part::Text => name.as_str().into(),
             _ => format!("&[{name}]").into(),
         }
     }));
@@ -190,7 +203,12 @@ fn sequence_port(name: &str, kind: Kind, parts: &Parts) -> Vec<Code> {
     ]
 }
 
-fn port(interface: &Interface<'_>, name: &str, ty: &TensorType) -> Vec<Code> {
+fn port(interface: &Interface<'_>, port: &Port, ty: &TensorType) -> Vec<Code> {
+    let name = &port.name;
+    let kind = match port.part {
+        Part::Text => "kind: PortKind::Text",
+        _ => "kind: PortKind::Tensor",
+    };
     let bounds = interface.plan.bounds();
     let upper = |dim: &crate::ir::Dim| dim.upper(&bounds).to_string();
     let dims = ty.shape.iter().map(|dim| {
@@ -218,7 +236,7 @@ fn port(interface: &Interface<'_>, name: &str, ty: &TensorType) -> Vec<Code> {
     let shape = super::map::with_name("shape: &", Code::array(dims.collect()));
     vec![
         format!("name: {name:?}").into(),
-        "kind: PortKind::Tensor".into(),
+        kind.into(),
         format!("dtype: DType::{}", variant(ty.dtype)).into(),
         shape,
     ]

@@ -51,12 +51,15 @@ impl Automaton {
                 return Err(Fault::new("there are too many words"));
             }
         }
-        Automaton::new(children.len(), 1, values, |state, byte| children[state].get(&byte).copied().unwrap_or(0))
+        Automaton::new(children.len(), 1, values, |state, byte| {
+            children[state].get(&byte).copied().unwrap_or(0)
+        })
     }
 
     /// The automaton whose value is 1 for the strings that match a pattern as a whole, in the syntax of RE2.
     pub(super) fn of_pattern(pattern: &str) -> Result<Automaton, Fault> {
-        let invalid = |what: &dyn std::fmt::Display| Fault::new(format!("the pattern `{pattern}` is not supported: {what}"));
+        let invalid =
+            |what: &dyn std::fmt::Display| Fault::new(format!("the pattern `{pattern}` is not supported: {what}"));
         let pattern = format!("(?:{})\\z", with_ascii_classes(pattern));
         let dfa = dense::Builder::new()
             .configure(
@@ -116,15 +119,23 @@ impl Automaton {
                 return Err(Fault::new(format!("an automaton of {states} states is too large")));
             }
         }
-        let next = (0..states).flat_map(|state| distinct.iter().map(move |column| column[state])).collect();
-        Ok(Automaton { classes, next, values, start })
+        let next = (0..states)
+            .flat_map(|state| distinct.iter().map(move |column| column[state]))
+            .collect();
+        Ok(Automaton {
+            classes,
+            next,
+            values,
+            start,
+        })
     }
 
     /// The value for a string.
     #[cfg(test)]
     pub(super) fn run(&self, text: &str) -> i64 {
         let width = self.next.len() / self.values.len();
-        let step = |state: usize, byte: u8| self.next[state * width + usize::from(self.classes[usize::from(byte)])] as usize;
+        let step =
+            |state: usize, byte: u8| self.next[state * width + usize::from(self.classes[usize::from(byte)])] as usize;
         self.values[text.bytes().fold(self.start, step)]
     }
 }
@@ -185,14 +196,28 @@ impl Builder {
         let expr = f.result(byte.eq(0).select(state, after));
 
         let start = self.number(automaton.start as f64, DType::I64)?;
-        let start = self.emit(Op::Broadcast { shape: vec![rows.clone()] }, &[start])?;
+        let start = self.emit(
+            Op::Broadcast {
+                shape: vec![rows.clone()],
+            },
+            &[start],
+        )?;
         let end = self.repeat(width, start, |b, place, state| {
-            let op = Op::Elementwise { expr, shape: vec![rows.clone()] };
+            let op = Op::Elementwise {
+                expr,
+                shape: vec![rows.clone()],
+            };
             Ok((b.emit(op, &[state, place, table, class_of, next])?, None))
         })?;
         let f = Formula::new();
         let expr = f.result(f.at(1, f.input(0, DType::I64), DType::I64));
-        self.emit(Op::Elementwise { expr, shape: vec![rows] }, &[end, values])
+        self.emit(
+            Op::Elementwise {
+                expr,
+                shape: vec![rows],
+            },
+            &[end, values],
+        )
     }
 }
 
@@ -205,7 +230,16 @@ mod tests {
         let words = ["tree", "trie", "", "t", "tree"];
         let words = words.iter().zip(10..).map(|(word, value)| (word.as_bytes(), value));
         let automaton = Automaton::of_words(words, -1).unwrap();
-        let cases = [("tree", 14), ("trie", 11), ("", 12), ("t", 13), ("tr", -1), ("trees", -1), ("x", -1), ("xt", -1)];
+        let cases = [
+            ("tree", 14),
+            ("trie", 11),
+            ("", 12),
+            ("t", 13),
+            ("tr", -1),
+            ("trees", -1),
+            ("x", -1),
+            ("xt", -1),
+        ];
         for (text, value) in cases {
             assert_eq!(automaton.run(text), value, "{text}");
         }
@@ -219,7 +253,11 @@ mod tests {
             ("", "", true),
             (r"www\.[\w.-]+\.\bcom\b", "www.google.com", true),
             (r"www\.[\w.-]+\.\bcom\b", "www.bbc.co.uk", false),
-            (r"(\W|^)[\w.\-]{0,25}@(yahoo|gmail)\.com(\W|$)", "account@gmail.com", true),
+            (
+                r"(\W|^)[\w.\-]{0,25}@(yahoo|gmail)\.com(\W|$)",
+                "account@gmail.com",
+                true,
+            ),
             (r"(\W|^)[\w.\-]{0,25}@(yahoo|gmail)\.com(\W|$)", "not email", false),
             // Classes have ASCII characters, a dot any character, whatever its number of bytes.
             (r"\w", "é", false),

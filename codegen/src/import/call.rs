@@ -115,8 +115,9 @@ impl<'i, 'm> Call<'i, 'm> {
     /// The first operand that is a tensor of strings without the rule knowing it.
     pub(super) fn unnoticed_text(&self) -> Option<usize> {
         let texts = self.texts.borrow();
-        (0..self.inputs.len())
-            .find(|index| !texts.contains(index) && self.optional(*index).is_some_and(|value| self.table(value).is_some()))
+        (0..self.inputs.len()).find(|index| {
+            !texts.contains(index) && self.optional(*index).is_some_and(|value| self.table(value).is_some())
+        })
     }
 
     /// All operands, none of which may be left out.

@@ -145,7 +145,10 @@ impl Builder {
         start: ValueId,
         body: impl FnOnce(&mut Builder, ValueId, ValueId) -> Result<(ValueId, Option<ValueId>), Fault>,
     ) -> Result<ValueId, Fault> {
-        let (count, go_on) = (self.constant(Tensor::scalar(rounds as i64)), self.constant(Tensor::scalar(true)));
+        let (count, go_on) = (
+            self.constant(Tensor::scalar(rounds as i64)),
+            self.constant(Tensor::scalar(true)),
+        );
         let start = self.placed(start);
         let ty = self.ty(start).clone();
         self.open();
@@ -161,7 +164,10 @@ impl Builder {
         };
         let results = vec![go_on_then.unwrap_or(condition), next];
         let block = self.close(vec![round, condition, carried], results);
-        let op = Op::Loop { carried: 1, trips: Dim::from(rounds) };
+        let op = Op::Loop {
+            carried: 1,
+            trips: Dim::from(rounds),
+        };
         let operands = [self.placed(count), self.placed(go_on), start];
         Ok(self.emit_all(op, &operands, vec![block])?.swap_remove(0))
     }

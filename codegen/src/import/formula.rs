@@ -97,8 +97,7 @@ impl<'f> Term<'f> {
     /// One of two terms, by this one, a truth value.
     pub(super) fn select(self, yes: Term<'f>, no: impl Operand<'f>) -> Term<'f> {
         let no = no.beside(yes);
-        self.formula
-            .term(Scalar::Select(self.id, yes.id, no.id), yes.dtype())
+        self.formula.term(Scalar::Select(self.id, yes.id, no.id), yes.dtype())
     }
 
     pub(super) fn max(self, other: impl Operand<'f>) -> Term<'f> {

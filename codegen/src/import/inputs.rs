@@ -35,7 +35,13 @@ fn width_name(input: &ValueInfo) -> String {
 
 /// Whether an input is a tensor of strings.
 pub(super) fn is_text(input: &ValueInfo) -> bool {
-    matches!(&input.ty, Some(ValueType::Tensor { element: ElementType::String, .. }))
+    matches!(
+        &input.ty,
+        Some(ValueType::Tensor {
+            element: ElementType::String,
+            ..
+        })
+    )
 }
 
 /// The bounds of the symbols and the type of each input, except those that are reported as unusable.
@@ -59,7 +65,13 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
     }
 
     let dynamic = dynamic_dims(model);
-    let widths: Vec<_> = model.graph.inputs.iter().filter(|input| is_text(input)).map(width_name).collect();
+    let widths: Vec<_> = model
+        .graph
+        .inputs
+        .iter()
+        .filter(|input| is_text(input))
+        .map(width_name)
+        .collect();
     let mut types = Vec::new();
     for input in &model.graph.inputs {
         let ty = declared(input, found).map(|(element, dims)| {

@@ -15,9 +15,9 @@ mod inputs;
 mod known;
 mod operator;
 mod rules;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -223,7 +223,9 @@ impl<'m> Importer<'m> {
         for (name, constant) in &graph.initializers {
             let value = match &constant.data {
                 TensorData::Strings(strings) => self.builder.constant_text(constant.shape.clone(), strings),
-                TensorData::Bytes(_) => tensor(constant).map(|tensor| self.builder.constant(tensor)).map_err(Fault::new),
+                TensorData::Bytes(_) => tensor(constant)
+                    .map(|tensor| self.builder.constant(tensor))
+                    .map_err(Fault::new),
             };
             let binding = match value {
                 Ok(value) => {
@@ -278,7 +280,11 @@ impl<'m> Importer<'m> {
             Binding::Failed => None,
         });
         let results: Option<Vec<_>> = results.collect();
-        if results.iter().flatten().any(|&result| self.builder.table(result).is_some()) {
+        if results
+            .iter()
+            .flatten()
+            .any(|&result| self.builder.table(result).is_some())
+        {
             let message = "a branch or the body of a loop gives strings, which is not supported";
             self.found.push(Diagnostic::new(message));
             self.builder.abandon();
@@ -416,7 +422,11 @@ impl<'m> Importer<'m> {
         let version = self.opsets().get(&node.domain).copied().unwrap_or(1);
         self.builder.origin = self.origin(node);
         let moves = text::moves(&node.domain, &node.op_type);
-        let (inputs, table) = match if moves { self.builder.joined(inputs) } else { Ok((inputs, None)) } {
+        let (inputs, table) = match if moves {
+            self.builder.joined(inputs)
+        } else {
+            Ok((inputs, None))
+        } {
             Ok(joined) => joined,
             Err(fault) => {
                 self.report(node, fault);
@@ -430,7 +440,9 @@ impl<'m> Importer<'m> {
                 && !text::measures(&node.domain, &node.op_type)
             {
                 let name = &node.inputs[index];
-                return Err(Fault::new(format!("`{name}` is a tensor of strings, which the operator does not take")));
+                return Err(Fault::new(format!(
+                    "`{name}` is a tensor of strings, which the operator does not take"
+                )));
             }
             if let Some(table) = table {
                 results.iter().for_each(|&result| {

@@ -65,7 +65,12 @@ impl Builder {
     pub(super) fn rows_in_order(&mut self, table: ValueId, shape: Vec<Dim>) -> Result<ValueId, Fault> {
         let f = Formula::new();
         let coordinates: Vec<_> = (0..shape.len()).map(|axis| f.index(axis)).collect();
-        let number = coordinates.iter().zip(&shape).fold(f.number(0.0, DType::I64), |number, (&index, size)| number * f.dim(size) + index);
+        let number = coordinates
+            .iter()
+            .zip(&shape)
+            .fold(f.number(0.0, DType::I64), |number, (&index, size)| {
+                number * f.dim(size) + index
+            });
         let expr = f.result(number);
         let numbers = self.emit(Op::Elementwise { expr, shape }, &[])?;
         Ok(self.numbering(numbers, table))
@@ -93,7 +98,14 @@ impl Builder {
             return Ok(table);
         }
         let zero = self.number(0.0, DType::U8)?;
-        self.emit(Op::Pad { mode: PadMode::Constant, before: none, after }, &[table, zero])
+        self.emit(
+            Op::Pad {
+                mode: PadMode::Constant,
+                before: none,
+                after,
+            },
+            &[table, zero],
+        )
     }
 
     /// One table for all operands that are tensors of strings, and the operands with numbers into it.
@@ -120,7 +132,9 @@ impl Builder {
         let joined = self.concat(&parts, 0)?;
         let mut moved = Vec::with_capacity(operands.len());
         for operand in operands {
-            let place = operand.and_then(|value| self.table(value)).and_then(|table| tables.iter().position(|&t| t == table));
+            let place = operand
+                .and_then(|value| self.table(value))
+                .and_then(|table| tables.iter().position(|&t| t == table));
             moved.push(match (operand, place) {
                 (Some(numbers), Some(place)) => {
                     let first = self.dims(Vec::new(), vec![starts[place].clone()]);
@@ -137,7 +151,11 @@ impl Builder {
         let f = Formula::new();
         let expr = f.result(f.input(0, DType::U8).ne(0).cast(DType::I64));
         let counted = self.elementwise(expr, &[table])?;
-        let sum = Op::Reduce { kind: crate::ir::op::ReduceKind::Sum, axes: vec![1], keep_dims: false };
+        let sum = Op::Reduce {
+            kind: crate::ir::op::ReduceKind::Sum,
+            axes: vec![1],
+            keep_dims: false,
+        };
         self.emit(sum, &[counted])
     }
 }
@@ -145,8 +163,22 @@ impl Builder {
 /// Operators that move elements without looking at them, and so move strings by number.
 pub(super) fn moves(domain: &str, op_type: &str) -> bool {
     const MOVES: [&str; 16] = [
-        "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Gather", "GatherElements", "GatherND",
-        "Slice", "Expand", "Tile", "Concat", "Split", "Where", "Compress",
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Slice",
+        "Expand",
+        "Tile",
+        "Concat",
+        "Split",
+        "Where",
+        "Compress",
     ];
     match domain {
         "" => MOVES.contains(&op_type),

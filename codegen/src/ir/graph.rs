@@ -128,12 +128,15 @@ pub struct Port {
 
 /// What a tensor is of an input or output, which may consist of several.
 ///
-/// A tensor is `Whole`. A sequence is `Elements`, `Shapes` and `Length`, in this order. An optional tensor is `Present`,
+/// A tensor is `Whole`, a tensor of strings `Text`. A sequence is `Elements`, `Shapes` and `Length`, in this order. An optional tensor is `Present`,
 /// followed by `Elements` and `Shapes` of at most one element; an optional sequence is `Present`, followed by the sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
     Whole,
+    /// All of a tensor of strings, as `u8 [..., width]`: the bytes of each string in UTF-8, then zeros. No string has a
+    /// zero byte.
+    Text,
     /// A rank-0 `bool`: whether an optional value is there. What follows has some value all the same.
     Present,
     /// The elements of a sequence, a row for each that there is room for: `[capacity, width]`. A row starts with the
@@ -163,7 +166,7 @@ impl Port {
         let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
         for (number, port) in ports.iter().enumerate() {
             let first = match port.part {
-                Part::Whole | Part::Present => true,
+                Part::Whole | Part::Text | Part::Present => true,
                 Part::Elements { .. } => number == 0 || ports[number - 1].part != Part::Present,
                 Part::Shapes | Part::Length => false,
             };

@@ -60,10 +60,19 @@ fn vectorizer(cx: &mut Call) -> Results {
     let total = vec![rows.clone(), Dim::from(columns)];
     let mut counts = cx.emit(Op::Broadcast { shape: total }, &[zero])?;
     let one = cx.number(1.0, DType::F32)?;
-    let ones = cx.emit(Op::Broadcast { shape: vec![rows.clone(), length] }, &[one])?;
+    let ones = cx.emit(
+        Op::Broadcast {
+            shape: vec![rows.clone(), length],
+        },
+        &[one],
+    )?;
     for distance in 1..=sizes.skips + 1 {
         // Single items have no distance and are counted once.
-        let shortest = if distance == 1 { sizes.shortest } else { sizes.shortest.max(2) };
+        let shortest = if distance == 1 {
+            sizes.shortest
+        } else {
+            sizes.shortest.max(2)
+        };
         if shortest > sizes.longest {
             break;
         }
@@ -85,7 +94,11 @@ fn vectorizer(cx: &mut Call) -> Results {
 fn size(cx: &Call, name: &'static str, least: usize) -> Result<usize, Fault> {
     let value = cx.optional_int(name)?.unwrap_or(-1);
     let found = usize::try_from(value).ok().filter(|size| (least..=256).contains(size));
-    found.ok_or_else(|| Fault::new(format!("`{name}` = {value}, where a size from {least} to 256 is expected")))
+    found.ok_or_else(|| {
+        Fault::new(format!(
+            "`{name}` = {value}, where a size from {least} to 256 is expected"
+        ))
+    })
 }
 
 fn grams(cx: &Call, sizes: &Sizes, indexes: &[i64]) -> Result<Grams, Fault> {
@@ -109,7 +122,8 @@ fn grams(cx: &Call, sizes: &Sizes, indexes: &[i64]) -> Result<Grams, Fault> {
         let end = starts.get(i + 1).copied().unwrap_or(numbers.len() as i64);
         let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
         let part = range.and_then(|(start, end)| numbers.get(start..end));
-        let part = part.ok_or_else(|| Fault::new(format!("`ngram_counts` = {starts:?} for a pool of {}", numbers.len())))?;
+        let part =
+            part.ok_or_else(|| Fault::new(format!("`ngram_counts` = {starts:?} for a pool of {}", numbers.len())))?;
         let length = i + 1;
         for items in part.chunks_exact(length) {
             let column = indexes.get(gram).copied();
@@ -129,7 +143,11 @@ fn grams(cx: &Call, sizes: &Sizes, indexes: &[i64]) -> Result<Grams, Fault> {
             columns[node as usize] = column;
         }
     }
-    Ok(Grams { children, columns, items })
+    Ok(Grams {
+        children,
+        columns,
+        items,
+    })
 }
 
 /// The number of each element among the distinct ones, and these.
@@ -148,8 +166,11 @@ fn numbered<T: Ord + Clone>(elements: Vec<T>) -> (Vec<i64>, Vec<T>) {
 /// For each length of n-grams, the node that is reached from each item on.
 fn ends(cx: &mut Call, items: ValueId, grams: &Grams, sizes: &Sizes, distance: usize) -> Result<Vec<ValueId>, Fault> {
     let pool = grams.items.len() as i64 + 1;
-    let (mut keys, mut nodes): (Vec<i64>, Vec<i64>) =
-        grams.children.iter().map(|(&(node, item), &child)| (node * pool + item, child)).unzip();
+    let (mut keys, mut nodes): (Vec<i64>, Vec<i64>) = grams
+        .children
+        .iter()
+        .map(|(&(node, item), &child)| (node * pool + item, child))
+        .unzip();
     let count = keys.len().next_power_of_two();
     keys.resize(count, i64::MAX);
     nodes.resize(count, 0);
@@ -167,7 +188,13 @@ fn ends(cx: &mut Call, items: ValueId, grams: &Grams, sizes: &Sizes, distance: u
         let found = search(&f, wanted, 1, count, DType::I64);
         let hit = f.at(1, found, DType::I64).eq(wanted).and(place.lt(f.dim(&shape[1])));
         let expr = f.result(hit.select(f.at(2, found, DType::I64), 0));
-        node = cx.emit(Op::Elementwise { expr, shape: shape.clone() }, &[node, keys, nodes, items])?;
+        node = cx.emit(
+            Op::Elementwise {
+                expr,
+                shape: shape.clone(),
+            },
+            &[node, keys, nodes, items],
+        )?;
         results.push(node);
     }
     Ok(results)
@@ -198,7 +225,11 @@ fn weighted(cx: &mut Call, counts: ValueId, indexes: &[i64], columns: i64) -> Re
     };
     let Some(weights) = weights else { return Ok(counts) };
     if weights.len() != indexes.len() {
-        return Err(Fault::new(format!("{} weights for {} n-grams", weights.len(), indexes.len())));
+        return Err(Fault::new(format!(
+            "{} weights for {} n-grams",
+            weights.len(),
+            indexes.len()
+        )));
     }
     let mut of_columns = vec![0f32; columns as usize];
     for (&index, weight) in indexes.iter().zip(weights) {

@@ -259,7 +259,9 @@ impl<'a> Parser<'a> {
         let Some(name) = self.accept_text() else {
             return Ok(None);
         };
-        let part = if self.accept_word("present") {
+        let part = if self.accept_word("text") {
+            Part::Text
+        } else if self.accept_word("present") {
             Part::Present
         } else if self.accept_word("shapes") {
             Part::Shapes

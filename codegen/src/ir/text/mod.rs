@@ -185,6 +185,7 @@ impl Printer<'_> {
 fn part(part: &Part) -> String {
     match part {
         Part::Whole => String::new(),
+        Part::Text => " text".into(),
         Part::Present => " present".into(),
         Part::Elements { sizes } => {
             let sizes: Vec<String> = sizes

@@ -168,7 +168,7 @@ impl Lowering<'_> {
     /// A place in the arena for an input that the caller does not have as one tensor.
     fn placed_input(&mut self, port: &Port, ty: &TensorType) -> Result<Option<(Access, Ref)>, String> {
         let part = match port.part {
-            Part::Whole | Part::Present | Part::Length => return Ok(None),
+            Part::Whole | Part::Text | Part::Present | Part::Length => return Ok(None),
             Part::Elements { .. } => "elements",
             Part::Shapes => "shapes",
         };

@@ -79,7 +79,11 @@ fn probit(p: Term<'_>) -> Term<'_> {
 
 fn softmax_zero(cx: &mut Call, scores: ValueId) -> Result<ValueId, Fault> {
     let dtype = cx.dtype(scores);
-    let over = |kind| Op::Reduce { kind, axes: vec![1], keep_dims: true };
+    let over = |kind| Op::Reduce {
+        kind,
+        axes: vec![1],
+        keep_dims: true,
+    };
     let largest = cx.emit(over(ReduceKind::Max), &[scores])?;
     let f = Formula::new();
     let (x, max) = (f.input(0, dtype), f.input(1, dtype));
@@ -105,7 +109,10 @@ pub(super) enum Labels {
 impl Labels {
     /// The labels that the attributes give, the names of which differ between operators.
     pub(super) fn of(cx: &Call, ints: &'static str, strings: &'static str) -> Result<Labels, Fault> {
-        let (ints, strings) = (cx.ints(ints)?.unwrap_or_default(), cx.strings(strings)?.unwrap_or_default());
+        let (ints, strings) = (
+            cx.ints(ints)?.unwrap_or_default(),
+            cx.strings(strings)?.unwrap_or_default(),
+        );
         match (ints.is_empty(), strings.is_empty()) {
             (false, true) => Ok(Labels::Ints(ints)),
             (true, false) => Ok(Labels::Strings(strings)),
@@ -124,7 +131,12 @@ impl Labels {
 
     /// The label of the class with the largest score, the first one of equals, in each row.
     pub(super) fn of_largest(&self, cx: &mut Call, scores: ValueId) -> Result<ValueId, Fault> {
-        let classes = Op::ArgReduce { largest: true, axis: 1, keep_dims: false, last: false };
+        let classes = Op::ArgReduce {
+            largest: true,
+            axis: 1,
+            keep_dims: false,
+            last: false,
+        };
         let classes = cx.emit(classes, &[scores])?;
         self.at(cx, classes)
     }
@@ -190,7 +202,13 @@ pub(super) fn binary(cx: &mut Call, score: ValueId, labels: &Labels, transform: 
     let first = if share { -x + 1.0 } else { -x };
     let first = f.index(1).eq(0).select(first, x);
     let shape = vec![rows, Dim::from(2i64)];
-    let scores = cx.emit(Op::Elementwise { expr: f.result(first), shape }, &[score])?;
+    let scores = cx.emit(
+        Op::Elementwise {
+            expr: f.result(first),
+            shape,
+        },
+        &[score],
+    )?;
     Ok(vec![label, transform.apply(cx, scores)?])
 }
 

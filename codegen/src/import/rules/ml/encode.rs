@@ -47,7 +47,10 @@ impl Keys {
                 let places = cx.recognize(table, &automaton)?;
                 per_row(cx, numbers, places)
             }
-            (Keys::Strings(_), None) => Err(Fault::new(format!("the keys are strings and the elements {}", cx.dtype(x)))),
+            (Keys::Strings(_), None) => Err(Fault::new(format!(
+                "the keys are strings and the elements {}",
+                cx.dtype(x)
+            ))),
             (_, Some(_)) => Err(Fault::new("the elements are strings and the keys numbers")),
             (Keys::Ints(keys), None) => {
                 let x = cx.cast(x, DType::I64)?;
@@ -58,11 +61,19 @@ impl Keys {
                 bisect(cx, x, (keys, padded.len()), places, None, missing)
             }
             (Keys::Floats(keys), None) => {
-                let wide = if cx.dtype(x) == DType::F64 { DType::F64 } else { DType::F32 };
+                let wide = if cx.dtype(x) == DType::F64 {
+                    DType::F64
+                } else {
+                    DType::F32
+                };
                 let x = cx.cast(x, wide)?;
                 let not_a_number = keys.iter().rposition(|key| key.is_nan()).map(|place| place as i64);
                 // Both zeros are one key.
-                let numbers = keys.iter().map(|key| key + 0.0).zip(0..).filter(|(key, _)| !key.is_nan());
+                let numbers = keys
+                    .iter()
+                    .map(|key| key + 0.0)
+                    .zip(0..)
+                    .filter(|(key, _)| !key.is_nan());
                 let mut sorted: Vec<(f64, i64)> = numbers.collect();
                 sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
                 sorted.dedup_by(|later, kept| {
@@ -106,10 +117,18 @@ fn bisect(
     let missing = f.number(missing as f64, DType::I64);
     let mut place = hit.select(f.at(2, found, DType::I64), missing);
     if let Some(key) = not_a_number {
-        place = element.unary(UnaryOp::IsNan).select(f.number(key as f64, DType::I64), place);
+        place = element
+            .unary(UnaryOp::IsNan)
+            .select(f.number(key as f64, DType::I64), place);
     }
     let shape = cx.shape(x);
-    cx.emit(Op::Elementwise { expr: f.result(place), shape }, &[x, keys, places])
+    cx.emit(
+        Op::Elementwise {
+            expr: f.result(place),
+            shape,
+        },
+        &[x, keys, places],
+    )
 }
 
 /// The last place in sorted keys, of which there is a power of two, whose key is not above a term; 0 if there is none.
@@ -189,7 +208,11 @@ fn values(cx: &Call) -> Result<Values, Fault> {
             return Err(Fault::new("the default has another type than the values"));
         }
         let bytes: Vec<u8> = values.data.iter().copied().chain(default).collect();
-        return Ok(Values::Numbers(Tensor::from_bytes(values.dtype, vec![values.len() + 1], bytes.into())));
+        return Ok(Values::Numbers(Tensor::from_bytes(
+            values.dtype,
+            vec![values.len() + 1],
+            bytes.into(),
+        )));
     }
     if let Some(strings) = cx.strings("values_strings")? {
         let values = strings.into_iter().map(String::into_bytes);
@@ -231,12 +254,19 @@ fn category_mapper(cx: &mut Call) -> Results {
 fn one_way(cx: &Call, mut ints: Vec<i64>, strings: Vec<String>) -> Result<(Keys, Values), Fault> {
     let (int, string) = (cx.int("default_int64", -1)?, cx.string("default_string", "_Unused")?);
     if ints.len() != strings.len() {
-        return Err(Fault::new(format!("{} integers for {} strings", ints.len(), strings.len())));
+        return Err(Fault::new(format!(
+            "{} integers for {} strings",
+            ints.len(),
+            strings.len()
+        )));
     }
     let mut strings: Vec<_> = strings.into_iter().map(String::into_bytes).collect();
     Ok(if cx.text(0).is_some() {
         ints.push(int);
-        (Keys::Strings(strings), Values::Numbers(Tensor::new(vec![ints.len()], &ints)))
+        (
+            Keys::Strings(strings),
+            Values::Numbers(Tensor::new(vec![ints.len()], &ints)),
+        )
     } else {
         strings.push(string.as_bytes().to_vec());
         (Keys::Ints(ints), Values::Strings(strings))
@@ -296,7 +326,11 @@ fn zip_map(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let shape = cx.shape(x);
     let columns = shape.last().cloned().unwrap_or(Dim::from(1i64));
-    cx.equal("the labels and the columns of the scores", &columns, &Dim::from(labels.len()))?;
+    cx.equal(
+        "the labels and the columns of the scores",
+        &columns,
+        &Dim::from(labels.len()),
+    )?;
     Ok(vec![x])
 }
 

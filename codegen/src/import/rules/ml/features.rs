@@ -24,13 +24,19 @@ fn per_feature(cx: &Call, x: ValueId, what: &str, count: usize) -> Result<(), Fa
     if count == 1 || features.is(count as i64) {
         return Ok(());
     }
-    Err(Fault::new(format!("`{what}` has {count} elements for {features} features")))
+    Err(Fault::new(format!(
+        "`{what}` has {count} elements for {features} features"
+    )))
 }
 
 /// `(x - offset) * scale`, computed in the wider type of the two and given in 32 bits.
 fn scaler(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
-    let wide = if cx.dtype(x) == DType::F64 { DType::F64 } else { DType::F32 };
+    let wide = if cx.dtype(x) == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    };
     let mut result = cx.cast(x, wide)?;
     for (name, op, neutral) in [("offset", BinaryOp::Sub, 0.0), ("scale", BinaryOp::Mul, 1.0)] {
         let mut values = floats(cx, name)?;
@@ -59,7 +65,11 @@ fn normalizer(cx: &mut Call) -> Results {
         _ => 1,
     };
     let x = cx.cast(x, DType::F32)?;
-    let op = Op::Reduce { kind, axes: vec![axis], keep_dims: true };
+    let op = Op::Reduce {
+        kind,
+        axes: vec![axis],
+        keep_dims: true,
+    };
     let norm = cx.emit(op, &[x])?;
     let f = Formula::new();
     let (element, norm_of_row) = (f.input(0, DType::F32), f.input(1, DType::F32));
@@ -72,14 +82,21 @@ fn normalizer(cx: &mut Call) -> Results {
 fn imputer(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let dtype = cx.dtype(x);
-    let (float, int) = (cx.float("replaced_value_float", 0.0)?, cx.int("replaced_value_int64", 0)?);
+    let (float, int) = (
+        cx.float("replaced_value_float", 0.0)?,
+        cx.int("replaced_value_int64", 0)?,
+    );
     let (floats, ints) = (floats(cx, "imputed_value_floats")?, cx.ints("imputed_value_int64s")?);
     let f = Formula::new();
     let element = f.input(0, dtype);
     let (values, hit) = if dtype.is_float() {
         per_feature(cx, x, "imputed_value_floats", floats.len())?;
         let values = super::table(cx, vec![floats.len()], &floats, dtype)?;
-        let hit = if float.is_nan() { element.unary(UnaryOp::IsNan) } else { element.eq(f64::from(float)) };
+        let hit = if float.is_nan() {
+            element.unary(UnaryOp::IsNan)
+        } else {
+            element.eq(f64::from(float))
+        };
         (values, hit)
     } else {
         let ints = ints.unwrap_or_default();
@@ -97,7 +114,9 @@ fn binarizer(cx: &mut Call) -> Results {
     let (dtype, threshold) = (cx.dtype(x), cx.float("threshold", 0.0)?);
     let f = Formula::new();
     // Integers are compared as floats, because the threshold is one.
-    let element = f.input(0, dtype).cast(if dtype == DType::F64 { dtype } else { DType::F32 });
+    let element = f
+        .input(0, dtype)
+        .cast(if dtype == DType::F64 { dtype } else { DType::F32 });
     let expr = f.result(element.gt(f64::from(threshold)).cast(dtype));
     Ok(vec![cx.elementwise(expr, &[x])?])
 }
@@ -121,7 +140,10 @@ fn vectorizer(cx: &mut Call) -> Results {
     let widths = cx.ints("inputdimensions")?.unwrap_or_default();
     let inputs = cx.inputs()?.len();
     if !widths.is_empty() && widths.len() != inputs {
-        return Err(Fault::new(format!("{} sizes in `inputdimensions` for {inputs} operands", widths.len())));
+        return Err(Fault::new(format!(
+            "{} sizes in `inputdimensions` for {inputs} operands",
+            widths.len()
+        )));
     }
     let mut parts = Vec::new();
     for index in 0..inputs {
@@ -144,10 +166,19 @@ fn resized(cx: &mut Call, x: ValueId, width: i64) -> Result<ValueId, Fault> {
     }
     if range.low < 0 || width > 1 << 30 {
         let shape = display_shape(&shape);
-        return Err(Fault::new(format!("`inputdimensions` = {width} for an operand of shape {shape}")));
+        return Err(Fault::new(format!(
+            "`inputdimensions` = {width} for an operand of shape {shape}"
+        )));
     }
     let zero = cx.number(0.0, DType::F32)?;
     let none = vec![Dim::from(0i64); 2];
     let after = vec![Dim::from(0i64), excess];
-    cx.emit(Op::Pad { mode: PadMode::Constant, before: none, after }, &[x, zero])
+    cx.emit(
+        Op::Pad {
+            mode: PadMode::Constant,
+            before: none,
+            after,
+        },
+        &[x, zero],
+    )
 }

@@ -80,14 +80,27 @@ impl Forest {
         let mut first = Vec::with_capacity(splits.len());
         let mut children: Vec<[Next; 3]> = Vec::new();
         for split in splits {
-            let feature = usize::try_from(split.feature).ok().filter(|feature| *feature < features);
+            let feature = usize::try_from(split.feature)
+                .ok()
+                .filter(|feature| *feature < features);
             let feature = feature
                 .ok_or_else(|| Fault::new(format!("a node compares feature {} of {features}", split.feature)))?;
             first.push(branches.len());
             let (yes, no) = (Next::Child(split.yes), Next::Child(split.no));
-            let missing = if split.missing_holds || split.mode == Mode::NotEqual { yes } else { no };
+            let missing = if split.missing_holds || split.mode == Mode::NotEqual {
+                yes
+            } else {
+                no
+            };
             for ((low, high), next) in intervals(split, dtype, branches.len(), yes, no) {
-                branches.push(Branch { feature, low, high, inside: 0, outside: 0, missing: 0 });
+                branches.push(Branch {
+                    feature,
+                    low,
+                    high,
+                    inside: 0,
+                    outside: 0,
+                    missing: 0,
+                });
                 children.push([next[0], next[1], missing]);
             }
             if branches.len() > MAX_BRANCHES {
@@ -113,7 +126,12 @@ impl Forest {
         }));
         let roots: Vec<_> = roots.iter().map(|&root| number(Next::Child(root))).collect();
         let depth = depth(&branches, first_leaf, &roots)?;
-        Ok(Forest { branches, first_leaf, roots, depth })
+        Ok(Forest {
+            branches,
+            first_leaf,
+            roots,
+            depth,
+        })
     }
 }
 
@@ -200,7 +218,9 @@ fn depth(branches: &[Branch], first_leaf: usize, roots: &[usize]) -> Result<usiz
                     }
                 }
             } else {
-                let below = children.iter().filter_map(|&child| depths[child].filter(|depth| *depth != OPEN));
+                let below = children
+                    .iter()
+                    .filter_map(|&child| depths[child].filter(|depth| *depth != OPEN));
                 depths[branch] = Some(1 + below.max().unwrap_or(0));
                 path.pop();
             }
@@ -228,7 +248,11 @@ impl Nodes {
             let values = cx.ints(name)?.unwrap_or_default();
             same_length(name, values.len(), count).map(|()| values)
         };
-        let (trees, ids, features) = (ints("nodes_treeids")?, ints("nodes_nodeids")?, ints("nodes_featureids")?);
+        let (trees, ids, features) = (
+            ints("nodes_treeids")?,
+            ints("nodes_nodeids")?,
+            ints("nodes_featureids")?,
+        );
         let (yes, no) = (ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?);
         let values = floats_or_tensor(cx, "nodes_values", "nodes_values_as_tensor")?;
         same_length("nodes_values", values.len(), count)?;
@@ -271,7 +295,11 @@ impl Nodes {
                 no: child(trees[i], no[i])?,
             });
         }
-        Ok(Nodes { splits: list, roots, leaves })
+        Ok(Nodes {
+            splits: list,
+            roots,
+            leaves,
+        })
     }
 }
 
@@ -292,7 +320,9 @@ pub(super) fn same_length(name: &str, found: usize, wanted: usize) -> Result<(),
     if found == wanted {
         Ok(())
     } else {
-        Err(Fault::new(format!("`{name}` has {found} elements, where {wanted} are expected")))
+        Err(Fault::new(format!(
+            "`{name}` has {found} elements, where {wanted} are expected"
+        )))
     }
 }
 

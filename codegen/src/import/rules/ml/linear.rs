@@ -8,10 +8,8 @@ use crate::import::rules::Rules;
 use crate::import::rules::linear::matmul;
 use crate::ir::{DType, ValueId};
 
-pub(in crate::import::rules) const RULES: Rules = &[
-    (ML, "LinearClassifier", classifier),
-    (ML, "LinearRegressor", regressor),
-];
+pub(in crate::import::rules) const RULES: Rules =
+    &[(ML, "LinearClassifier", classifier), (ML, "LinearRegressor", regressor)];
 
 /// `x c^T + intercepts` in 32 bits, where `c` has a row for each class or target, and the number of rows.
 fn scores(cx: &mut Call) -> Result<(ValueId, usize), Fault> {
@@ -38,7 +36,16 @@ fn classifier(cx: &mut Call) -> Results {
     let (scores, targets) = scores(cx)?;
     let labels = Labels::of(cx, "classlabels_ints", "classlabels_strings")?;
     match (targets, labels.len()) {
-        (1, 1 | 2) => classify::binary(cx, scores, &labels, transform, Binary { threshold: 0.0, share: true }),
+        (1, 1 | 2) => classify::binary(
+            cx,
+            scores,
+            &labels,
+            transform,
+            Binary {
+                threshold: 0.0,
+                share: true,
+            },
+        ),
         (targets, count) if targets == count => classify::largest(cx, scores, &labels, transform),
         (targets, count) => Err(Fault::new(format!("{count} labels for {targets} rows of coefficients"))),
     }
@@ -49,7 +56,9 @@ fn regressor(cx: &mut Call) -> Results {
     let (scores, targets) = scores(cx)?;
     let stated = cx.int("targets", 1)?;
     if usize::try_from(stated) != Ok(targets) {
-        return Err(Fault::new(format!("coefficients for {targets} targets, where `targets` = {stated}")));
+        return Err(Fault::new(format!(
+            "coefficients for {targets} targets, where `targets` = {stated}"
+        )));
     }
     Ok(vec![transform.apply(cx, scores)?])
 }

@@ -31,7 +31,9 @@ fn rows(cx: &mut Call, index: usize) -> Result<ValueId, Fault> {
     }
     if shape.len() != 2 {
         let shape = display_shape(&shape);
-        return Err(Fault::new(format!("features of shape {shape}, where rows are expected")));
+        return Err(Fault::new(format!(
+            "features of shape {shape}, where rows are expected"
+        )));
     }
     let x = cx.reshape(x, shape)?;
     let dtype = cx.dtype(x);
@@ -42,8 +44,10 @@ fn rows(cx: &mut Call, index: usize) -> Result<ValueId, Fault> {
 fn features(cx: &Call, x: ValueId) -> Result<usize, Fault> {
     let size = &cx.shape(x)[1];
     size.as_usize().ok_or_else(|| {
-        Fault::new(format!("the number of features is {size}, which is not known while compiling"))
-            .help(format!("fix `{size}` to one size"))
+        Fault::new(format!(
+            "the number of features is {size}, which is not known while compiling"
+        ))
+        .help(format!("fix `{size}` to one size"))
     })
 }
 
@@ -51,7 +55,10 @@ fn features(cx: &Call, x: ValueId) -> Result<usize, Fault> {
 fn table(cx: &mut Call, shape: Vec<usize>, values: &[f64], dtype: DType) -> Result<ValueId, Fault> {
     let wanted: usize = shape.iter().product();
     if wanted != values.len() {
-        return Err(Fault::new(format!("{} coefficients, where {wanted} are expected", values.len())));
+        return Err(Fault::new(format!(
+            "{} coefficients, where {wanted} are expected",
+            values.len()
+        )));
     }
     Ok(match dtype {
         DType::F64 => cx.constant(Tensor::new(shape, values)),

@@ -55,7 +55,11 @@ fn similarity(cx: &mut Call, x: ValueId, vectors: ValueId) -> Result<ValueId, Fa
 }
 
 fn over(kind: ReduceKind, axis: usize, keep_dims: bool) -> Op {
-    Op::Reduce { kind, axes: vec![axis], keep_dims }
+    Op::Reduce {
+        kind,
+        axes: vec![axis],
+        keep_dims,
+    }
 }
 
 /// The rows, and their similarity to the support vectors.
@@ -114,11 +118,18 @@ fn classifier(cx: &mut Call) -> Results {
         let scores = linear(cx, classes)?;
         return classify::largest(cx, scores, &labels, transform);
     }
-    let counts: Vec<_> = counts.iter().map(|&count| usize::try_from(count).unwrap_or(usize::MAX)).collect();
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|&count| usize::try_from(count).unwrap_or(usize::MAX))
+        .collect();
     if counts.len() != classes || classes < 2 || counts.iter().any(|&count| count > 1 << 24) {
-        return Err(Fault::new(format!("`vectors_per_class` = {counts:?} for {classes} classes")));
+        return Err(Fault::new(format!(
+            "`vectors_per_class` = {counts:?} for {classes} classes"
+        )));
     }
-    let pairs: Vec<_> = (0..classes).flat_map(|i| (i + 1..classes).map(move |j| (i, j))).collect();
+    let pairs: Vec<_> = (0..classes)
+        .flat_map(|i| (i + 1..classes).map(move |j| (i, j)))
+        .collect();
     let decisions = decisions(cx, &counts, &pairs)?;
     let label = {
         let votes = votes(cx, decisions, classes, &pairs)?;
@@ -126,7 +137,10 @@ fn classifier(cx: &mut Call) -> Results {
     };
     let scores = if !prob_a.is_empty() {
         let shape = vec![pairs.len()];
-        let (a, b) = (table(cx, shape.clone(), &prob_a, DType::F32)?, table(cx, shape, &prob_b, DType::F32)?);
+        let (a, b) = (
+            table(cx, shape.clone(), &prob_a, DType::F32)?,
+            table(cx, shape, &prob_b, DType::F32)?,
+        );
         couple(cx, decisions, (a, b), classes, &pairs)?
     } else if classes == 2 {
         let rows = cx.shape(decisions)[0].clone();
@@ -200,8 +214,11 @@ fn couple(
     // r[i, j] is the probability of i against j, and q the form that the solution minimizes.
     let rows = cx.shape(decisions)[0].clone();
     let size = Dim::from(classes);
-    let (mut places, mut factors, mut summands) =
-        (vec![0i64; classes * classes], vec![0.0; classes * classes], vec![0.0; classes * classes]);
+    let (mut places, mut factors, mut summands) = (
+        vec![0i64; classes * classes],
+        vec![0.0; classes * classes],
+        vec![0.0; classes * classes],
+    );
     for (pair, &(i, j)) in pairs.iter().enumerate() {
         for (place, factor, summand) in [(i * classes + j, 1.0, 0.0), (j * classes + i, -1.0, 1.0)] {
             (places[place], factors[place], summands[place]) = (pair as i64, factor, summand);
@@ -221,7 +238,12 @@ fn couple(
     let q = cx.elementwise(f.result(q), &[r, turned, diagonal])?;
 
     let start = cx.number(1.0 / classes as f64, DType::F32)?;
-    let start = cx.emit(Op::Broadcast { shape: vec![rows, size] }, &[start])?;
+    let start = cx.emit(
+        Op::Broadcast {
+            shape: vec![rows, size],
+        },
+        &[start],
+    )?;
     let epsilon = 0.005 / classes as f64;
     cx.repeat(ROUNDS, start, |cx, _, p| {
         let (next, error) = round(cx, p, q, classes)?;
@@ -231,7 +253,11 @@ fn couple(
             (f.input(0, DType::F32), f.input(1, DType::F32), f.input(2, DType::F32));
         let kept = error_of_row.lt(epsilon).select(p_of_row, next_of_row);
         let next = cx.elementwise(f.result(kept), &[p, next, error])?;
-        let op = Op::Reduce { kind: ReduceKind::Max, axes: vec![0, 1], keep_dims: false };
+        let op = Op::Reduce {
+            kind: ReduceKind::Max,
+            axes: vec![0, 1],
+            keep_dims: false,
+        };
         let largest = cx.emit(op, &[error])?;
         let f = Formula::new();
         let go_on = f.result(f.input(0, DType::F32).ge(epsilon));

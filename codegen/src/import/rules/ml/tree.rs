@@ -100,7 +100,11 @@ fn scores(
     if targets == 0 || trees == 0 {
         return Err(Fault::new("there are no trees or no targets"));
     }
-    let limit = if dtype == DType::F64 { f64::MAX } else { f64::from(f32::MAX) };
+    let limit = if dtype == DType::F64 {
+        f64::MAX
+    } else {
+        f64::from(f32::MAX)
+    };
     let (neutral, kind) = match aggregate {
         Aggregate::Sum | Aggregate::Average => (0.0, ReduceKind::Sum),
         Aggregate::Min => (limit, ReduceKind::Min),
@@ -121,7 +125,14 @@ fn scores(
     let weights = table(cx, vec![leaves, targets], &weights, dtype)?;
     let leaves = walk(cx, x, forest)?;
     let parts = cx.emit(Op::Gather { axis: 0 }, &[weights, leaves])?;
-    let sum = cx.emit(Op::Reduce { kind, axes: vec![1], keep_dims: false }, &[parts])?;
+    let sum = cx.emit(
+        Op::Reduce {
+            kind,
+            axes: vec![1],
+            keep_dims: false,
+        },
+        &[parts],
+    )?;
     if aggregate != Aggregate::Average {
         return Ok(sum);
     }
@@ -141,7 +152,9 @@ fn votes(cx: &Call, nodes: &Nodes, names: [&'static str; 5], targets: usize) -> 
     let mut votes = Vec::with_capacity(weights.len());
     for (i, &weight) in weights.iter().enumerate() {
         // A weight at a node that is no leaf is never given.
-        let Some(&leaf) = nodes.leaves.get(&(trees[i], ids[i])) else { continue };
+        let Some(&leaf) = nodes.leaves.get(&(trees[i], ids[i])) else {
+            continue;
+        };
         let target = usize::try_from(targets_of[i]).ok().filter(|target| *target < targets);
         let target = target.ok_or_else(|| Fault::new(format!("a leaf votes for {} of {targets}", targets_of[i])))?;
         votes.push(Vote { leaf, target, weight });
@@ -154,11 +167,23 @@ fn classifier(cx: &mut Call) -> Results {
     let transform = Transform::of(cx)?;
     let labels = Labels::of(cx, "classlabels_int64s", "classlabels_strings")?;
     let nodes = Nodes::of(cx)?;
-    let names = ["class_treeids", "class_nodeids", "class_ids", "class_weights", "class_weights_as_tensor"];
+    let names = [
+        "class_treeids",
+        "class_nodeids",
+        "class_ids",
+        "class_weights",
+        "class_weights_as_tensor",
+    ];
     let mut votes = votes(cx, &nodes, names, labels.len())?;
     let mut base = floats_or_tensor(cx, "base_values", "base_values_as_tensor")?;
     let x = rows(cx, 0)?;
-    let forest = Forest::new(&nodes.splits, nodes.leaves.len(), &nodes.roots, features(cx, x)?, cx.dtype(x))?;
+    let forest = Forest::new(
+        &nodes.splits,
+        nodes.leaves.len(),
+        &nodes.roots,
+        features(cx, x)?,
+        cx.dtype(x),
+    )?;
     let one_class = votes.iter().all(|vote| vote.target == votes[0].target);
     if labels.len() > 2 || !one_class || votes.is_empty() {
         let scores = scores(cx, x, &forest, &votes, labels.len(), Aggregate::Sum)?;
@@ -167,7 +192,10 @@ fn classifier(cx: &mut Call) -> Results {
         return classify::largest(cx, scores, &labels, transform);
     }
     let share = votes.iter().all(|vote| vote.weight >= 0.0);
-    let rule = Binary { threshold: if share && labels.len() == 2 { 0.5 } else { 0.0 }, share };
+    let rule = Binary {
+        threshold: if share && labels.len() == 2 { 0.5 } else { 0.0 },
+        share,
+    };
     // Of two base values that of the second class counts.
     base = base.split_off(base.len().saturating_sub(1));
     votes.iter_mut().for_each(|vote| vote.target = 0);
@@ -189,11 +217,23 @@ fn regressor(cx: &mut Call) -> Results {
     };
     let targets = targets(cx)?;
     let nodes = Nodes::of(cx)?;
-    let names = ["target_treeids", "target_nodeids", "target_ids", "target_weights", "target_weights_as_tensor"];
+    let names = [
+        "target_treeids",
+        "target_nodeids",
+        "target_ids",
+        "target_weights",
+        "target_weights_as_tensor",
+    ];
     let votes = votes(cx, &nodes, names, targets)?;
     let base = floats_or_tensor(cx, "base_values", "base_values_as_tensor")?;
     let x = rows(cx, 0)?;
-    let forest = Forest::new(&nodes.splits, nodes.leaves.len(), &nodes.roots, features(cx, x)?, cx.dtype(x))?;
+    let forest = Forest::new(
+        &nodes.splits,
+        nodes.leaves.len(),
+        &nodes.roots,
+        features(cx, x)?,
+        cx.dtype(x),
+    )?;
     let scores = scores(cx, x, &forest, &votes, targets, aggregate)?;
     let scores = classify::shifted(cx, scores, &base)?;
     let scores = cx.cast(scores, DType::F32)?;
@@ -217,7 +257,10 @@ fn ensemble(cx: &mut Call) -> Results {
         other => return cx.unsupported("aggregate_function", other),
     };
     let targets = targets(cx)?;
-    let (weights, targets_of) = (tensor(cx, "leaf_weights")?, cx.ints("leaf_targetids")?.unwrap_or_default());
+    let (weights, targets_of) = (
+        tensor(cx, "leaf_weights")?,
+        cx.ints("leaf_targetids")?.unwrap_or_default(),
+    );
     same_length("leaf_targetids", targets_of.len(), weights.len())?;
     let mut votes = Vec::with_capacity(weights.len());
     for (leaf, (&weight, &target)) in weights.iter().zip(&targets_of).enumerate() {
@@ -271,7 +314,11 @@ fn splits(cx: &Call, leaves: usize) -> Result<(Vec<Split>, Vec<Child>), Fault> {
         let limit = if leaf != 0 { leaves } else { count };
         let place = usize::try_from(node).ok().filter(|place| *place < limit);
         let place = place.ok_or_else(|| Fault::new(format!("a tree leads to node {node} of {limit}")))?;
-        Ok::<_, Fault>(if leaf != 0 { Child::Leaf(place) } else { Child::Split(place) })
+        Ok::<_, Fault>(if leaf != 0 {
+            Child::Leaf(place)
+        } else {
+            Child::Split(place)
+        })
     };
     let mut splits = Vec::with_capacity(count);
     for i in 0..count {
@@ -286,7 +333,11 @@ fn splits(cx: &Call, leaves: usize) -> Result<(Vec<Split>, Vec<Child>), Fault> {
         ];
         let mode = MODES.get(modes[i] as usize).copied();
         let mode = mode.ok_or_else(|| Fault::new(format!("a node of mode {}", modes[i])))?;
-        let set = if mode == Mode::Member { sets.next() } else { Some(&[][..]) };
+        let set = if mode == Mode::Member {
+            sets.next()
+        } else {
+            Some(&[][..])
+        };
         let set = set.ok_or_else(|| Fault::new("a node tests membership of a set that is not given"))?;
         splits.push(Split {
             feature: features[i],

@@ -45,7 +45,8 @@ fn pages(case: Case) -> (Vec<u16>, Vec<i32>) {
     let mut known: HashMap<Vec<i32>, u16> = HashMap::new();
     let (mut numbers, mut content) = (Vec::new(), Vec::new());
     for page in 0..(1 << 16) / PAGE {
-        let difference = |code: u32| char::from_u32(code).map_or(0, |character| case.of(character) as i32 - code as i32);
+        let difference =
+            |code: u32| char::from_u32(code).map_or(0, |character| case.of(character) as i32 - code as i32);
         let differences: Vec<_> = (page * PAGE..(page + 1) * PAGE).map(difference).collect();
         let fresh = known.len() as u16;
         let number = *known.entry(differences).or_insert_with_key(|differences| {
@@ -131,8 +132,14 @@ pub(super) fn change(cx: &mut Call, table: ValueId, case: Case) -> Result<ValueI
         (leads_two(own), two.changed() / 64i64 + 0xC0i64),
         (trails(own).and(leads_two(before)), two_before.last()),
         (leads_three(own), three.changed() / 4096i64 + 0xE0i64),
-        (trails(own).and(leads_three(before)), three_before.changed() / 64i64 % 64i64 + 0x80i64),
-        (trails(own).and(trails(before)).and(leads_three(long_before)), three_long_before.last()),
+        (
+            trails(own).and(leads_three(before)),
+            three_before.changed() / 64i64 % 64i64 + 0x80i64,
+        ),
+        (
+            trails(own).and(trails(before)).and(leads_three(long_before)),
+            three_long_before.last(),
+        ),
     ] {
         result = holds.select(byte, result);
     }

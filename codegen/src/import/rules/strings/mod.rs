@@ -49,7 +49,12 @@ pub(super) fn equal(cx: &mut Call) -> Results {
     let mut inner = shape.clone();
     inner.push(Dim::from(1i64));
     let (a, b) = (cx.reshape(a, inner.clone())?, cx.reshape(b, inner)?);
-    let op = Op::Fold { kind: FoldKind::Min, expr, shape, domain };
+    let op = Op::Fold {
+        kind: FoldKind::Min,
+        expr,
+        shape,
+        domain,
+    };
     Ok(vec![cx.emit(op, &[a, b, a_table, b_table])?])
 }
 
@@ -66,7 +71,10 @@ fn concat(cx: &mut Call) -> Results {
     let first = byte(&f, 2, a_width, a_row, place);
     let second = byte(&f, 3, b_width, b_row, place - length);
     let expr = f.result(place.lt(length).select(first, second));
-    let op = Op::Elementwise { expr, shape: vec![column[0].clone(), Dim::from(a_width + b_width)] };
+    let op = Op::Elementwise {
+        expr,
+        shape: vec![column[0].clone(), Dim::from(a_width + b_width)],
+    };
     let table = cx.emit(op, &[a, b, a_table, b_table, lengths])?;
     Ok(vec![cx.rows_in_order(table, shape)?])
 }

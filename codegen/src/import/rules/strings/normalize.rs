@@ -1,7 +1,7 @@
 //! Removal of stop words and change of case.
 
-use super::case::{self, Case};
 use super::Results;
+use super::case::{self, Case};
 use crate::import::automaton::Automaton;
 use crate::import::builder::Fault;
 use crate::import::call::Call;
@@ -28,7 +28,9 @@ pub(super) fn normalize(cx: &mut Call) -> Results {
     let shape = cx.shape(numbers);
     if shape.len() != 1 && !(shape.len() == 2 && shape[0].is(1)) {
         let shape = display_shape(&shape);
-        return Err(Fault::new(format!("strings of shape {shape}, where [n] or [1, n] is expected")));
+        return Err(Fault::new(format!(
+            "strings of shape {shape}, where [n] or [1, n] is expected"
+        )));
     }
     if stopwords.is_empty() {
         // The numbers are those of the operand, which has another table.
@@ -39,13 +41,19 @@ pub(super) fn normalize(cx: &mut Call) -> Results {
     let (compared, stopwords) = if sensitive {
         (table, stopwords)
     } else {
-        (case::change(cx, table, Case::Lower)?, stopwords.iter().map(|word| Case::Lower.of_text(word)).collect())
+        (
+            case::change(cx, table, Case::Lower)?,
+            stopwords.iter().map(|word| Case::Lower.of_text(word)).collect(),
+        )
     };
     let automaton = Automaton::of_words(stopwords.iter().map(|word| (word.as_bytes(), 0)), 1)?;
     let kept = cx.recognize(compared, &automaton)?;
     let kept = super::per_row(cx, numbers, kept)?;
     let count = shape.iter().cloned().product();
-    let (numbers, kept) = (cx.reshape(numbers, vec![count])?, cx.reshape(kept, vec![shape[shape.len() - 1].clone()])?);
+    let (numbers, kept) = (
+        cx.reshape(numbers, vec![count])?,
+        cx.reshape(kept, vec![shape[shape.len() - 1].clone()])?,
+    );
     let (kept, table) = compacted(cx, numbers, kept, changed)?;
     let mut shape = shape;
     let last = shape.len() - 1;
@@ -57,8 +65,19 @@ pub(super) fn normalize(cx: &mut Call) -> Results {
 /// The numbers `[n]` where `kept` is 1 rather than 0, one after another; a single empty string if there are none.
 fn compacted(cx: &mut Call, numbers: ValueId, kept: ValueId, table: ValueId) -> Result<(ValueId, ValueId), Fault> {
     let length = cx.shape(numbers)[0].clone();
-    let position = cx.emit(Op::CumSum { axis: 0, exclusive: true, reverse: false }, &[kept])?;
-    let total = Op::Reduce { kind: crate::ir::op::ReduceKind::Sum, axes: vec![0], keep_dims: false };
+    let position = cx.emit(
+        Op::CumSum {
+            axis: 0,
+            exclusive: true,
+            reverse: false,
+        },
+        &[kept],
+    )?;
+    let total = Op::Reduce {
+        kind: crate::ir::op::ReduceKind::Sum,
+        axes: vec![0],
+        keep_dims: false,
+    };
     let total = cx.emit(total, &[kept])?;
     let f = Formula::new();
     let size = cx.elementwise(f.result(f.input(0, DType::I64).max(1)), &[total])?;
@@ -77,7 +96,12 @@ fn compacted(cx: &mut Call, numbers: ValueId, kept: ValueId, table: ValueId) -> 
     // Exactly one string lands at each place, or there is the empty one only.
     let first = f.index(1).eq(0).select(missing, 0);
     let expr = f.result(hit.select(number, 0) + first);
-    let op = Op::Fold { kind: FoldKind::Sum, expr, shape: vec![size], domain: vec![length] };
+    let op = Op::Fold {
+        kind: FoldKind::Sum,
+        expr,
+        shape: vec![size],
+        domain: vec![length],
+    };
     let result = cx.emit(op, &[numbers, kept, position, total])?;
     Ok((result, table))
 }

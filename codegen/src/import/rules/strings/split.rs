@@ -41,12 +41,23 @@ pub(super) fn split(cx: &mut Call) -> Results {
     let (rows, width) = (cx.shape(table)[0].clone(), cx.width(table));
     let f = Formula::new();
     let expr = f.result(f.at(0, f.index(0), DType::I64));
-    let op = Op::Fold { kind: FoldKind::Max, expr, shape: Vec::new(), domain: vec![rows.clone()] };
+    let op = Op::Fold {
+        kind: FoldKind::Max,
+        expr,
+        shape: Vec::new(),
+        domain: vec![rows.clone()],
+    };
     let most = cx.emit(op, &[pieces.count])?;
     // The largest of no counts is the least integer.
     let f = Formula::new();
     let most = cx.elementwise(f.result(f.input(0, DType::I64).max(0)), &[most])?;
-    let size = cx.bind_scalar(most, Interval { low: 0, high: pieces.most as i64 })?;
+    let size = cx.bind_scalar(
+        most,
+        Interval {
+            low: 0,
+            high: pieces.most as i64,
+        },
+    )?;
 
     let f = Formula::new();
     let (piece, start) = (f.input(0, DType::I64), f.input(1, DType::I64));
@@ -56,7 +67,12 @@ pub(super) fn split(cx: &mut Call) -> Results {
     let zero = cx.number(0.0, DType::U8)?;
     let target = vec![rows * size.clone(), Dim::from(width)];
     let zeros = cx.emit(Op::Broadcast { shape: target }, &[zero])?;
-    let parts = cx.emit(Op::Scatter { kind: ScatterKind::Replace }, &[zeros, places, table])?;
+    let parts = cx.emit(
+        Op::Scatter {
+            kind: ScatterKind::Replace,
+        },
+        &[zeros, places, table],
+    )?;
     let counts = cx.reshape(pieces.count, shape.clone())?;
     let mut shape = shape;
     shape.push(size);
@@ -65,11 +81,25 @@ pub(super) fn split(cx: &mut Call) -> Results {
 
 /// The sum of `x` along the bytes, up to and with each one.
 fn running(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
-    cx.emit(Op::CumSum { axis: 1, exclusive: false, reverse: false }, &[x])
+    cx.emit(
+        Op::CumSum {
+            axis: 1,
+            exclusive: false,
+            reverse: false,
+        },
+        &[x],
+    )
 }
 
 fn total(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
-    cx.emit(Op::Reduce { kind: ReduceKind::Sum, axes: vec![1], keep_dims: false }, &[x])
+    cx.emit(
+        Op::Reduce {
+            kind: ReduceKind::Sum,
+            axes: vec![1],
+            keep_dims: false,
+        },
+        &[x],
+    )
 }
 
 /// For each byte, the largest value up to it of a term of the byte's place, 0 if it is never larger.
@@ -85,7 +115,15 @@ fn largest_so_far(
     let flag = f.at(0, row * f.dim(&width) + place, DType::I64);
     let counts = flag.ne(0).and(place.le(here));
     let expr = f.result(counts.select(value(place), 0));
-    cx.emit(Op::Fold { kind: FoldKind::Max, expr, shape, domain: vec![width] }, &[flags])
+    cx.emit(
+        Op::Fold {
+            kind: FoldKind::Max,
+            expr,
+            shape,
+            domain: vec![width],
+        },
+        &[flags],
+    )
 }
 
 /// Whether a byte is a space, a tabulator or the end of a line.
@@ -99,12 +137,24 @@ fn words(cx: &mut Call, table: ValueId, limit: i64) -> Result<Pieces, Fault> {
     let f = Formula::new();
     let at = |offset: i64| byte(&f, 0, width, f.index(0), f.index(1) + offset);
     let (own, before) = (at(0), at(-1));
-    let starts = own.ne(0).and(is_blank(own).not()).and(before.eq(0).or(is_blank(before)));
+    let starts = own
+        .ne(0)
+        .and(is_blank(own).not())
+        .and(before.eq(0).or(is_blank(before)));
     let expr = f.result(starts.cast(DType::I64));
-    let starts = cx.emit(Op::Elementwise { expr, shape: shape.clone() }, &[table])?;
+    let starts = cx.emit(
+        Op::Elementwise {
+            expr,
+            shape: shape.clone(),
+        },
+        &[table],
+    )?;
     let begun = running(cx, starts)?;
     let f = Formula::new();
-    let counted = f.input(0, DType::I64).ne(0).and(f.input(1, DType::I64).le(limit.saturating_add(1)));
+    let counted = f
+        .input(0, DType::I64)
+        .ne(0)
+        .and(f.input(1, DType::I64).le(limit.saturating_add(1)));
     let starts = cx.elementwise(f.result(counted.cast(DType::I64)), &[starts, begun])?;
     let start = largest_so_far(cx, starts, |place| place)?;
     let f = Formula::new();
@@ -115,8 +165,15 @@ fn words(cx: &mut Call, table: ValueId, limit: i64) -> Result<Pieces, Fault> {
     let expr = f.result(belongs.select(piece.min(limit), -1));
     let piece = cx.emit(Op::Elementwise { expr, shape }, &[begun, table])?;
     let count = total(cx, starts)?;
-    let most = usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_add(1)).min(width.div_ceil(2));
-    Ok(Pieces { piece, start, count, most })
+    let most = usize::try_from(limit)
+        .map_or(usize::MAX, |limit| limit.saturating_add(1))
+        .min(width.div_ceil(2));
+    Ok(Pieces {
+        piece,
+        start,
+        count,
+        most,
+    })
 }
 
 /// Pieces between occurrences of a delimiter, which may be empty.
@@ -128,7 +185,12 @@ fn between(cx: &mut Call, table: ValueId, delimiter: &[u8], limit: i64) -> Resul
     let here = byte(&f, 0, width, f.index(0), f.index(1) + offset);
     let expr = f.result(here.eq(f.at(1, offset, DType::U8)));
     let domain = vec![Dim::from(delimiter.len())];
-    let op = Op::Fold { kind: FoldKind::Min, expr, shape: shape.clone(), domain };
+    let op = Op::Fold {
+        kind: FoldKind::Min,
+        expr,
+        shape: shape.clone(),
+        domain,
+    };
     let hits = cx.emit(op, &[table, bytes])?;
     let mut hits = cx.cast(hits, DType::I64)?;
     if overlaps(delimiter) {
@@ -149,8 +211,16 @@ fn between(cx: &mut Call, table: ValueId, delimiter: &[u8], limit: i64) -> Resul
     let hits = total(cx, hits)?;
     let one = cx.number(1.0, DType::I64)?;
     let count = cx.binary(BinaryOp::Add, hits, one)?;
-    let most = usize::try_from(limit).unwrap_or(usize::MAX).min(width / delimiter.len()).saturating_add(1);
-    Ok(Pieces { piece, start, count, most })
+    let most = usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .min(width / delimiter.len())
+        .saturating_add(1);
+    Ok(Pieces {
+        piece,
+        start,
+        count,
+        most,
+    })
 }
 
 /// Whether two occurrences of a word can share bytes.
