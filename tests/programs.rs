@@ -15,6 +15,8 @@ const MODELS: &[(&str, &[&str])] = &[
     ("bert_tiny_dynamo_dyn", &["sequence=1..=64"]),
     ("ppocr_cls_mobile_v2", &[]),
     ("loop_if_toy", &["rows=1..=5"]),
+    ("skl_logreg_iris", &["X_0=1..=8"]),
+    ("skl_rf_iris", &["X_0=1..=8"]),
 ];
 
 fn folder() -> PathBuf {

@@ -4,7 +4,7 @@
 use onnxide_codegen::emit::{EmitOptions, WeightsSource, emit};
 use onnxide_codegen::ir::eval::evaluate;
 use onnxide_codegen::ir::parse::parse;
-use onnxide_codegen::ir::{DType, Graph, Tensor};
+use onnxide_codegen::ir::{DType, Graph, Part, Tensor};
 use onnxide_codegen::passes::optimize;
 use onnxide_codegen::plan::Plan;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ mod coverage;
 #[path = "emit/random.rs"]
 mod random;
 
-const CASES: [&str; 10] = [
+const CASES: [&str; 11] = [
     "elementwise",
     "convolution",
     "windows",
@@ -28,6 +28,7 @@ const CASES: [&str; 10] = [
     "gated",
     "computed",
     OPAQUE,
+    "text",
 ];
 
 /// The case whose functions are the user's, which the evaluator knows nothing of.
@@ -179,8 +180,11 @@ fn write_run(calls: &mut String, floats: &mut Vec<u8>, case: &str, graph: &Graph
         .enumerate()
         .map(|(number, &value)| {
             let ty = graph.ty(value);
-            let shape = ty.shape.iter().map(|dim| dim.eval(&size).unwrap() as usize).collect();
+            let shape: Vec<usize> = ty.shape.iter().map(|dim| dim.eval(&size).unwrap() as usize).collect();
             let seed = seed * 100 + number as u64;
+            if graph.inputs[number].part == Part::Text {
+                return words(shape, seed);
+            }
             match ty.dtype {
                 DType::I64 => Tensor::random_integers(ty.dtype, shape, seed, 0, 3),
                 dtype => Tensor::random(dtype, shape, seed),
@@ -198,6 +202,18 @@ fn write_run(calls: &mut String, floats: &mut Vec<u8>, case: &str, graph: &Graph
     .unwrap();
 }
 
+/// Strings of letters, which fill their rows or do not.
+fn words(shape: Vec<usize>, seed: u64) -> Tensor {
+    let width = shape[shape.len() - 1];
+    let letters = Tensor::random_integers(DType::U8, shape.clone(), seed, 97, 122);
+    let byte = |(place, &letter): (usize, &u8)| {
+        let length = (place / width + seed as usize) % (width + 1);
+        if place % width < length { letter } else { 0 }
+    };
+    let bytes: Vec<u8> = letters.data.iter().enumerate().map(byte).collect();
+    Tensor::new(shape, &bytes)
+}
+
 /// A tensor as the expression of an `AnyTensor`, whose floating-point numbers are appended to a file.
 fn tensor(tensor: &Tensor, floats: &mut Vec<u8>) -> String {
     if tensor.dtype == DType::F32 {
@@ -213,6 +229,7 @@ fn tensor(tensor: &Tensor, floats: &mut Vec<u8>) -> String {
     let kind = match tensor.dtype {
         DType::I64 => "I64",
         DType::Bool => "Bool",
+        DType::U8 => "U8",
         other => panic!("{other} is in no case"),
     };
     format!(

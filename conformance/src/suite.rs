@@ -167,7 +167,16 @@ struct Change {
     refused: bool,
 }
 
-/// All cases, in the order of their names.
+/// The cases of `ai.onnx.ml`, of strings and of n-grams that the project adds to the suite.
+///
+/// # Errors
+///
+/// If the archive cannot be read.
+pub fn load_ml() -> Result<Vec<Case>> {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/ml.tar.zst"))
+}
+
+/// All cases of the suite, in the order of their names.
 ///
 /// # Errors
 ///
