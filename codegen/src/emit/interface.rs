@@ -348,7 +348,7 @@ impl<'a> Interface<'a> {
             writer.code(&format!("let {local} = "), &Code::call("dims::symbol", arguments), "?;");
         }
         for number in self.dynamic_inputs() {
-            for (axis, dim) in plan.inputs[number].ty.shape.iter().enumerate() {
+            for (axis, dim) in self.input_face(number).shape.iter().enumerate() {
                 let actual = format!("{}[{axis}]", self.inputs[number]);
                 let call = match dim.as_symbol() {
                     Some(symbol) => {
