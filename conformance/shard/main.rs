@@ -5,7 +5,7 @@
 //! that many bytes.
 //!
 //! Values are in a container under their numbers: the tensor `2`, or the sequence `2[]`, which is the number of the
-//! elements `2[0]`, `2[1]` and so on. A value without an entry is absent.
+//! elements `2[0]`, `2[1]` and so on; strings are rows of bytes. A value without an entry is absent.
 
 use std::io::{self, Read, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -68,6 +68,7 @@ fn answer(level: Level, name: &[u8], inputs: &[u8]) -> (&'static str, Vec<u8>) {
 }
 
 fn run<P: Program>(model: &mut P, container: &Container) -> Result<Container, String> {
+    let container = &container.with_texts(P::INPUTS, |number| number.to_string())?;
     let elements: Vec<_> = (0..P::INPUTS.len()).map(|number| elements(container, number)).collect();
     let inputs: Vec<_> = elements
         .iter()

@@ -3,7 +3,7 @@
 use onnxide_codegen::ir::Tensor;
 use onnxide_codegen::ir::eval::Numbers;
 
-use crate::value::Value;
+use crate::value::{Strings, Value};
 
 /// How far an element may be from the expected one `e`: `absolute + relative * |e|`.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ fn value(output: &Value, expected: &Value, tolerance: Tolerance) -> Result<(), S
             pairs.try_for_each(|(output, expected)| tensor(output, expected, tolerance))
         }
         (Value::None, Value::None) => Ok(()),
+        (Value::Strings(output), Value::Strings(expected)) if output == expected => Ok(()),
+        (Value::Tensor(rows), Value::Strings(expected)) if Strings::of_rows(rows).as_ref() == Some(expected) => Ok(()),
         _ => Err(format!("{output:?}, not {expected:?}")),
     }
 }

@@ -3,7 +3,7 @@
 use onnxide_codegen::ir::graph::{Part, Port};
 use onnxide_codegen::ir::{Graph, Tensor, TensorType};
 
-use crate::value::Value;
+use crate::value::{Strings, Value};
 
 /// The tensors of a graph's inputs.
 ///
@@ -28,6 +28,13 @@ pub fn split(graph: &Graph, values: &[Value]) -> Result<Vec<Tensor>, String> {
 fn part(part: &Part, ty: &TensorType, value: &Value) -> Result<Tensor, String> {
     let elements = match value {
         Value::Tensor(tensor) if *part == Part::Whole => return Ok(tensor.clone()),
+        Value::Strings(strings) => {
+            let width = ty.shape.last().and_then(|width| width.as_usize());
+            return match width.filter(|_| *part == Part::Text) {
+                Some(width) => strings.to_rows(width),
+                None => Err(format!("{value:?} in the place of {ty}")),
+            };
+        }
         Value::Tensor(tensor) => std::slice::from_ref(tensor),
         Value::Sequence(elements) => elements.as_slice(),
         Value::None => &[],
@@ -35,7 +42,7 @@ fn part(part: &Part, ty: &TensorType, value: &Value) -> Result<Tensor, String> {
     let shape = || ty.static_shape().ok_or_else(|| format!("a sequence of type {ty}"));
     let room = || format!("{value:?} does not fit {ty}");
     match part {
-        Part::Whole => Err(format!("{value:?}, not a tensor")),
+        Part::Whole | Part::Text => Err(format!("{value:?} in the place of {ty}")),
         Part::Present => Ok(Tensor::scalar(*value != Value::None)),
         Part::Length => Ok(Tensor::scalar(elements.len() as i64)),
         Part::Elements { .. } => {
@@ -82,6 +89,10 @@ pub fn join(graph: &Graph, tensors: &[Tensor]) -> Result<Vec<Value>, String> {
         let find = |wanted: fn(&Part) -> bool| ports.iter().position(|port| wanted(&port.part)).map(|at| &tensors[at]);
         if let Some(tensor) = find(|part| *part == Part::Whole) {
             return Ok(Value::Tensor(tensor.clone()));
+        }
+        if let Some(rows) = find(|part| *part == Part::Text) {
+            let strings = Strings::of_rows(rows).ok_or_else(|| format!("{rows:?} holds no strings"))?;
+            return Ok(Value::Strings(strings));
         }
         let present = find(|part| *part == Part::Present).and_then(Tensor::to_vec::<bool>);
         if present == Some(vec![false]) {

@@ -173,7 +173,7 @@ struct Change {
 ///
 /// If the archive cannot be read.
 pub fn load_ml() -> Result<Vec<Case>> {
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/ml.tar.zst"))
+    read("ml.tar.zst", cases_of)
 }
 
 /// All cases of the suite, in the order of their names.

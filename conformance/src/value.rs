@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use onnxide_codegen::frontend::{ElementType, StoredValue};
+use bytes::Bytes;
+use onnxide_codegen::frontend::{ElementType, StoredValue, TensorData};
 use onnxide_codegen::import;
 use onnxide_codegen::ir::{DType, Tensor};
 use onnxide_runtime::describe::{AnyData, AnyTensor};
@@ -14,16 +15,59 @@ use onnxide_runtime::harness::container::Container;
 pub enum Value {
     /// A tensor, also in the place of an optional one.
     Tensor(Tensor),
+    /// A tensor of strings.
+    Strings(Strings),
     /// A sequence, also in the place of an optional one.
     Sequence(Vec<Tensor>),
     /// Nothing, in the place of an optional value.
     None,
 }
 
+/// A tensor of strings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strings {
+    /// The size of each dimension.
+    pub shape: Vec<usize>,
+    /// The strings in row-major order.
+    pub strings: Vec<String>,
+}
+
+impl Strings {
+    /// The bytes of each string, and zeros after them up to a width, along a last axis.
+    ///
+    /// # Errors
+    ///
+    /// If a string is longer.
+    pub fn to_rows(&self, width: usize) -> Result<Tensor, String> {
+        let mut bytes = Vec::with_capacity(width * self.strings.len());
+        for text in &self.strings {
+            let rest = width.checked_sub(text.len());
+            let rest = rest.ok_or_else(|| format!("a string of {} bytes, with room for {width}", text.len()))?;
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.resize(bytes.len() + rest, 0u8);
+        }
+        let shape: Vec<_> = self.shape.iter().copied().chain([width]).collect();
+        Ok(Tensor::new(shape, &bytes))
+    }
+
+    /// The strings in rows of bytes; `None` if these are something else.
+    pub fn of_rows(rows: &Tensor) -> Option<Strings> {
+        let (&width, shape) = rows.shape.split_last().filter(|_| rows.dtype == DType::U8)?;
+        let text = |row: &[u8]| {
+            let end = row.iter().position(|&byte| byte == 0).unwrap_or(row.len());
+            String::from_utf8(row[..end].to_vec()).ok()
+        };
+        let strings = rows.data.chunks(width.max(1)).map(text).collect::<Option<_>>()?;
+        let shape = shape.to_vec();
+        Some(Strings { shape, strings })
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Tensor(tensor) => tensor.fmt(f),
+            Value::Strings(strings) => strings.fmt(f),
             Value::Sequence(tensors) => write!(f, "a sequence of {tensors:?}"),
             Value::None => f.write_str("nothing"),
         }
@@ -38,7 +82,16 @@ impl Value {
     /// If it nests, or has elements of a type that the compiler does not have.
     pub fn new(stored: &StoredValue) -> Result<Value, String> {
         match stored {
-            StoredValue::Tensor(tensor) => Ok(Value::Tensor(import::tensor(tensor)?)),
+            StoredValue::Tensor(tensor) => match &tensor.data {
+                TensorData::Strings(strings) => {
+                    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string());
+                    Ok(Value::Strings(Strings {
+                        shape: tensor.shape.clone(),
+                        strings: strings.iter().map(text).collect::<Result<_, _>>()?,
+                    }))
+                }
+                TensorData::Bytes(_) => Ok(Value::Tensor(import::tensor(tensor)?)),
+            },
             StoredValue::Sequence(elements) => {
                 let element = |element: &StoredValue| match Value::new(element)? {
                     Value::Tensor(tensor) => Ok(tensor),
@@ -55,7 +108,8 @@ impl Value {
 }
 
 /// Values as the programs of packages take them: a tensor under the number of the value; a sequence as the number of
-/// its elements under the number of the value and `[]`, and each element under the same with its own number in it.
+/// its elements under the number of the value and `[]`, and each element under the same with its own number in it;
+/// strings as rows of bytes, which come back as such.
 ///
 /// # Errors
 ///
@@ -65,6 +119,10 @@ pub fn pack(values: &[Value]) -> Result<Container, String> {
     for (number, value) in values.iter().enumerate() {
         match value {
             Value::Tensor(tensor) => push(&mut container, &number.to_string(), tensor)?,
+            Value::Strings(strings) => {
+                let longest = strings.strings.iter().map(String::len).max().unwrap_or(0);
+                push(&mut container, &number.to_string(), &strings.to_rows(longest.max(1))?)?;
+            }
             Value::Sequence(elements) => {
                 push(
                     &mut container,

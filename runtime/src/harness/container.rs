@@ -14,7 +14,7 @@
 //! | | data type, spelled as in NumPy, with zeros up to a multiple of 8 bytes |
 //! | | elements in row-major order, with zeros up to a multiple of 8 bytes |
 
-use crate::describe::{AnyData, AnyTensor};
+use crate::describe::{AnyData, AnyTensor, Port, PortDim, PortKind};
 use crate::element::DType;
 use crate::tensor::element_count;
 use std::borrow::ToOwned;
@@ -72,6 +72,48 @@ impl Container {
     /// The tensor of this name.
     pub fn get(&self, name: &str) -> Option<AnyTensor<'_>> {
         self.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor)
+    }
+
+    /// The tensors, with those of strings, which may have rows of any width, as wide as the ports of a model have them.
+    /// `name` gives the name of a port's tensor by the number of the port.
+    ///
+    /// # Errors
+    ///
+    /// If a string is longer than a port has room for.
+    pub fn with_texts(&self, ports: &[Port], name: impl Fn(usize) -> String) -> Result<Container, String> {
+        let mut container = self.clone();
+        for (number, port) in ports.iter().enumerate() {
+            let (PortKind::Text, Some(PortDim::Fixed(width))) = (port.kind, port.shape.last()) else {
+                continue;
+            };
+            let name = name(number);
+            let stored = container.tensors.iter_mut().find(|stored| stored.name == name);
+            let Some(stored) = stored.filter(|stored| stored.dtype == DType::U8) else {
+                continue;
+            };
+            let Some(own) = stored.shape.last_mut().filter(|own| **own > 0 && *own != width) else {
+                continue;
+            };
+            let bytes = &AnyData::U64(&stored.words).bytes()[..stored.bytes];
+            let mut rows = Vec::with_capacity(bytes.len() / *own * width);
+            for row in bytes.chunks_exact(*own) {
+                let text = &row[..row.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)];
+                let rest = width.checked_sub(text.len()).ok_or_else(|| {
+                    format!(
+                        "`{}` has a string of {} bytes, but the model was compiled for {width}: shorten it, or compile the \
+                         model with a greater bound for `{}_bytes`",
+                        port.name,
+                        text.len(),
+                        port.name
+                    )
+                })?;
+                rows.extend_from_slice(text);
+                rows.resize(rows.len() + rest, 0);
+            }
+            *own = *width;
+            (stored.words, stored.bytes) = (words_of(&rows), rows.len());
+        }
+        Ok(container)
     }
 
     /// The tensors of a file.
@@ -189,6 +231,38 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_get_the_width_of_their_port() {
+        let mut container = container();
+        container.push(
+            "words",
+            AnyTensor {
+                shape: &[2, 3],
+                data: AnyData::U8(b"ab\0xyz"),
+            },
+        );
+        let with = |shape: &'static [PortDim]| {
+            let port = Port {
+                name: "words",
+                kind: PortKind::Text,
+                dtype: DType::U8,
+                shape,
+            };
+            container.with_texts(&[port], |_| "words".into())
+        };
+        const WIDE: &[PortDim] = &[PortDim::Fixed(2), PortDim::Fixed(4)];
+        const NARROW: &[PortDim] = &[PortDim::Fixed(2), PortDim::Fixed(2)];
+        let wide = with(WIDE).unwrap();
+        assert_eq!(wide.get("words").unwrap().shape, [2, 4]);
+        assert_eq!(wide.get("words").unwrap().data, AnyData::U8(b"ab\0\0xyz\0"));
+        assert_eq!(wide.get("ids"), container.get("ids"));
+        assert!(
+            with(NARROW)
+                .unwrap_err()
+                .contains("3 bytes, but the model was compiled for 2")
+        );
+    }
 
     fn container() -> Container {
         let mut container = Container::default();

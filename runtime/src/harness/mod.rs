@@ -65,6 +65,7 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
         Some(name) => level(name)?,
     };
     let inputs = Container::read(required("--inputs")?)?;
+    let inputs = inputs.with_texts(P::INPUTS, |number| P::INPUTS[number].name.to_string())?;
     if command == "run" {
         let path = required("--outputs")?;
         let outputs = run(&mut *new(level), &inputs)?;
