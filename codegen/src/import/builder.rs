@@ -15,7 +15,7 @@ use crate::ir::{
 /// The largest rank of a tensor.
 const MAX_RANK: usize = 32;
 /// The largest number of elements of a tensor.
-const MAX_ELEMENTS: i64 = 1 << 40;
+pub(super) const MAX_ELEMENTS: i64 = 1 << 40;
 /// The largest number of equalities that are checked at run time.
 const MAX_CONSTRAINTS: usize = 1 << 10;
 /// The largest number of terms and factors in a dimension.
@@ -347,10 +347,11 @@ impl Builder {
             return Err(Fault::new("the shape of the result is too complex an expression"));
         }
         let bounds = &self.graph.bounds;
+        // An axis without elements does not make up for one with too many.
         let count = ty
             .shape
             .iter()
-            .fold(1i64, |count, dim| count.saturating_mul(dim.upper(bounds).max(0)));
+            .fold(1i64, |count, dim| count.saturating_mul(dim.upper(bounds).max(1)));
         if count > MAX_ELEMENTS {
             return Err(Fault::new(format!(
                 "the shape {} has too many elements",

@@ -69,6 +69,14 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
         imported: 0,
         depth: 0,
     };
+    if importer.found.is_empty() {
+        for (input, ty) in model.graph.inputs.iter().zip(&types) {
+            if let Err(fault) = importer.builder.check(ty) {
+                let message = format!("input `{}`: {}", input.name, fault.message);
+                importer.found.push(Diagnostic::new(message));
+            }
+        }
+    }
     if !importer.found.is_empty() {
         // Without the inputs nothing can be lowered, but what has no rule can be told.
         let mut seen = BTreeSet::new();
@@ -596,9 +604,14 @@ pub fn dtype(element: ElementType) -> Result<DType, String> {
 ///
 /// # Errors
 ///
-/// If the element type is not supported.
+/// If the element type is not supported, or the shape is beyond reason, as that of a tensor without elements can be.
 pub fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
     let dtype = dtype(tensor.element)?;
+    let limit = builder::MAX_ELEMENTS as usize;
+    let sizes = tensor.shape.iter().try_fold(1usize, |n, size| n.checked_mul((*size).max(1)));
+    if sizes.is_none_or(|count| count > limit) {
+        return Err(format!("the shape {:?} has too many elements", tensor.shape));
+    }
     match &tensor.data {
         TensorData::Bytes(data) if dtype.bits() % 8 == 0 => {
             Ok(ir::Tensor::from_bytes(dtype, tensor.shape.clone(), data.clone()))
