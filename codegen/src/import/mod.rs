@@ -608,7 +608,10 @@ pub fn dtype(element: ElementType) -> Result<DType, String> {
 pub fn tensor(tensor: &frontend::Tensor) -> Result<ir::Tensor, String> {
     let dtype = dtype(tensor.element)?;
     let limit = builder::MAX_ELEMENTS as usize;
-    let sizes = tensor.shape.iter().try_fold(1usize, |n, size| n.checked_mul((*size).max(1)));
+    let sizes = tensor
+        .shape
+        .iter()
+        .try_fold(1usize, |n, size| n.checked_mul((*size).max(1)));
     if sizes.is_none_or(|count| count > limit) {
         return Err(format!("the shape {:?} has too many elements", tensor.shape));
     }
