@@ -66,6 +66,15 @@ impl Builder {
             )));
         }
         let value = self.cast(value, DType::I64)?;
+        if range.low == range.high {
+            let size = Dim::from(range.low);
+            let holds = self.map(&[value], |expr, of| {
+                let size = expr.dim(&size);
+                expr.apply2(BinaryOp::Eq, of[0], size)
+            })?;
+            self.assert(holds, format!("a size is {size}"))?;
+            return Ok(size);
+        }
         let symbol = self.fresh_symbol(range);
         self.emit_all(Op::Bind { symbol: symbol.clone() }, &[value], Vec::new())?;
         self.mark_bound(symbol.clone());
@@ -116,7 +125,7 @@ impl Builder {
     }
 
     /// An element of a tensor of rank 1, as a tensor of rank 0.
-    fn element(&mut self, value: ValueId, place: usize) -> Result<ValueId, Fault> {
+    pub(super) fn element(&mut self, value: ValueId, place: usize) -> Result<ValueId, Fault> {
         let slice = Op::Slice {
             starts: vec![Dim::from(place)],
             steps: vec![1],

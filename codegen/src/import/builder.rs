@@ -166,9 +166,11 @@ impl Builder {
 
     /// The elements of a value, as far as they are known and few.
     pub(super) fn known(&self, value: ValueId) -> Option<Vec<Known>> {
-        match self.content.get(&value)? {
-            Content::Constant(tensor) => known::elements(tensor),
-            Content::Symbolic(elements) => Some(elements.clone()),
+        match self.content.get(&value) {
+            Some(Content::Constant(tensor)) => known::elements(tensor),
+            Some(Content::Symbolic(elements)) => Some(elements.clone()),
+            // Of no elements, all are known.
+            None => self.shape(value).iter().any(|dim| dim.is(0)).then(Vec::new),
         }
     }
 

@@ -8,13 +8,23 @@ use super::builder::{Builder, Fault};
 use super::known::Known;
 use super::{Importer, dtype, tensor};
 use crate::frontend::{Attribute, DeclaredDim, ModelGraph, Node, Tensor};
-use crate::ir::{self, Block, DType, Dim, Interval, ValueId};
+use crate::ir::{self, Block, DType, Dim, ValueId};
 
 /// Sizes in attributes are below this, so that products of a few of them do not overflow.
 const MAX_SIZE: i64 = 1 << 30;
 
 /// Lowers one node to primitives and gives its results; trailing results that nobody reads may be left out.
 pub(super) type Rule = for<'i, 'm> fn(&mut Call<'i, 'm>) -> Result<Vec<ValueId>, Fault>;
+
+/// A list of axes.
+pub(super) enum Axes {
+    /// It is left out.
+    Omitted,
+    /// It is known.
+    Known(Vec<i64>),
+    /// A tensor that only a run knows.
+    Computed(ValueId),
+}
 
 /// A node being lowered.
 pub(super) struct Call<'i, 'm> {
@@ -68,23 +78,6 @@ impl<'i, 'm> Call<'i, 'm> {
             DeclaredDim::Unknown => format!("{name}_{axis}"),
         };
         Some(*self.importer.options.dims.get(&named)?.end())
-    }
-
-    /// The rank that the model declares for a result.
-    pub(super) fn declared_rank(&self, output: usize) -> Option<usize> {
-        let name = self.node.outputs.get(output)?;
-        Some(self.importer.declared(name)?.len())
-    }
-
-    /// The elements of an operand, a list of integers that only a run may tell, as dimensions. Those that are not known
-    /// now become symbols with bounds that `range` gives by their place.
-    pub(super) fn bound_input(
-        &mut self,
-        index: usize,
-        range: impl FnMut(usize) -> Result<Interval, Fault>,
-    ) -> Result<Vec<Dim>, Fault> {
-        let value = self.input(index)?;
-        self.bind(value, range)
     }
 
     /// A required operand.
@@ -384,18 +377,16 @@ impl<'i, 'm> Call<'i, 'm> {
             .ok_or_else(|| self.unknown(index, what))
     }
 
-    /// Axes or similar integers that older versions give as an attribute and newer ones as an operand.
-    pub(super) fn ints_or_input(
-        &self,
-        name: &'static str,
-        index: usize,
-        operand_since: i64,
-    ) -> Result<Option<Vec<i64>>, Fault> {
+    /// Axes that older versions give as an attribute and newer ones as an operand.
+    pub(super) fn axes_or_input(&self, index: usize, operand_since: i64) -> Result<Axes, Fault> {
         if self.version < operand_since {
-            self.ints(name)
-        } else {
-            self.constant_ints(index, name)
+            return Ok(self.ints("axes")?.map_or(Axes::Omitted, Axes::Known));
         }
+        Ok(match self.optional(index) {
+            None => Axes::Omitted,
+            Some(value) if self.known(value).is_none() => Axes::Computed(value),
+            Some(_) => Axes::Known(self.constant_ints(index, "the axes")?.unwrap_or_default()),
+        })
     }
 
     /// The truth value that an operand of one element has, if it is known.

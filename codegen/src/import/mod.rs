@@ -5,11 +5,13 @@
 //! importing: small tensors of integers carry their elements as expressions over the symbols, so that a reshape to
 //! a computed shape becomes a reshape to a symbolic one, and a condition on sizes is decided from their bounds.
 
+mod arithmetic;
 mod automaton;
 mod bind;
 mod builder;
 mod call;
 mod combine;
+mod computed;
 mod formula;
 mod inputs;
 mod known;
@@ -357,6 +359,19 @@ impl<'m> Importer<'m> {
     /// The shape that the model declares for a name of the body at hand.
     fn declared(&self, name: &str) -> Option<&'m [DeclaredDim]> {
         self.scopes.last()?.declared.get(name).copied()
+    }
+
+    /// The largest size of an input or result of the model, as far as they are declared.
+    fn largest_size(&self) -> Option<i64> {
+        let values = self.model.graph.inputs.iter().chain(&self.model.graph.outputs);
+        let dims = values.filter_map(|value| Some((value, declared_shape(value)?.1)));
+        let sizes = dims.flat_map(|(value, shape)| {
+            shape.iter().enumerate().filter_map(|(axis, dim)| match dim {
+                DeclaredDim::Fixed(size) => i64::try_from(*size).ok(),
+                _ => Some(*self.options.dims.get(&value.dim_name(axis, dim)?)?.end()),
+            })
+        });
+        sizes.max()
     }
 
     fn fail(&mut self, node: &'m Node) {

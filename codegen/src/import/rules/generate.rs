@@ -1,11 +1,12 @@
 //! Tensors made from indices and sizes.
 
 use super::{ONNX, Rules};
+use crate::import::arithmetic::{Arithmetic, steps_within};
 use crate::import::builder::{Fault, literal};
 use crate::import::call::Call;
 use crate::import::known::Known;
 use crate::ir::infer::display_shape;
-use crate::ir::{BinaryOp, DType, Dim, Expr, Op, Scalar, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Op, Scalar, UnaryOp, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -17,17 +18,15 @@ pub(super) const RULES: Rules = &[
 ];
 
 fn range(cx: &mut Call) -> Results {
-    let (start, limit, delta) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
-    let dtype = cx.dtype(start);
-    let what = "the start, limit and delta of a range";
-    let element = |cx: &Call, index: usize, value| {
-        cx.known(value)
-            .filter(|v| v.len() == 1)
-            .and_then(|mut v| v.pop())
-            .ok_or_else(|| cx.unknown(index, what))
-    };
-    let count = match (element(cx, 0, start)?, element(cx, 1, limit)?, element(cx, 2, delta)?) {
-        (Known::Int(start), Known::Int(limit), Known::Int(delta)) => {
+    let mut operands = [cx.input(0)?, cx.input(1)?, cx.input(2)?];
+    let dtype = cx.dtype(operands[0]);
+    for operand in &mut operands {
+        *operand = cx.reshape(*operand, Vec::new())?;
+    }
+    let [start, limit, delta] = operands;
+    let element = |cx: &Call, value| cx.known(value).and_then(|mut elements| elements.pop());
+    let count = match (element(cx, start), element(cx, limit), element(cx, delta)) {
+        (Some(Known::Int(start)), Some(Known::Int(limit)), Some(Known::Int(delta))) => {
             let delta = delta
                 .as_const()
                 .filter(|delta| *delta != 0 && delta.unsigned_abs() < 1 << 40);
@@ -37,7 +36,7 @@ fn range(cx: &mut Call) -> Results {
                 .ceil_div(delta.abs())
                 .maximum(&Dim::from(0i64), &cx.graph.bounds)
         }
-        (Known::Float(start), Known::Float(limit), Known::Float(delta)) => {
+        (Some(Known::Float(start)), Some(Known::Float(limit)), Some(Known::Float(delta))) => {
             let count = ((limit - start) / delta).ceil().max(0.0);
             if count.is_nan() || count > 1e12 {
                 return Err(Fault::new(format!(
@@ -46,34 +45,68 @@ fn range(cx: &mut Call) -> Results {
             }
             Dim::from(count as i64)
         }
-        _ => return Err(Fault::new("a range of floats needs constants")),
+        _ => {
+            let count = range_count(cx, operands)?;
+            cx.bind_size(0, 0, count, None)?
+        }
     };
-    let mut expr = Expr::empty();
-    let index = expr.push(Scalar::Index(0), DType::I64);
-    let index = expr.convert(index, dtype);
-    let (first, step) = (expr.input(0, dtype), expr.input(1, cx.dtype(delta)));
-    let offset = expr.apply2(BinaryOp::Mul, index, step);
-    expr.apply2(BinaryOp::Add, first, offset);
-    let (first, step) = (cx.reshape(start, Vec::new())?, cx.reshape(delta, Vec::new())?);
-    Ok(vec![cx.emit(
-        Op::Elementwise {
-            expr,
-            shape: vec![count],
-        },
-        &[first, step],
-    )?])
+    // Rounding once is what a type of less precision has to offer.
+    let wide = if dtype.is_float() && dtype != DType::F64 {
+        DType::F32
+    } else {
+        dtype
+    };
+    let values = cx.map_to(vec![count], &[start, delta], |e, of| {
+        let index = e.index(0);
+        let [index, start, delta] = [index, of[0], of[1]].map(|x| e.convert(x, wide));
+        let offset = e.mul(index, delta);
+        let value = e.add(start, offset);
+        e.convert(value, dtype)
+    })?;
+    Ok(vec![values])
+}
+
+/// How many elements a range has that only the run knows.
+fn range_count(cx: &mut Call, operands: [ValueId; 3]) -> Result<ValueId, Fault> {
+    let dtype = cx.dtype(operands[0]);
+    let wide = if dtype.is_float() { DType::F64 } else { DType::I64 };
+    cx.require(Vec::new(), &operands[2..], "the delta of a range is not 0", |e| {
+        let delta = e.input(0, dtype);
+        let zero = literal(e, 0.0, dtype);
+        e.apply2(BinaryOp::Ne, delta, zero)
+    })?;
+    cx.map(&operands, |e, of| {
+        let [start, limit, delta] = [of[0], of[1], of[2]].map(|x| e.convert(x, wide));
+        let zero = literal(e, 0.0, wide);
+        if dtype.is_float() {
+            let distance = e.sub(limit, start);
+            let steps = e.div(distance, delta);
+            let steps = e.apply1(UnaryOp::Ceil, steps);
+            let steps = e.greatest(steps, zero);
+            return e.convert(steps, DType::I64);
+        }
+        let (down, length) = (e.less(delta, zero), e.apply1(UnaryOp::Abs, delta));
+        let (forward, backward) = (e.sub(limit, start), e.sub(start, limit));
+        let distance = e.select(down, backward, forward);
+        steps_within(e, distance, length)
+    })
 }
 
 /// Indices out of range select nothing.
 fn one_hot(cx: &mut Call) -> Results {
     let (indices, values) = (cx.input(0)?, cx.input(2)?);
-    let depth = match cx.known(cx.input(1)?).as_deref() {
-        Some([Known::Int(depth)]) => depth.clone(),
-        Some([Known::Float(depth)]) => Dim::from(*depth as i64),
-        _ => return Err(cx.unknown(1, "the depth")),
-    };
     let rank = cx.rank(indices) + 1;
     let axis = cx.axis(cx.int("axis", -1)?, rank)?;
+    let depth = cx.input(1)?;
+    let depth = match cx.known(depth).as_deref() {
+        Some([Known::Int(depth)]) => depth.clone(),
+        Some([Known::Float(depth)]) => Dim::from(*depth as i64),
+        _ => {
+            let depth = cx.reshape(depth, Vec::new())?;
+            let depth = cx.cast(depth, DType::I64)?;
+            cx.bind_size(0, axis, depth, None)?
+        }
+    };
     let indices = cx.unsqueeze(indices, axis)?;
     let mut shape = cx.shape(indices);
     shape[axis] = depth.clone();

@@ -14,6 +14,7 @@ mod linear_attention;
 mod ml;
 mod movement;
 mod norm;
+mod pad;
 mod pool;
 mod quantize;
 mod recurrent;
@@ -56,6 +57,7 @@ const FAMILIES: &[Rules] = &[
     ml::tree::RULES,
     movement::RULES,
     norm::RULES,
+    pad::RULES,
     pool::RULES,
     quantize::RULES,
     recurrent::RULES,

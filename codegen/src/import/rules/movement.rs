@@ -1,11 +1,11 @@
 //! Operators that rearrange or repeat elements.
 
 use super::{ONNX, Rules};
+use crate::import::arithmetic::Arithmetic;
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::op::PadMode;
-use crate::ir::{Dim, Op, ValueId};
+use crate::ir::{BinaryOp, Dim, Expr, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -13,7 +13,6 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Transpose", transpose),
     (ONNX, "Concat", concat),
     (ONNX, "Tile", tile),
-    (ONNX, "Pad", pad),
     (ONNX, "DepthToSpace", depth_to_space),
     (ONNX, "SpaceToDepth", space_to_depth),
 ];
@@ -44,7 +43,11 @@ fn concat(cx: &mut Call) -> Results {
 fn tile(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let shape = cx.shape(x);
-    let repeats = cx.known_input(1, "the repetitions")?;
+    let repeats = cx.input(1)?;
+    let repeats = match cx.known_dims(repeats) {
+        Some(repeats) => repeats,
+        None => return computed_tile(cx, x, repeats),
+    };
     if repeats.len() != shape.len() {
         let shape = display_shape(&shape);
         return Err(Fault::new(format!(
@@ -70,69 +73,25 @@ fn tile(cx: &mut Call) -> Results {
     Ok(vec![cx.reshape(x, merged)?])
 }
 
-/// Amounts are attributes before version 11; negative ones crop.
-fn pad(cx: &mut Call) -> Results {
-    let mut x = cx.input(0)?;
-    let (rank, dtype) = (cx.rank(x), cx.dtype(x));
-    let mode = match cx.string("mode", "constant")? {
-        "constant" => PadMode::Constant,
-        "edge" => PadMode::Edge,
-        "reflect" => PadMode::Reflect,
-        "wrap" => PadMode::Wrap,
-        other => return cx.unsupported("mode", other),
-    };
-    let (amounts, value) = if cx.version < 11 {
-        let amounts = cx
-            .ints("pads")?
-            .ok_or_else(|| Fault::new("attribute `pads` is missing"))?;
-        let value = cx.float("value", 0.0)?;
-        (
-            amounts.into_iter().map(Dim::from).collect(),
-            cx.number(value.into(), dtype)?,
-        )
-    } else {
-        let value = match cx.optional(2) {
-            Some(value) => cx.reshape(value, Vec::new())?,
-            None => cx.number(0.0, dtype)?,
+fn computed_tile(cx: &mut Call, x: ValueId, repeats: ValueId) -> Results {
+    let (shape, dtype) = (cx.shape(x), cx.dtype(x));
+    let (repeats, count) = cx.integers(repeats, "the repetitions")?;
+    if count != shape.len() {
+        return Err(Fault::new(format!("{count} repetitions of {}", display_shape(&shape))));
+    }
+    let own = cx.sizes_of(&shape);
+    let sizes = cx.binary(BinaryOp::Mul, own, repeats)?;
+    let result = cx.bind_shape(0, sizes, |_| None)?;
+    let tiled = cx.generate(result, &[x], |e| {
+        let wrapped = |e: &mut Expr, (axis, size): (usize, &Dim)| {
+            let (here, size) = (e.index(axis), e.dim(size));
+            e.modulo(here, size)
         };
-        (cx.known_input(1, "the padding")?, value)
-    };
-    let axes = match cx.constant_ints(3, "the axes")? {
-        Some(axes) => axes
-            .iter()
-            .map(|&axis| cx.axis(axis, rank))
-            .collect::<Result<Vec<_>, _>>()?,
-        None => (0..rank).collect(),
-    };
-    if amounts.len() != 2 * axes.len() {
-        return Err(Fault::new(format!(
-            "{} amounts of padding for {} axes",
-            amounts.len(),
-            axes.len()
-        )));
-    }
-    let zero = Dim::from(0i64);
-    let (mut before, mut after) = (vec![zero.clone(); rank], vec![zero.clone(); rank]);
-    for (i, &axis) in axes.iter().enumerate() {
-        let bounds = cx.graph.bounds.clone();
-        let (front, back) = (&amounts[i], &amounts[axes.len() + i]);
-        let (crop_front, crop_back) = (front.minimum(&zero, &bounds), back.minimum(&zero, &bounds));
-        if !(crop_front.is(0) && crop_back.is(0)) {
-            let size = cx.shape(x)[axis].clone() + crop_front.clone() + crop_back;
-            x = cx.narrow(x, axis, zero.clone() - crop_front, size)?;
-        }
-        before[axis] = front.maximum(&zero, &bounds);
-        after[axis] = back.maximum(&zero, &bounds);
-    }
-    if before.iter().chain(&after).all(|amount| amount.is(0)) {
-        return Ok(vec![x]);
-    }
-    let inputs = if mode == PadMode::Constant {
-        vec![x, value]
-    } else {
-        vec![x]
-    };
-    Ok(vec![cx.emit(Op::Pad { mode, before, after }, &inputs)?])
+        let coordinates: Vec<_> = shape.iter().enumerate().map(|axis| wrapped(e, axis)).collect();
+        let place = e.row_major(&coordinates, &shape);
+        e.at(0, place, dtype)
+    })?;
+    Ok(vec![tiled])
 }
 
 /// Sizes of an image `[batch, channels, height, width]` and the block size.

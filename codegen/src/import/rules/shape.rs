@@ -2,10 +2,11 @@
 
 use super::{ONNX, Rules};
 use crate::frontend::TensorData;
+use crate::import::arithmetic::Arithmetic;
 use crate::import::builder::Fault;
-use crate::import::call::Call;
+use crate::import::call::{Axes, Call};
 use crate::ir::infer::display_shape;
-use crate::ir::{BinaryOp, DType, Dim, Expr, FoldKind, Interval, Op, ValueId};
+use crate::ir::{DType, Dim, FoldKind, Interval, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -83,61 +84,35 @@ fn reshape(cx: &mut Call) -> Results {
 fn computed_reshape(cx: &mut Call, x: ValueId, allow_zero: bool) -> Results {
     let (from, target) = (cx.shape(x), cx.input(1)?);
     let total: Dim = from.iter().cloned().product();
-    if cx.dtype(target) != DType::I64 || cx.rank(target) != 1 {
-        let found = cx.ty(target).to_string();
-        return Err(Fault::new(format!("the shape is {found}, not a list of i64")));
-    }
-    let shape = cx.shape(target);
-    let sizes = cx.dims(vec![from.len()], from);
-
-    let mut copied = Expr::empty();
-    let (size, axis) = (copied.input(0, DType::I64), copied.index(0));
-    let (own, zero) = (copied.at(1, axis, DType::I64), copied.int(0, DType::I64));
-    let is_zero = copied.apply2(BinaryOp::Eq, size, zero);
-    let copies = copied.select(is_zero, own, size);
-    let expr = if allow_zero {
-        copied.with_result(size)
+    let (target, count) = cx.integers(target, "the sizes")?;
+    let (axes, sizes) = (vec![Dim::from(count)], cx.sizes_of(&from));
+    let target = match allow_zero {
+        true => target,
+        false => cx.generate(axes.clone(), &[target, sizes], |e| {
+            let (size, axis, zero) = (e.input(0, DType::I64), e.index(0), e.number(0));
+            let (own, copies) = (e.at(1, axis, DType::I64), e.equals(size, zero));
+            e.select(copies, own, size)
+        })?,
+    };
+    let others = cx.combined(FoldKind::Prod, [Vec::new(), axes.clone()], &[target], |e| {
+        let (size, zero, one) = (e.input(0, DType::I64), e.number(0), e.number(1));
+        let is_rest = e.less(size, zero);
+        e.select(is_rest, one, size)
+    })?;
+    let resolved = cx.generate(axes, &[target, others], |e| {
+        let (size, others) = (e.input(0, DType::I64), e.input(1, DType::I64));
+        let (total, rest_of) = (e.dim(&total), e.number(-1));
+        let (rest, is_rest) = (e.div(total, others), e.equals(size, rest_of));
+        e.select(is_rest, rest, size)
+    })?;
+    let Interval { low, high } = total.range(&cx.graph.bounds);
+    // Next to an axis without elements another may have any size.
+    let most = if low > 0 {
+        high
     } else {
-        copied.finish(copies)
+        high.max(cx.importer.largest_size().unwrap_or(0))
     };
-    let inputs = if allow_zero { vec![target] } else { vec![target, sizes] };
-    let target = cx.emit(
-        Op::Elementwise {
-            expr,
-            shape: shape.clone(),
-        },
-        &inputs,
-    )?;
-
-    let mut others = Expr::empty();
-    let (size, one) = (others.input(0, DType::I64), others.int(1, DType::I64));
-    let zero = others.int(0, DType::I64);
-    let is_rest = others.apply2(BinaryOp::Lt, size, zero);
-    others.select(is_rest, one, size);
-    let others = Op::Fold {
-        kind: FoldKind::Prod,
-        expr: others,
-        shape: Vec::new(),
-        domain: shape.clone(),
-    };
-    let others = cx.emit(others, &[target])?;
-
-    let mut resolved = Expr::empty();
-    let (size, others_id) = (resolved.input(0, DType::I64), resolved.input(1, DType::I64));
-    let (total_id, zero) = (resolved.dim(&total), resolved.int(0, DType::I64));
-    let rest = resolved.apply2(BinaryOp::Div, total_id, others_id);
-    let is_rest = resolved.apply2(BinaryOp::Lt, size, zero);
-    resolved.select(is_rest, rest, size);
-    let resolved = cx.emit(Op::Elementwise { expr: resolved, shape }, &[target, others])?;
-    let most = total.upper(&cx.graph.bounds);
-    let capacities: Vec<i64> = (0..).map_while(|axis| cx.capacity(0, axis)).collect();
-    let range = |axis: usize| {
-        Ok(Interval {
-            low: 0,
-            high: capacities.get(axis).copied().unwrap_or(most),
-        })
-    };
-    let shape = cx.bind(resolved, range)?;
+    let shape = cx.bind_shape(0, resolved, |_| Some(most))?;
     Ok(vec![cx.reshape(x, shape)?])
 }
 
@@ -159,9 +134,10 @@ fn flatten(cx: &mut Call) -> Results {
 fn squeeze(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let mut shape = cx.shape(x);
-    let axes = match cx.ints_or_input("axes", 1, 13)? {
-        Some(axes) => cx.axes(&axes, shape.len())?,
-        None => (0..shape.len()).filter(|&axis| shape[axis].is(1)).collect(),
+    let axes = match cx.axes_or_input(1, 13)? {
+        Axes::Known(axes) => cx.axes(&axes, shape.len())?,
+        Axes::Omitted => (0..shape.len()).filter(|&axis| shape[axis].is(1)).collect(),
+        Axes::Computed(axes) => return computed_squeeze(cx, x, axes),
     };
     for axis in axes.into_iter().rev() {
         let what = format!("axis {axis} of {} is squeezed", display_shape(&shape));
@@ -171,12 +147,57 @@ fn squeeze(cx: &mut Call) -> Results {
     Ok(vec![cx.reshape(x, shape)?])
 }
 
+fn computed_squeeze(cx: &mut Call, x: ValueId, axes: ValueId) -> Results {
+    let shape = cx.shape(x);
+    let [axes, mask] = cx.computed_axes(axes, shape.len())?;
+    let sizes = cx.sizes_of(&shape);
+    cx.require(
+        vec![Dim::from(shape.len())],
+        &[mask, sizes],
+        "squeezed axes have size 1",
+        |e| {
+            let (masked, size) = (e.input(0, DType::I64), e.input(1, DType::I64));
+            let (zero, one) = (e.number(0), e.number(1));
+            let (kept, single) = (e.equals(masked, zero), e.equals(size, one));
+            e.either(kept, single)
+        },
+    )?;
+    Ok(vec![without_axes(cx, x, &shape, axes, mask)?])
+}
+
+/// The operand without the axes that the run names, each of which has size 1 there. `sizes` has a bound of each other.
+pub(super) fn without_axes(
+    cx: &mut Call,
+    x: ValueId,
+    sizes: &[Dim],
+    axes: ValueId,
+    mask: ValueId,
+) -> Result<ValueId, Fault> {
+    let count = cx.shape(axes)[0].as_usize().unwrap_or(0);
+    let left = sizes.len().saturating_sub(count);
+    let most = cx.largest_of(sizes);
+    let sizes = cx.sizes_of(sizes);
+    let kept = cx.unmasked_sizes(sizes, mask, left)?;
+    let shape = cx.bind_shape(0, kept, |_| Some(most))?;
+    cx.reshape(x, shape)
+}
+
 fn unsqueeze(cx: &mut Call) -> Results {
     let x = cx.input(0)?;
     let mut shape = cx.shape(x);
-    let axes = cx
-        .ints_or_input("axes", 1, 13)?
-        .ok_or_else(|| Fault::new("the axes are missing"))?;
+    let axes = match cx.axes_or_input(1, 13)? {
+        Axes::Known(axes) => axes,
+        Axes::Omitted => return Err(Fault::new("the axes are missing")),
+        Axes::Computed(axes) => {
+            let rank = shape.len() + cx.integers(axes, "the axes")?.1;
+            let most = cx.largest_of(&shape);
+            let [_, mask] = cx.computed_axes(axes, rank)?;
+            let sizes = cx.sizes_of(&shape);
+            let sizes = cx.sizes_with_ones(sizes, mask, rank)?;
+            let shape = cx.bind_shape(0, sizes, |_| Some(most))?;
+            return Ok(vec![cx.reshape(x, shape)?]);
+        }
+    };
     for axis in cx.axes(&axes, shape.len() + axes.len())? {
         shape.insert(axis, Dim::from(1i64));
     }
@@ -184,9 +205,47 @@ fn unsqueeze(cx: &mut Call) -> Results {
 }
 
 fn expand(cx: &mut Call) -> Results {
-    let x = cx.input(0)?;
-    let (own, target) = (cx.shape(x), cx.known_input(1, "the shape")?);
-    let shape = cx.broadcast_shapes(&[&own, &target])?;
+    let (x, target) = (cx.input(0)?, cx.input(1)?);
+    let own = cx.shape(x);
+    let shape = match cx.known_dims(target) {
+        Some(target) => cx.broadcast_shapes(&[&own, &target])?,
+        None => return computed_expand(cx, x, target),
+    };
+    Ok(vec![cx.emit(Op::Broadcast { shape }, &[x])?])
+}
+
+fn computed_expand(cx: &mut Call, x: ValueId, target: ValueId) -> Results {
+    let (target, count) = cx.integers(target, "the sizes")?;
+    let rank = count.max(cx.rank(x));
+    let aligned = |cx: &mut Call, sizes: ValueId, count: usize| {
+        let ones = vec![Dim::from(1i64); rank - count];
+        let ones = cx.dims(vec![rank - count], ones);
+        cx.concat(&[ones, sizes], 0)
+    };
+    let mut own = vec![Dim::from(1i64); rank - cx.rank(x)];
+    own.extend(cx.shape(x));
+    let (sizes, target) = (cx.sizes_of(&own), aligned(cx, target, count)?);
+    let axes = vec![Dim::from(rank)];
+    cx.require(axes.clone(), &[sizes, target], "the shapes broadcast", |e| {
+        let (own, target, one) = (e.input(0, DType::I64), e.input(1, DType::I64), e.number(1));
+        let (same, repeats, keeps) = (e.equals(own, target), e.equals(own, one), e.equals(target, one));
+        let fits = e.either(same, repeats);
+        e.either(fits, keeps)
+    })?;
+    let mut shape = Vec::with_capacity(rank);
+    for (axis, size) in own.iter().enumerate() {
+        shape.push(if size.is(1) {
+            let size = cx.element(target, axis)?;
+            cx.bind_size(0, axis, size, None)?
+        } else {
+            let bounds = size.range(&cx.graph.bounds);
+            if bounds.low <= 1 && bounds.high > 0 && size.as_const().is_none() {
+                let message = format!("the size {size} may be 1, which repeats, or another, which does not");
+                return Err(Fault::new(message).help("narrow its bounds"));
+            }
+            size.clone()
+        });
+    }
     Ok(vec![cx.emit(Op::Broadcast { shape }, &[x])?])
 }
 
@@ -230,7 +289,8 @@ fn constant_text(cx: &mut Call) -> Result<Option<ValueId>, Fault> {
 }
 
 fn constant_of_shape(cx: &mut Call) -> Results {
-    let shape = cx.known_input(0, "the shape")?;
+    let sizes = cx.input(0)?;
+    let shape = cx.bind_shape(0, sizes, |_| None)?;
     let value = match cx.constant_attribute("value")? {
         Some(tensor) if tensor.len() == 1 => tensor.reshaped(Vec::new()),
         Some(_) => return Err(Fault::new("attribute `value` has more than one element")),

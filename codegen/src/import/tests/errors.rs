@@ -137,7 +137,7 @@ fn operands_and_attributes_are_checked() {
       at `softmax_0` (#0)
     Relu: attribute `bias`, `slope` is not supported
       at `relu_0` (#0)
-    Reshape: the shape is f32[2], not a list of i64
+    Reshape: the sizes are f32[2], not a list of integers of fixed length
       at `reshape_0` (#0)
     Reshape: a tensor of shape [2, 3] cannot have shape [4, 1]: number of elements: 6 is not 4
       at `reshape_0` (#0)
