@@ -468,6 +468,11 @@ impl Builder {
             .then(|| self.symbolic(ty.dtype, shape, elements))
     }
 
+    /// Whether a size is known only in the middle of a run.
+    pub(super) fn is_computed(&self, dim: &Dim) -> bool {
+        self.is_bound([dim])
+    }
+
     /// Whether a run gives some symbol of the dimensions its value in between.
     fn is_bound<'d>(&self, dims: impl IntoIterator<Item = &'d Dim>) -> bool {
         let mut found = false;

@@ -365,16 +365,20 @@ impl<'i, 'm> Call<'i, 'm> {
         let Some(value) = self.optional(index) else {
             return Ok(None);
         };
-        let elements = self.known(value).ok_or_else(|| self.unknown(index, what))?;
+        self.known_floats(value)
+            .map(Some)
+            .ok_or_else(|| self.unknown(index, what))
+    }
+
+    /// The elements of a value as floats, if they are known.
+    pub(super) fn known_floats(&self, value: ValueId) -> Option<Vec<f64>> {
+        let elements = self.known(value)?;
         let values = elements.iter().map(|element| match element {
             Known::Float(value) => Some(*value),
             Known::Int(dim) => dim.as_const().map(|value| value as f64),
             Known::Bool(_) => None,
         });
-        values
-            .collect::<Option<_>>()
-            .map(Some)
-            .ok_or_else(|| self.unknown(index, what))
+        values.collect()
     }
 
     /// Axes that older versions give as an attribute and newer ones as an operand.
