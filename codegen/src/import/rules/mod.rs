@@ -11,6 +11,7 @@ mod generate;
 mod indexing;
 mod linear;
 mod linear_attention;
+mod loss;
 mod ml;
 mod movement;
 mod norm;
@@ -50,6 +51,7 @@ const FAMILIES: &[Rules] = &[
     indexing::RULES,
     linear::RULES,
     linear_attention::RULES,
+    loss::RULES,
     ml::encode::RULES,
     ml::features::RULES,
     ml::linear::RULES,
