@@ -22,6 +22,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod rotary;
+mod sample;
 mod shape;
 mod slice;
 mod strings;
@@ -66,6 +67,7 @@ const FAMILIES: &[Rules] = &[
     reduce::RULES,
     resize::RULES,
     rotary::RULES,
+    sample::RULES,
     shape::RULES,
     slice::RULES,
     strings::RULES,

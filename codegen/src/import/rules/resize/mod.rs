@@ -7,6 +7,7 @@ use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::op::{NearestRounding, ReduceKind, ResizeCoordinates, ResizeMode};
 use crate::ir::{BinaryOp, DType, Dim, Interval, Op, UnaryOp, ValueId};
+pub(super) use passes::cubic;
 use passes::{Coordinates, Pass, Resampling};
 
 type Results = Result<Vec<ValueId>, Fault>;

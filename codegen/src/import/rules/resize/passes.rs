@@ -225,23 +225,20 @@ fn neighbor(
 /// The piecewise cubic of Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981), with coefficient
 /// `a`, for a distance that is not negative: `(a + 2) d^3 - (a + 3) d^2 + 1` up to 1, `a d^3 - 5 a d^2 + 8 a d - 4 a` up
 /// to 2, and 0 from there on.
-fn cubic(expr: &mut Expr, d: ScalarId, a: f64) -> ScalarId {
+pub(in crate::import::rules) fn cubic(expr: &mut Expr, d: ScalarId, a: f64) -> ScalarId {
+    let dtype = expr.nodes[d].dtype;
     let mut horner = |coefficients: [f64; 4]| {
-        let mut value = expr.float(coefficients[0], DType::F64);
+        let mut value = expr.float(coefficients[0], dtype);
         for coefficient in &coefficients[1..] {
             let product = expr.apply2(BinaryOp::Mul, value, d);
-            let coefficient = expr.float(*coefficient, DType::F64);
+            let coefficient = expr.float(*coefficient, dtype);
             value = expr.apply2(BinaryOp::Add, product, coefficient);
         }
         value
     };
     let near = horner([a + 2.0, -(a + 3.0), 0.0, 1.0]);
     let far = horner([a, -5.0 * a, 8.0 * a, -4.0 * a]);
-    let (one, two, zero) = (
-        expr.float(1.0, DType::F64),
-        expr.float(2.0, DType::F64),
-        expr.float(0.0, DType::F64),
-    );
+    let (one, two, zero) = (expr.float(1.0, dtype), expr.float(2.0, dtype), expr.float(0.0, dtype));
     let is_far = expr.apply2(BinaryOp::Lt, d, two);
     let far = expr.select(is_far, far, zero);
     let is_near = expr.apply2(BinaryOp::Le, d, one);
