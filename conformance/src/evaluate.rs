@@ -11,7 +11,7 @@ use onnxide_codegen::plan::Plan;
 
 use crate::outcome::{Failure, Outcomes, Stage, passes};
 use crate::parts;
-use crate::suite::{Case, Expected, MAX_DIM, Run};
+use crate::suite::{Case, Expected, Run};
 use crate::value::Value;
 
 /// Follows a case up to the text of its module.
@@ -21,7 +21,7 @@ use crate::value::Value;
 /// Why the case fails.
 pub fn follow(case: &Case) -> Outcomes {
     let model = frontend::from_bytes(case.model.clone(), case.name()).map_err(at(Stage::Load))?;
-    let mut graph = import(&model, &options(&model)).map_err(at(Stage::Import))?;
+    let mut graph = import(&model, &options(&model, case.max_dim())).map_err(at(Stage::Import))?;
     let unoptimized = graph.clone();
     passes::optimize(&mut graph, &mut |_, _| {});
     let follow = |run: &Run| {
@@ -55,9 +55,9 @@ fn plan(graph: &Graph) -> Result<(), String> {
     Ok(())
 }
 
-fn options(model: &Model) -> import::Options {
-    let range = 0..=i64::try_from(MAX_DIM).unwrap_or(i64::MAX);
-    let names = import::dynamic_dims(model).into_iter();
+fn options(model: &Model, max: usize) -> import::Options {
+    let range = 0..=i64::try_from(max).unwrap_or(i64::MAX);
+    let names = import::dynamic_dims(model).into_iter().chain(import::open_sizes(model));
     import::Options {
         dims: names.map(|name| (name, range.clone())).collect(),
         ..import::Options::default()

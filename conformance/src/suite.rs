@@ -18,7 +18,7 @@ const ARCHIVES: [&str; 2] = ["node.tar.zst", "models.tar.zst"];
 /// The archive of further runs of cases.
 const PARAMETERS: &str = "parameters.tar.zst";
 
-/// The largest size of a dimension that a model leaves open; the smallest is 0.
+/// The largest size of a dimension that a model leaves open, unless an input is larger; the smallest is 0.
 pub const MAX_DIM: usize = 16;
 
 /// How a case is listed in an archive.
@@ -89,6 +89,18 @@ impl Case {
     /// The name.
     pub fn name(&self) -> &str {
         &self.entry.name
+    }
+
+    /// The largest size of a dimension that the model leaves open: [`MAX_DIM`], or that of an input of the case where it
+    /// is larger.
+    pub fn max_dim(&self) -> usize {
+        let inputs = self.runs.iter().filter_map(|run| run.inputs().ok()).flatten();
+        let largest = inputs.flat_map(|value| match value {
+            Value::Tensor(tensor) => tensor.shape,
+            Value::Sequence(elements) => elements.into_iter().flat_map(|element| element.shape).collect(),
+            Value::Strings(_) | Value::None => Vec::new(),
+        });
+        largest.fold(MAX_DIM, usize::max)
     }
 
     /// The number of outputs.

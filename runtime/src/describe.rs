@@ -207,18 +207,56 @@ impl<'a> AnyValue<'a> {
         shapes: &mut [i64],
     ) -> Result<(bool, i64), RunError> {
         let mut loader = Loader::new(port.name, sizes, elements, shapes);
-        let mut push = |tensor: AnyTensor<'_>| {
+        let present = self.each_tensor(port, &mut |tensor| {
             let (shape, data) = tensor.input::<T, R>(port)?;
-            loader.push(shape, data)
-        };
+            loader.push(&shape, data)
+        })?;
+        Ok((present, loader.len as i64))
+    }
+
+    /// As [`load`](AnyValue::load), for tensors that may have fewer axes than `R`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](AnyValue::load), and as for [`load_mixed`](crate::sequence::load_mixed).
+    pub fn load_mixed<T: Element, const R: usize>(
+        &self,
+        port: &Port,
+        sizes: [Range; R],
+        elements: &mut [T],
+        shapes: &mut [i64],
+    ) -> Result<(bool, i64), RunError> {
+        let mut loader = Loader::new(port.name, sizes, elements, shapes);
+        let present = self.each_tensor(port, &mut |tensor| {
+            let data = tensor.elements(port)?;
+            if tensor.shape.len() > R {
+                return Err(RunError::Rank {
+                    input: port.name,
+                    expected: R,
+                    actual: tensor.shape.len(),
+                });
+            }
+            let view = crate::sequence::ElementView::<T, R>::new(tensor.shape, data)?;
+            loader.push(view.shape(), view.data())
+        })?;
+        Ok((present, loader.len as i64))
+    }
+
+    /// Calls `push` with the tensors of a sequence, or the one that an optional value is, and returns whether there is a
+    /// value.
+    fn each_tensor(
+        &self,
+        port: &Port,
+        push: &mut dyn FnMut(AnyTensor<'_>) -> Result<(), RunError>,
+    ) -> Result<bool, RunError> {
         match (self, port.kind) {
             (AnyValue::Tensor(tensor), PortKind::Optional) => push(*tensor)?,
             (AnyValue::Sequence(sequence), PortKind::Sequence { .. } | PortKind::OptionalSequence { .. }) => {
                 for index in 0..sequence.len() {
-                    sequence.with(index, &mut push).unwrap_or(Ok(()))?;
+                    sequence.with(index, &mut *push).unwrap_or(Ok(()))?;
                 }
             }
-            (AnyValue::None, PortKind::Optional | PortKind::OptionalSequence { .. }) => return Ok((false, 0)),
+            (AnyValue::None, PortKind::Optional | PortKind::OptionalSequence { .. }) => return Ok(false),
             _ => {
                 return Err(RunError::Kind {
                     input: port.name,
@@ -226,7 +264,7 @@ impl<'a> AnyValue<'a> {
                 });
             }
         }
-        Ok((true, loader.len as i64))
+        Ok(true)
     }
 }
 
@@ -418,23 +456,27 @@ impl<'a> AnyTensor<'a> {
     ///
     /// [`RunError::DataType`], [`RunError::Rank`] or [`RunError::DataLength`].
     pub fn input<T: Element, const R: usize>(&self, port: &Port) -> Result<([usize; R], &'a [T]), RunError> {
-        let actual = self.data.dtype();
-        let data = match self.data {
-            AnyData::Bool(bytes) if port.dtype == DType::Bool => AnyData::U8(bytes).get(),
-            AnyData::U8(_) if port.dtype == DType::Bool => None,
-            data => data.get(),
-        };
-        let data = data.ok_or(RunError::DataType {
-            input: port.name,
-            expected: port.dtype,
-            actual,
-        })?;
+        let data = self.elements(port)?;
         let shape = self.shape.try_into().map_err(|_| RunError::Rank {
             input: port.name,
             expected: R,
             actual: self.shape.len(),
         })?;
         crate::tensor::TensorView::new(shape, data).map(|view| (view.shape(), view.data()))
+    }
+
+    /// The elements, once the data type is found to be that of a port.
+    fn elements<T: Element>(&self, port: &Port) -> Result<&'a [T], RunError> {
+        let data = match self.data {
+            AnyData::Bool(bytes) if port.dtype == DType::Bool => AnyData::U8(bytes).get(),
+            AnyData::U8(_) if port.dtype == DType::Bool => None,
+            data => data.get(),
+        };
+        data.ok_or(RunError::DataType {
+            input: port.name,
+            expected: port.dtype,
+            actual: self.data.dtype(),
+        })
     }
 
     /// The elements of the input of a port whose dimensions are all constant.

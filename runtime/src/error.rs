@@ -87,6 +87,17 @@ pub enum RunError {
         /// The greatest size.
         max: usize,
     },
+    /// An element of a sequence with more elements of its own than the module was compiled for.
+    ElementLength {
+        /// The name of the input.
+        input: &'static str,
+        /// The index of the element.
+        element: usize,
+        /// The number of its elements.
+        actual: usize,
+        /// The greatest number.
+        max: usize,
+    },
     /// A dimension outside of the range that the module was compiled for.
     Bound {
         /// The name of the input.
@@ -223,6 +234,16 @@ impl fmt::Display for RunError {
                 "axis {axis} of element {element} of `{input}` has size {actual}, but the module was compiled for {min} to \
                  {max}: resize the element, or compile the model with other bounds for its axes"
             ),
+            RunError::ElementLength {
+                input,
+                element,
+                actual,
+                max,
+            } => write!(
+                f,
+                "element {element} of `{input}` is a tensor of {actual} elements, but the module was compiled for at most \
+                 {max}: pass a smaller one, or compile the model with a higher bound for `{input}_size`"
+            ),
             RunError::Bound {
                 input,
                 axis,
@@ -309,6 +330,16 @@ mod tests {
                     expected: "a sequence",
                 },
                 "the model takes a sequence as input `ids`: pass a sequence",
+            ),
+            (
+                RunError::ElementLength {
+                    input,
+                    element: 1,
+                    actual: 9,
+                    max: 8,
+                },
+                "element 1 of `ids` is a tensor of 9 elements, but the module was compiled for at most 8: pass a smaller one, \
+                 or compile the model with a higher bound for `ids_size`",
             ),
             (
                 RunError::Length { input, max: 4 },

@@ -70,6 +70,31 @@ impl<'a, T: Copy, const R: usize> SequenceView<'a, T, R> {
 }
 
 impl<'a, T: Copy, const R: usize> ElementView<'a, T, R> {
+    /// The tensor of `shape` with the elements of `data`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::DataLength`] if the length of `data` is not the product of `shape`.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than `R` axes.
+    pub fn new(shape: &[usize], data: &'a [T]) -> Result<Self, RunError> {
+        let mut sizes = [0; R];
+        sizes[..shape.len()].copy_from_slice(shape);
+        match element_count(shape) {
+            Some(expected) if expected == data.len() => Ok(ElementView {
+                rank: shape.len(),
+                sizes,
+                data,
+            }),
+            expected => Err(RunError::DataLength {
+                expected: expected.unwrap_or(usize::MAX),
+                actual: data.len(),
+            }),
+        }
+    }
+
     /// The shape.
     pub fn shape(&self) -> &[usize] {
         &self.sizes[..self.rank]
@@ -78,6 +103,17 @@ impl<'a, T: Copy, const R: usize> ElementView<'a, T, R> {
     /// The elements in row-major order.
     pub const fn data(&self) -> &'a [T] {
         self.data
+    }
+}
+
+impl<'a, const R: usize> ElementView<'a, bool, R> {
+    /// The same tensor with a byte, 0 or 1, for each truth value.
+    pub const fn bytes(self) -> ElementView<'a, u8, R> {
+        ElementView {
+            rank: self.rank,
+            sizes: self.sizes,
+            data: crate::nested::bytes_of_bools(self.data),
+        }
     }
 }
 
@@ -129,13 +165,28 @@ impl<'a> Shapes<'a> {
 /// # Errors
 ///
 /// [`RunError::Length`] if there are too many, [`RunError::Element`] if one has another size.
-///
-/// # Panics
-///
-/// If a row of `elements` is too short for the greatest sizes.
 pub fn load<'a, T: Copy + 'a, const R: usize>(
     input: &'static str,
     tensors: impl IntoIterator<Item = TensorView<'a, T, R>>,
+    sizes: [Range; R],
+    elements: &mut [T],
+    shapes: &mut [i64],
+) -> Result<i64, RunError> {
+    let mut loader = Loader::new(input, sizes, elements, shapes);
+    for tensor in tensors {
+        loader.push(&tensor.shape(), tensor.data())?;
+    }
+    Ok(loader.len as i64)
+}
+
+/// As [`load`], for tensors that may have fewer axes than `R`.
+///
+/// # Errors
+///
+/// As for [`load`], and [`RunError::ElementLength`] if a tensor has more elements than a row.
+pub fn load_mixed<'a, T: Copy + 'a, const R: usize>(
+    input: &'static str,
+    tensors: impl IntoIterator<Item = ElementView<'a, T, R>>,
     sizes: [Range; R],
     elements: &mut [T],
     shapes: &mut [i64],
@@ -167,7 +218,7 @@ impl<'m, T: Copy, const R: usize> Loader<'m, T, R> {
         }
     }
 
-    pub(crate) fn push(&mut self, shape: [usize; R], data: &[T]) -> Result<(), RunError> {
+    pub(crate) fn push(&mut self, shape: &[usize], data: &[T]) -> Result<(), RunError> {
         let columns = R.max(1);
         let max = self.shapes.len() / columns;
         let width = self.elements.len().checked_div(max).unwrap_or(0);
@@ -187,10 +238,18 @@ impl<'m, T: Copy, const R: usize> Loader<'m, T, R> {
         if element == max {
             return Err(RunError::Length { input, max });
         }
+        if data.len() > width {
+            return Err(RunError::ElementLength {
+                input,
+                element,
+                actual: data.len(),
+                max: width,
+            });
+        }
         self.elements[element * width..][..data.len()].copy_from_slice(data);
         let row = &mut self.shapes[element * columns..][..columns];
         row.fill(-1);
-        for (place, &size) in row.iter_mut().zip(&shape) {
+        for (place, &size) in row.iter_mut().zip(shape) {
             *place = size as i64;
         }
         self.len += 1;
@@ -233,6 +292,30 @@ mod tests {
         assert_eq!((scalar.shape(), scalar.data()), (&[][..], &[1.0][..]));
         let line = sequence.get(1).unwrap();
         assert_eq!((line.shape(), line.data()), (&[2][..], &[2.0, 3.0][..]));
+    }
+
+    #[test]
+    fn tensors_of_any_rank_are_loaded() {
+        let (mut elements, mut shapes) = ([0.0; 8], [0; 4]);
+        let tensors = [
+            ElementView::new(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap(),
+            ElementView::new(&[], &[5.0]).unwrap(),
+        ];
+        let sizes = [(0, 8); 2];
+        assert_eq!(load_mixed("x", tensors, sizes, &mut elements, &mut shapes), Ok(2));
+        let sequence = SequenceView::<f32, 2>::new(&elements, &shapes, 2);
+        assert!(sequence.iter().eq(tensors));
+        let long = ElementView::new(&[5], &[0.0; 5]).unwrap();
+        assert_eq!(
+            load_mixed("x", [long], sizes, &mut elements, &mut shapes),
+            Err(RunError::ElementLength {
+                input: "x",
+                element: 0,
+                actual: 5,
+                max: 4
+            })
+        );
+        assert!(ElementView::<f32, 2>::new(&[3], &[1.0]).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::Front;
 use super::options::{DimRange, identifier};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::frontend::{DeclaredDim, Model, ValueInfo, ValueType};
+use crate::import;
 use crate::plan::names::snake;
 
 /// Where each symbol of the inputs occurs first, in order of the names: the input and the axis.
@@ -43,8 +44,15 @@ pub(super) fn check(model: &Model, dims: &BTreeMap<String, DimRange>, front: Fro
             findings.push(Diagnostic::new(message).help(help));
         }
     }
+    for name in import::dynamic_dims(model) {
+        if !symbols.contains_key(&name) && !dims.contains_key(&name) {
+            let message = format!("the size `{name}` of what a sequence or an optional input may hold is not known");
+            findings.push(Diagnostic::new(message).help(format!("bound it with {}", front.range(&name))));
+        }
+    }
     for (name, range) in dims {
-        if !symbols.contains_key(name) {
+        let known = symbols.contains_key(name) || import::is_size(model, name);
+        if !known && !import::dynamic_dims(model).contains(name) {
             let known = symbols
                 .keys()
                 .map(|name| format!("`{name}`"))

@@ -74,6 +74,8 @@ pub(super) struct Parts {
     pub(super) length: Option<usize>,
     /// The sizes that the axes of an element may have.
     pub(super) sizes: Vec<Interval>,
+    /// Whether an element may have fewer axes.
+    mixed: bool,
     pub(super) dtype: DType,
     /// The number of elements that there is room for.
     pub(super) capacity: usize,
@@ -98,7 +100,7 @@ impl Parts {
         let find = |is: fn(&Part) -> bool| tensors.iter().position(|(part, _)| is(part));
         let number = |position: usize| passed.tensors.start + position;
         let elements = find(|part| matches!(part, Part::Elements { .. }))?;
-        let (Part::Elements { sizes }, ty) = tensors[elements] else {
+        let (Part::Elements { sizes, mixed }, ty) = tensors[elements] else {
             return None;
         };
         Some(Parts {
@@ -107,6 +109,7 @@ impl Parts {
             present: find(|part| *part == Part::Present).map(number),
             length: find(|part| *part == Part::Length).map(number),
             sizes: sizes.clone(),
+            mixed: *mixed,
             dtype: ty.dtype,
             capacity: ty.shape.first()?.as_usize()?,
         })
@@ -161,9 +164,15 @@ impl Interface<'_> {
         let Some(parts) = Parts::of_input(self.plan, passed) else {
             return self.input_type(passed.tensors.start, imports);
         };
-        imports.add("tensor", "TensorView");
+        let view = if parts.mixed {
+            ("sequence", "ElementView")
+        } else {
+            ("tensor", "TensorView")
+        };
+        imports.add(view.0, view.1);
         let view = format!(
-            "TensorView<'_, {}, {}>",
+            "{}<'_, {}, {}>",
+            view.1,
             element(parts.dtype, imports),
             parts.sizes.len()
         );
@@ -206,27 +215,21 @@ impl Interface<'_> {
         let Some(parts) = Parts::of_input(self.plan, passed) else {
             return;
         };
-        imports.add("sequence", "load");
+        let load = if parts.mixed { "load_mixed" } else { "load" };
+        imports.add("sequence", load);
         let name = &passed.name;
         if let Some(present) = parts.present.filter(|present| used.contains(present)) {
             writer.line(format!("let {} = u8::from({name}.is_some());", self.inputs[present]));
         }
-        let tensors = match (passed.kind, parts.dtype) {
-            (Kind::Optional, DType::Bool) => format!("{name}.map(TensorView::bytes)"),
-            (Kind::Optional, _) => name.clone(),
-            (kind, dtype) => {
-                let some = if kind == Kind::Sequence {
-                    ""
-                } else {
-                    ".unwrap_or_default()"
-                };
-                let bytes = if dtype == DType::Bool {
-                    ".map(TensorView::bytes)"
-                } else {
-                    ""
-                };
-                format!("{name}{some}.iter().copied(){bytes}")
-            }
+        let bytes = match (parts.dtype, parts.mixed) {
+            (DType::Bool, true) => ".map(ElementView::bytes)",
+            (DType::Bool, false) => ".map(TensorView::bytes)",
+            _ => "",
+        };
+        let tensors = match passed.kind {
+            Kind::Optional => format!("{name}{bytes}"),
+            Kind::OptionalSequence => format!("{name}.unwrap_or_default().iter().copied(){bytes}"),
+            _ => format!("{name}.iter().copied(){bytes}"),
         };
         let (elements, shapes) = self.print_places(writer, &parts, places);
         let arguments = vec![
@@ -238,7 +241,7 @@ impl Interface<'_> {
         ];
         let length = parts.length.filter(|length| used.contains(length));
         let head = length.map(|length| format!("let {} = ", self.inputs[length]));
-        writer.code(&head.unwrap_or_default(), &Code::call("load", arguments), "?;");
+        writer.code(&head.unwrap_or_default(), &Code::call(load, arguments), "?;");
     }
 
     /// As `print_load`, for an input whose type is known at run time only.
@@ -262,13 +265,16 @@ impl Interface<'_> {
             ("_", "_") => String::new(),
             _ => format!("let ({present}, {length}) = "),
         };
+        let ty = rust_type(parts.dtype);
+        let mixed = if parts.mixed { "_mixed" } else { "" };
+        let load = format!("{}.load{mixed}::<{ty}, {}>", passed.name, parts.sizes.len());
         let arguments = vec![
             format!("&Self::INPUTS[{number}]").into(),
             parts.ranges(),
             elements.into(),
             shapes.into(),
         ];
-        writer.code(&head, &Code::call(&format!("{}.load", passed.name), arguments), "?;");
+        writer.code(&head, &Code::call(&load, arguments), "?;");
         if present != "_" {
             writer.line(format!("let {present} = u8::from({present});"));
         }

@@ -7,8 +7,8 @@ use super::model::{
     Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, Tensor, ValueInfo, ValueType,
 };
 use super::onnx::{
-    AttributeProto, AttributeType, DimensionValue, FunctionProto, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, TensorProto, TypeValue, ValueInfoProto,
+    AttributeProto, AttributeType, DimensionValue, FunctionProto, GraphProto, ModelProto, NestedTypeProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TypeProto, TypeValue, ValueInfoProto,
 };
 use super::{order, tensor};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -207,32 +207,7 @@ impl Converter<'_> {
     }
 
     fn value(&mut self, proto: &ValueInfoProto) -> ValueInfo {
-        let ty = proto
-            .r#type
-            .as_ref()
-            .and_then(|ty| ty.value.as_ref())
-            .and_then(|value| match value {
-                TypeValue::Tensor(tensor) => {
-                    // An element type of 0 means that the file does not say.
-                    let element = ElementType::from_onnx(tensor.elem_type.into());
-                    if element.is_none() && tensor.elem_type != 0 {
-                        self.error(format!(
-                            "value `{}`: unknown element type {}",
-                            proto.name, tensor.elem_type
-                        ));
-                    }
-                    let shape = tensor
-                        .shape
-                        .as_ref()
-                        .map(|shape| shape.dim.iter().map(|dim| declared_dim(dim.value.as_ref())).collect());
-                    element.map(|element| ValueType::Tensor { element, shape })
-                }
-                TypeValue::Sequence(_) => Some(ValueType::Other("a sequence")),
-                TypeValue::Map(_) => Some(ValueType::Other("a map")),
-                TypeValue::Opaque(_) => Some(ValueType::Other("an opaque value")),
-                TypeValue::SparseTensor(_) => Some(ValueType::Other("a sparse tensor")),
-                TypeValue::Optional(_) => Some(ValueType::Other("an optional value")),
-            });
+        let ty = proto.r#type.as_ref().and_then(|ty| self.value_type(ty, &proto.name));
         if proto.name.is_empty() {
             self.error("an input or output of a graph has no name");
         }
@@ -240,6 +215,33 @@ impl Converter<'_> {
             name: proto.name.clone(),
             ty,
         }
+    }
+
+    fn value_type(&mut self, proto: &TypeProto, name: &str) -> Option<ValueType> {
+        match proto.value.as_ref()? {
+            TypeValue::Tensor(tensor) => {
+                // An element type of 0 means that the file does not say.
+                let element = ElementType::from_onnx(tensor.elem_type.into());
+                if element.is_none() && tensor.elem_type != 0 {
+                    self.error(format!("value `{name}`: unknown element type {}", tensor.elem_type));
+                }
+                let shape = tensor
+                    .shape
+                    .as_ref()
+                    .map(|shape| shape.dim.iter().map(|dim| declared_dim(dim.value.as_ref())).collect());
+                element.map(|element| ValueType::Tensor { element, shape })
+            }
+            TypeValue::Sequence(sequence) => Some(ValueType::Sequence(self.held_type(sequence, name))),
+            TypeValue::Optional(optional) => Some(ValueType::Optional(self.held_type(optional, name))),
+            TypeValue::Map(_) => Some(ValueType::Other("a map")),
+            TypeValue::Opaque(_) => Some(ValueType::Other("an opaque value")),
+            TypeValue::SparseTensor(_) => Some(ValueType::Other("a sparse tensor")),
+        }
+    }
+
+    fn held_type(&mut self, proto: &NestedTypeProto, name: &str) -> Box<ValueType> {
+        let held = proto.elem_type.as_ref().and_then(|ty| self.value_type(ty, name));
+        Box::new(held.unwrap_or(ValueType::Other("a value without a type")))
     }
 
     fn nodes(&mut self, protos: Vec<NodeProto>, in_graph: bool) -> Vec<Node> {

@@ -189,7 +189,11 @@ pub enum ValueType {
         /// Its dimensions.
         shape: Option<Vec<DeclaredDim>>,
     },
-    /// A type the compiler has no use for, such as a sequence.
+    /// A sequence of values of a type.
+    Sequence(Box<ValueType>),
+    /// A value of a type, or none.
+    Optional(Box<ValueType>),
+    /// A type the compiler has no use for, such as a map.
     Other(&'static str),
 }
 

@@ -209,7 +209,7 @@ pub enum TypeValue {
     #[prost(message, tag = "1")]
     Tensor(TensorTypeProto),
     #[prost(message, tag = "4")]
-    Sequence(Opaque),
+    Sequence(Box<NestedTypeProto>),
     #[prost(message, tag = "5")]
     Map(Opaque),
     #[prost(message, tag = "7")]
@@ -217,7 +217,14 @@ pub enum TypeValue {
     #[prost(message, tag = "8")]
     SparseTensor(Opaque),
     #[prost(message, tag = "9")]
-    Optional(Opaque),
+    Optional(Box<NestedTypeProto>),
+}
+
+/// The type of what a sequence or an optional value holds.
+#[derive(Clone, PartialEq, Message)]
+pub struct NestedTypeProto {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<TypeProto>>,
 }
 
 /// A message whose content does not matter.

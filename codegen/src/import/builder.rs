@@ -9,7 +9,8 @@ use crate::ir::eval;
 use crate::ir::graph::Node;
 use crate::ir::infer::{self, display_shape};
 use crate::ir::{
-    Block, Constraint, DType, Dim, Expr, Graph, Interval, Literal, Op, Scalar, ScalarId, Tensor, TensorType, ValueId,
+    Block, Bounds, Constraint, DType, Dim, Expr, Graph, Interval, Literal, Op, Scalar, ScalarId, Tensor, TensorType,
+    ValueId,
 };
 
 /// The largest rank of a tensor.
@@ -202,6 +203,29 @@ impl Builder {
         let nodes = self.blocks.pop().unwrap_or_default();
         self.forget_bindings();
         Block { params, nodes, results }
+    }
+
+    /// Sets the region opened last aside.
+    pub(super) fn suspend(&mut self) -> Vec<Node> {
+        let nodes = self.blocks.pop().unwrap_or_default();
+        self.forget_bindings();
+        nodes
+    }
+
+    /// Opens a region again.
+    pub(super) fn resume(&mut self, nodes: Vec<Node>) {
+        self.blocks.push(nodes);
+    }
+
+    /// What has been recorded about the graph as a whole so far.
+    pub(super) fn mark(&self) -> (Bounds, usize) {
+        (self.graph.bounds.clone(), self.graph.constraints.len())
+    }
+
+    /// Forgets what has been recorded since a mark, once the regions opened since have been dropped.
+    pub(super) fn reset(&mut self, (bounds, constraints): (Bounds, usize)) {
+        self.graph.bounds = bounds;
+        self.graph.constraints.truncate(constraints);
     }
 
     /// Drops the region opened last, after an error.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 
 use super::builder::{Builder, Fault};
+use super::item::{Item, Sequence};
 use super::known::Known;
 use super::{Importer, dtype, tensor};
 use crate::frontend::{Attribute, DeclaredDim, ModelGraph, Node, Tensor};
@@ -12,6 +13,9 @@ use crate::ir::{self, Block, DType, Dim, ValueId};
 
 /// Sizes in attributes are below this, so that products of a few of them do not overflow.
 const MAX_SIZE: i64 = 1 << 30;
+
+/// Lowers one node, also one with operands or results that are no tensors, as [`Rule`] does it.
+pub(super) type ItemRule = for<'i, 'm> fn(&mut Call<'i, 'm>) -> Result<Vec<Item>, Fault>;
 
 /// Lowers one node to primitives and gives its results; trailing results that nobody reads may be left out.
 pub(super) type Rule = for<'i, 'm> fn(&mut Call<'i, 'm>) -> Result<Vec<ValueId>, Fault>;
@@ -32,7 +36,7 @@ pub(super) struct Call<'i, 'm> {
     pub(super) node: &'m Node,
     /// Version of the operator set that the node belongs to.
     pub(super) version: i64,
-    inputs: Vec<Option<ValueId>>,
+    inputs: Vec<Option<Item>>,
     /// The operands that the rule has asked for as tensors of strings.
     texts: RefCell<BTreeSet<usize>>,
     read: RefCell<BTreeSet<&'m str>>,
@@ -52,12 +56,7 @@ impl DerefMut for Call<'_, '_> {
 }
 
 impl<'i, 'm> Call<'i, 'm> {
-    pub(super) fn new(
-        importer: &'i mut Importer<'m>,
-        node: &'m Node,
-        version: i64,
-        inputs: Vec<Option<ValueId>>,
-    ) -> Self {
+    pub(super) fn new(importer: &'i mut Importer<'m>, node: &'m Node, version: i64, inputs: Vec<Option<Item>>) -> Self {
         Call {
             importer,
             node,
@@ -71,13 +70,12 @@ impl<'i, 'm> Call<'i, 'm> {
     /// The largest size that the model, or whoever compiles it, declares for an axis of a result.
     pub(super) fn capacity(&self, output: usize, axis: usize) -> Option<i64> {
         let name = self.node.outputs.get(output)?;
-        let dim = self.importer.declared(name)?.get(axis)?;
-        let named = match dim {
-            DeclaredDim::Fixed(size) => return i64::try_from(*size).ok(),
-            DeclaredDim::Named(name) => name.clone(),
-            DeclaredDim::Unknown => format!("{name}_{axis}"),
+        let named = match self.importer.declared(name).and_then(|shape| shape.get(axis)) {
+            Some(DeclaredDim::Fixed(size)) => return i64::try_from(*size).ok(),
+            Some(DeclaredDim::Named(name)) => name.clone(),
+            _ => format!("{name}_{axis}"),
         };
-        Some(*self.importer.options.dims.get(&named)?.end())
+        self.named_capacity(&named)
     }
 
     /// A required operand.
@@ -88,7 +86,37 @@ impl<'i, 'm> Call<'i, 'm> {
 
     /// An operand that may be left out.
     pub(super) fn optional(&self, index: usize) -> Option<ValueId> {
-        self.inputs.get(index).copied().flatten()
+        match self.inputs.get(index)? {
+            Some(Item::Tensor(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// An operand of any kind that may be left out.
+    pub(super) fn optional_item(&self, index: usize) -> Option<Item> {
+        self.inputs.get(index)?.clone()
+    }
+
+    /// A required operand of any kind.
+    pub(super) fn item(&self, index: usize) -> Result<Item, Fault> {
+        self.optional_item(index)
+            .ok_or_else(|| Fault::new(format!("operand {index} is missing")))
+    }
+
+    /// A required operand that is a sequence.
+    pub(super) fn sequence(&self, index: usize) -> Result<Sequence, Fault> {
+        match self.item(index)? {
+            Item::Sequence(sequence) => Ok(sequence),
+            other => Err(Fault::new(format!(
+                "operand {index} is {}, not a sequence",
+                other.kind()
+            ))),
+        }
+    }
+
+    /// The largest size that the options give for a name, as `y_len` for a sequence `y`.
+    pub(super) fn named_capacity(&self, name: &str) -> Option<i64> {
+        Some(*self.importer.options.dims.get(name)?.end())
     }
 
     /// An operand that is a tensor of strings: its numbers, and the table that they number; `None` for another one.

@@ -14,9 +14,12 @@ mod combine;
 mod computed;
 mod formula;
 mod inputs;
+mod item;
 mod known;
 mod operator;
+mod ports;
 mod rules;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -30,11 +33,12 @@ use crate::frontend::{
     self, Attribute, DeclaredDim, ElementType, Function, FunctionId, Model, ModelGraph, Node, TensorData, ValueInfo,
     ValueType,
 };
-use crate::ir::{self, DType, Graph, Part, Port, TensorType, ValueId};
+use crate::ir::{self, DType, Graph, ValueId};
 use crate::operator::Operator;
 use builder::{Builder, Fault};
 use call::Call;
-pub use inputs::dynamic_dims;
+pub use inputs::{dynamic_dims, is_size, open_sizes};
+use item::Item;
 
 /// How deep functions may call functions.
 const MAX_CALL_DEPTH: usize = 32;
@@ -73,7 +77,8 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
     };
     if importer.found.is_empty() {
         for (input, ty) in model.graph.inputs.iter().zip(&types) {
-            if let Err(fault) = importer.builder.check(ty) {
+            let mut parts = Builder::tensor_types(ty).into_iter();
+            if let Err(fault) = parts.try_for_each(|ty| importer.builder.check(&ty)) {
                 let message = format!("input `{}`: {}", input.name, fault.message);
                 importer.found.push(Diagnostic::new(message));
             }
@@ -89,20 +94,9 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
             .for_each(|node| importer.report_unsupported(node, &mut seen));
         return Err(importer.found);
     }
-    let mut params = Vec::new();
     for (input, ty) in model.graph.inputs.iter().zip(types) {
-        let value = importer.builder.parameter(ty, Some(input.name.clone()));
-        params.push(value);
-        let (part, value) = match inputs::is_text(input) {
-            true => (Part::Text, importer.builder.text_of_bytes(value)),
-            false => (Part::Whole, Ok(value)),
-        };
-        importer.builder.graph.inputs.push(Port {
-            name: input.name.clone(),
-            part,
-        });
-        let binding = match value {
-            Ok(value) => Binding::Value(value),
+        let binding = match importer.builder.input(&input.name, &ty) {
+            Ok(item) => Binding::Item(item),
             Err(fault) => {
                 let message = format!("input `{}`: {}", input.name, fault.message);
                 importer.found.push(Diagnostic::new(message));
@@ -111,27 +105,13 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
         };
         importer.bind(&input.name, binding);
     }
-    importer.builder.graph.body.params = params;
     let results = importer.graph_body(&model.graph);
     for (output, binding) in model.graph.outputs.iter().zip(results) {
-        if let Binding::Value(value) = binding {
-            let (part, value) = match importer.builder.table(value) {
-                Some(table) => (Part::Text, importer.builder.bytes_of_text(value, table)),
-                None => (Part::Whole, Ok(value)),
-            };
-            let value = match value {
-                Ok(value) => importer.builder.placed(value),
-                Err(fault) => {
-                    let message = format!("output `{}`: {}", output.name, fault.message);
-                    importer.found.push(Diagnostic::new(message));
-                    continue;
-                }
-            };
-            importer.builder.graph.outputs.push(Port {
-                name: output.name.clone(),
-                part,
-            });
-            importer.builder.graph.body.results.push(value);
+        if let Binding::Item(item) = binding
+            && let Err(fault) = importer.builder.output(output, item)
+        {
+            let message = format!("output `{}`: {}", output.name, fault.message);
+            importer.found.push(Diagnostic::new(message));
         }
     }
     let graph = importer.builder.finish();
@@ -139,9 +119,9 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
 }
 
 /// What a name stands for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Binding {
-    Value(ValueId),
+    Item(Item),
     /// The result of a node that could not be lowered; reported there.
     Failed,
 }
@@ -191,7 +171,7 @@ impl<'m> Importer<'m> {
     fn lookup(&self, name: &str) -> Binding {
         for scope in self.scopes.iter().rev() {
             if let Some(binding) = scope.names.get(name) {
-                return *binding;
+                return binding.clone();
             }
             if scope.function.is_some() {
                 break;
@@ -240,7 +220,7 @@ impl<'m> Importer<'m> {
             let binding = match value {
                 Ok(value) => {
                     self.builder.graph.value_mut(value).name = Some(name.clone());
-                    Binding::Value(value)
+                    Binding::Item(Item::Tensor(value))
                 }
                 Err(fault) => {
                     let message = format!("initializer `{name}`: {}", fault.message);
@@ -253,6 +233,13 @@ impl<'m> Importer<'m> {
         if let Some(scope) = self.scopes.last_mut() {
             let shapes = graph.values.iter().chain(&graph.outputs).filter_map(declared_shape);
             scope.declared.extend(shapes);
+            for node in graph.nodes.iter().rev().filter(|node| keeps_shape(node)) {
+                if let ([output], [input, ..]) = (node.outputs.as_slice(), node.inputs.as_slice())
+                    && let Some(&shape) = scope.declared.get(output.as_str())
+                {
+                    scope.declared.entry(input).or_insert(shape);
+                }
+            }
         }
         for node in &graph.nodes {
             self.node(node);
@@ -260,53 +247,21 @@ impl<'m> Importer<'m> {
         graph.outputs.iter().map(|output| self.lookup(&output.name)).collect()
     }
 
-    /// Imports a subgraph in place, as part of the block that is open, with values for its inputs.
-    fn inline(&mut self, graph: &'m ModelGraph, inputs: &[ValueId]) -> Vec<Binding> {
+    /// Imports a subgraph in place, as part of the block that is open, with items for its inputs; `None` if part of it
+    /// could not be lowered, which has been reported.
+    fn inline(&mut self, graph: &'m ModelGraph, inputs: &[Item]) -> Option<Vec<Item>> {
         let opsets = self.opsets();
         self.scopes.push(Scope::new(opsets, None));
-        for (input, &value) in graph.inputs.iter().zip(inputs) {
-            self.bind(&input.name, Binding::Value(value));
-        }
-        let results = self.graph_body(graph);
-        self.scopes.pop();
-        results
-    }
-
-    /// Imports a subgraph as a region; `None` if part of it could not be lowered, which has been reported.
-    fn region(&mut self, graph: &'m ModelGraph, params: Vec<TensorType>) -> Option<ir::Block> {
-        let opsets = self.opsets();
-        self.scopes.push(Scope::new(opsets, None));
-        self.builder.open();
-        let mut values = Vec::new();
-        for (input, ty) in graph.inputs.iter().zip(params) {
-            let value = self.builder.parameter(ty, Some(input.name.clone()));
-            self.bind(&input.name, Binding::Value(value));
-            values.push(value);
+        for (input, item) in graph.inputs.iter().zip(inputs) {
+            self.bind(&input.name, Binding::Item(item.clone()));
         }
         let results = self.graph_body(graph);
         self.scopes.pop();
         let results = results.into_iter().map(|binding| match binding {
-            Binding::Value(value) => Some(value),
+            Binding::Item(item) => Some(item),
             Binding::Failed => None,
         });
-        let results: Option<Vec<_>> = results.collect();
-        if results
-            .iter()
-            .flatten()
-            .any(|&result| self.builder.table(result).is_some())
-        {
-            let message = "a branch or the body of a loop gives strings, which is not supported";
-            self.found.push(Diagnostic::new(message));
-            self.builder.abandon();
-            return None;
-        }
-        match results {
-            Some(results) => Some(self.builder.close(values, results)),
-            None => {
-                self.builder.abandon();
-                None
-            }
-        }
+        results.collect()
     }
 
     fn opsets(&self) -> &'m BTreeMap<String, i64> {
@@ -327,7 +282,7 @@ impl<'m> Importer<'m> {
             .iter()
             .map(|name| match self.lookup(name) {
                 _ if name.is_empty() => Some(None),
-                Binding::Value(value) => Some(Some(value)),
+                Binding::Item(item) => Some(Some(item)),
                 Binding::Failed => None,
             })
             .collect();
@@ -343,7 +298,7 @@ impl<'m> Importer<'m> {
         match results {
             Some(results) => {
                 for (name, binding) in node.outputs.iter().zip(results) {
-                    if let Binding::Value(value) = binding
+                    if let Binding::Item(Item::Tensor(value)) = binding
                         && self.builder.graph.value(value).name.is_none()
                         && !name.is_empty()
                     {
@@ -410,7 +365,7 @@ impl<'m> Importer<'m> {
                     self.report_unsupported(inner, seen);
                 }
             }
-        } else if self.rule_of(node).is_none() {
+        } else if self.rule_of(node, true).is_none() {
             let mut fault = Fault::new(UNSUPPORTED);
             if !node.domain.is_empty() {
                 fault = fault.help(self.options.front.operator(&node.domain, &node.op_type));
@@ -429,24 +384,35 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn rule_of(&self, node: &Node) -> Option<NodeRule<'m>> {
+    /// The rule of a node whose operands are tensors, or not all.
+    fn rule_of(&self, node: &Node, tensors: bool) -> Option<NodeRule<'m>> {
         match self.operator_of(node) {
-            Some(operator) => Some(NodeRule::Registered(operator)),
-            None => rules::find(&node.domain, &node.op_type).map(NodeRule::Known),
+            Some(operator) => tensors.then_some(NodeRule::Registered(operator)),
+            None => rules::find(&node.domain, &node.op_type, tensors).map(NodeRule::Known),
         }
     }
 
     /// Lowers a node by the rule of its operator; `None` if that fails, which has been reported.
-    fn lower(&mut self, node: &'m Node, inputs: Vec<Option<ValueId>>) -> Option<Vec<Binding>> {
-        let Some(rule) = self.rule_of(node) else {
+    fn lower(&mut self, node: &'m Node, inputs: Vec<Option<Item>>) -> Option<Vec<Binding>> {
+        let other = inputs.iter().flatten().find(|item| !matches!(item, Item::Tensor(_)));
+        let Some(rule) = self.rule_of(node, other.is_none()) else {
+            if let Some(other) = other.filter(|_| self.rule_of(node, true).is_some()) {
+                let message = format!("the operator takes tensors, but an operand is {}", other.kind());
+                self.report(node, Fault::new(message));
+                return None;
+            }
             self.report_unsupported(node, &mut BTreeSet::new());
             return None;
         };
         let version = self.opsets().get(&node.domain).copied().unwrap_or(1);
         self.builder.origin = self.origin(node);
-        let moves = text::moves(&node.domain, &node.op_type);
+        let moves = other.is_none() && text::moves(&node.domain, &node.op_type);
         let (inputs, table) = match if moves {
-            self.builder.joined(inputs)
+            let tensors = inputs.iter().map(|item| self.builder.as_tensor(item.as_ref()?).ok());
+            self.builder.joined(tensors.collect()).map(|(values, table)| {
+                let items = values.into_iter().map(|value| value.map(Item::Tensor));
+                (items.collect(), table)
+            })
         } else {
             Ok((inputs, None))
         } {
@@ -468,9 +434,11 @@ impl<'m> Importer<'m> {
                 )));
             }
             if let Some(table) = table {
-                results.iter().for_each(|&result| {
-                    call.numbering(result, table);
-                });
+                for result in &results {
+                    if let Item::Tensor(value) = result {
+                        call.numbering(*value, table);
+                    }
+                }
             }
             match call.unread().as_slice() {
                 [] => {}
@@ -490,7 +458,7 @@ impl<'m> Importer<'m> {
             }
         });
         match result {
-            Ok(results) => Some(results.into_iter().map(Binding::Value).collect()),
+            Ok(results) => Some(results.into_iter().map(Binding::Item).collect()),
             Err(fault) if fault.message.is_empty() => None,
             Err(fault) => {
                 self.report(node, fault);
@@ -513,7 +481,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Expands a call of a function that the model defines.
-    fn call(&mut self, node: &'m Node, function: &'m Function, inputs: Vec<Option<ValueId>>) -> Option<Vec<Binding>> {
+    fn call(&mut self, node: &'m Node, function: &'m Function, inputs: Vec<Option<Item>>) -> Option<Vec<Binding>> {
         if self.depth >= MAX_CALL_DEPTH {
             self.report(
                 node,
@@ -529,8 +497,8 @@ impl<'m> Importer<'m> {
                 .extend(self.declared(output).map(|shape| (name.as_str(), shape)));
         }
         for (name, input) in function.inputs.iter().zip(&inputs) {
-            if let Some(value) = input {
-                scope.names.insert(name, Binding::Value(*value));
+            if let Some(item) = input {
+                scope.names.insert(name, Binding::Item(item.clone()));
             }
         }
         self.scopes.push(scope);
@@ -548,18 +516,25 @@ impl<'m> Importer<'m> {
 #[derive(Clone, Copy)]
 enum NodeRule<'m> {
     /// By the rule of an operator that the compiler knows.
-    Known(call::Rule),
+    Known(rules::AnyRule),
     /// To a call of the function of an operator that the user provides.
     Registered(&'m Operator),
 }
 
 impl<'m> NodeRule<'m> {
-    fn apply(self, call: &mut Call<'_, 'm>) -> Result<Vec<ValueId>, Fault> {
+    fn apply(self, call: &mut Call<'_, 'm>) -> Result<Vec<Item>, Fault> {
+        let tensors = |values: Vec<ValueId>| values.into_iter().map(Item::Tensor).collect();
         match self {
-            NodeRule::Known(rule) => rule(call),
-            NodeRule::Registered(operator) => call.registered(operator),
+            NodeRule::Known(rules::AnyRule::Tensors(rule)) => rule(call).map(tensors),
+            NodeRule::Known(rules::AnyRule::Items(rule)) => rule(call),
+            NodeRule::Registered(operator) => call.registered(operator).map(tensors),
         }
     }
+}
+
+/// Whether the shape that the model declares for the result of a node is that of its first operand.
+fn keeps_shape(node: &Node) -> bool {
+    node.domain.is_empty() && matches!(node.op_type.as_str(), "Cast" | "CastLike" | "Identity")
 }
 
 const UNSUPPORTED: &str = "the operator is not supported";

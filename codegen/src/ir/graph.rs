@@ -144,6 +144,8 @@ pub enum Part {
     Elements {
         /// The sizes that the axes of an element may have.
         sizes: Vec<Interval>,
+        /// Whether an element may have fewer axes.
+        mixed: bool,
     },
     /// The sizes of the elements of a sequence, `i64 [capacity, rank]` with at least one column. -1 fills the rows of
     /// elements that have fewer axes than others.

@@ -238,11 +238,12 @@ pub enum Op {
     ///
     /// The region takes the iteration number, the condition and the carried values, and gives the next condition, the
     /// next carried values, then the elements of the scan outputs. Results: the last carried values, then the scan
-    /// outputs, stacked along a new first axis whose size is the trip count (the condition must then stay true).
+    /// outputs, stacked along a new first axis that has room for `trips` iterations. What belongs to iterations that did not
+    /// run is of no meaning; the body must not be entered more often.
     Loop {
         /// How many values are carried.
         carried: usize,
-        /// The size of the first axis of the scan outputs.
+        /// The size of the first axis of the scan outputs, a bound of the number of iterations.
         trips: Dim,
     },
     /// Iteration over the first axis of operands. Operands: the carried values, then the scanned tensors.

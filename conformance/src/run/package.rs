@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use onnxide_codegen::compiler::{WeightsPath, symbols};
-use onnxide_codegen::{CompileError, Compiler, frontend};
+use onnxide_codegen::compiler::WeightsPath;
+use onnxide_codegen::{CompileError, Compiler, frontend, import};
 
 use crate::evaluate::first;
 use crate::outcome::{Failure, Stage};
-use crate::suite::{Case, MAX_DIM};
+use crate::suite::Case;
 
 const MAIN: &str = include_str!("../../shard/main.rs");
 
@@ -40,8 +40,9 @@ pub(super) fn compile(case: &Case, models: &Path) -> Result<Compiled, Failure> {
             variable: "CARGO_MANIFEST_DIR",
             path: format!("src/cases/{name}.weights"),
         });
-    for symbol in symbols(&model).into_keys() {
-        compiler = compiler.dim(symbol, 0..=MAX_DIM);
+    let (names, max) = (import::dynamic_dims(&model), case.max_dim());
+    for symbol in names.into_iter().chain(import::open_sizes(&model)) {
+        compiler = compiler.dim(symbol, 0..=max);
     }
     let module = compiler.compile_module().map_err(failed)?;
     Ok(Compiled {

@@ -62,7 +62,6 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Mean", mean),
     (ONNX, "Where", select),
     (ONNX, "Clip", clip),
-    (ONNX, "Identity", |cx| Ok(vec![cx.input(0)?])),
     (ONNX, "Dropout", dropout),
 ];
 

@@ -23,15 +23,20 @@ mod reduce;
 mod resize;
 mod rotary;
 mod sample;
+mod scan;
+mod sequence;
 mod shape;
 mod slice;
 mod strings;
 mod tfidf;
 
-use super::call::Rule;
+use super::call::{ItemRule, Rule};
 
 /// Rules by domain and operator.
 type Rules = &'static [(&'static str, &'static str, Rule)];
+
+/// Rules of operators with operands or results that are no tensors, by domain and operator.
+type ItemRules = &'static [(&'static str, &'static str, ItemRule)];
 
 /// The standard domain.
 const ONNX: &str = "";
@@ -44,7 +49,6 @@ const FAMILIES: &[Rules] = &[
     activation::RULES,
     attention::RULES,
     cast::RULES,
-    control::RULES,
     conv::RULES,
     einsum::RULES,
     elementwise::RULES,
@@ -74,18 +78,35 @@ const FAMILIES: &[Rules] = &[
     tfidf::RULES,
 ];
 
+const ITEM_FAMILIES: [ItemRules; 3] = [control::RULES, scan::RULES, sequence::RULES];
+
 /// The rule of an operator.
-pub(super) fn find(domain: &str, op_type: &str) -> Option<Rule> {
-    FAMILIES
-        .iter()
-        .copied()
-        .flatten()
-        .find(|rule| rule.0 == domain && rule.1 == op_type)
-        .map(|rule| rule.2)
+#[derive(Clone, Copy)]
+pub(super) enum AnyRule {
+    Tensors(Rule),
+    Items(ItemRule),
+}
+
+/// The rule of an operator for operands that are tensors, or for others.
+pub(super) fn find(domain: &str, op_type: &str, tensors: bool) -> Option<AnyRule> {
+    fn rule<R: Copy>(families: &[&[(&str, &str, R)]], domain: &str, op_type: &str) -> Option<R> {
+        let mut rules = families.iter().copied().flatten();
+        rules
+            .find(|rule| rule.0 == domain && rule.1 == op_type)
+            .map(|rule| rule.2)
+    }
+    let of_tensors = || rule(FAMILIES, domain, op_type).map(AnyRule::Tensors);
+    let of_items = || rule(&ITEM_FAMILIES, domain, op_type).map(AnyRule::Items);
+    match tensors {
+        true => of_tensors().or_else(of_items),
+        false => of_items(),
+    }
 }
 
 /// The operators that have a rule, as domain and name.
 #[cfg(test)]
 pub(super) fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FAMILIES.iter().copied().flatten().map(|rule| (rule.0, rule.1))
+    let tensors = FAMILIES.iter().copied().flatten().map(|rule| (rule.0, rule.1));
+    let items = ITEM_FAMILIES.iter().copied().flatten().map(|rule| (rule.0, rule.1));
+    tensors.chain(items)
 }

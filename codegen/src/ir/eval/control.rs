@@ -152,7 +152,12 @@ impl Run<'_> {
                 .map_err(describe)?;
             let results = match &node.op {
                 Op::If => self.branch(node, &inputs, depth)?,
-                Op::Loop { carried, .. } => self.iterate(node, *carried, &inputs, depth)?,
+                Op::Loop { carried, trips } => {
+                    let room = self
+                        .eval(trips)
+                        .ok_or_else(|| describe(format!("{trips} has no value")))?;
+                    self.iterate(node, (*carried, room), &inputs, depth)?
+                }
                 Op::Scan { carried } => self.scan(node, *carried, &inputs, depth)?,
                 Op::Bind { symbol } => self.bind(symbol, &inputs).map_err(describe)?,
                 op => eval_node(op, &inputs, &|symbol| self.symbols.get(symbol).copied()).map_err(describe)?,
@@ -201,7 +206,14 @@ impl Run<'_> {
         self.region(chosen, &[], depth)
     }
 
-    fn iterate(&mut self, node: &Node, carried: usize, inputs: &[Tensor], depth: usize) -> Result<Vec<Tensor>, String> {
+    /// Runs a loop that has `room` for the elements of its stacked results.
+    fn iterate(
+        &mut self,
+        node: &Node,
+        (carried, room): (usize, i64),
+        inputs: &[Tensor],
+        depth: usize,
+    ) -> Result<Vec<Tensor>, String> {
         let [body] = node.regions.as_slice() else {
             return Err("loop needs one region".into());
         };
@@ -228,6 +240,7 @@ impl Run<'_> {
             scanned.push(results)?;
             iteration += 1;
         }
+        scanned.fill(room)?;
         state.extend(scanned.finish()?);
         Ok(state)
     }
@@ -310,6 +323,26 @@ impl Stacks {
             stack.shape = Some(element.shape);
         }
         self.count += 1;
+        Ok(())
+    }
+
+    /// Adds zeros until there are `count` elements.
+    fn fill(&mut self, count: i64) -> Result<(), String> {
+        let count = usize::try_from(count).map_err(|_| format!("room for {count} elements"))?;
+        for stack in &mut self.stacks {
+            if self.count > count {
+                return Err(format!("{} elements where there is room for {count}", self.count));
+            }
+            let shape = stack.shape.as_ref();
+            let shape = shape.ok_or("the size of an element that a loop never gave")?;
+            let bytes = shape.iter().product::<usize>() * stack.dtype.size();
+            let whole = bytes.saturating_mul(count);
+            if whole > super::MAX_BYTES {
+                return Err("the output of a loop is too large to evaluate".into());
+            }
+            stack.data.resize(whole, 0);
+        }
+        self.count = count;
         Ok(())
     }
 

@@ -267,9 +267,11 @@ impl<'a> Parser<'a> {
             Part::Shapes
         } else if self.accept_word("length") {
             Part::Length
-        } else if self.accept_word("elements") {
+        } else if self.is_word("mixed") || self.is_word("elements") {
+            let mixed = self.accept_word("mixed");
+            self.expect_word("elements")?;
             let sizes = self.bracketed(Self::interval)?;
-            Part::Elements { sizes }
+            Part::Elements { sizes, mixed }
         } else {
             Part::Whole
         };

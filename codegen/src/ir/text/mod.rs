@@ -187,12 +187,12 @@ fn part(part: &Part) -> String {
         Part::Whole => String::new(),
         Part::Text => " text".into(),
         Part::Present => " present".into(),
-        Part::Elements { sizes } => {
+        Part::Elements { sizes, mixed } => {
             let sizes: Vec<String> = sizes
                 .iter()
                 .map(|size| format!("{}..={}", size.low, size.high))
                 .collect();
-            format!(" elements [{}]", sizes.join(", "))
+            format!(" {}elements [{}]", if *mixed { "mixed " } else { "" }, sizes.join(", "))
         }
         Part::Shapes => " shapes".into(),
         Part::Length => " length".into(),

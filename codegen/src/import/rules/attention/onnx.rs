@@ -2,9 +2,9 @@
 
 use super::mask::{Offset, Window, both, padded, per_sequence, within};
 use super::{Attention, Groups, appended, attend, grouped, join_heads, scores, split_heads, usual_scale, wide};
-use crate::import::Binding;
 use crate::import::builder::Fault;
 use crate::import::call::Call;
+use crate::import::item::Item;
 use crate::import::rules::control;
 use crate::import::rules::linear::matmul;
 use crate::ir::{BinaryOp, DType, Dim, Op, ValueId};
@@ -118,11 +118,11 @@ fn modified(cx: &mut Call, name: &'static str, groups: &Groups, x: ValueId) -> R
     }
     let (graph, whole) = (cx.graph(name)?, groups.join(cx, x)?);
     let origin = cx.origin.clone();
-    let results = cx.importer.inline(graph, &[whole]);
+    let results = cx.importer.inline(graph, &[Item::Tensor(whole)]);
     cx.origin = origin;
+    let results = results.ok_or_else(control::reported)?;
     let result = match results.as_slice() {
-        [Binding::Value(result)] => *result,
-        [Binding::Failed] => return Err(control::reported()),
+        [result] => cx.as_tensor(result)?,
         _ => {
             return Err(Fault::new(format!(
                 "the graph `{name}` has {} results, not one",

@@ -3,7 +3,7 @@
 mod activations;
 mod cells;
 
-use super::control::reversed;
+use super::scan::reversed;
 use super::{ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
