@@ -14,7 +14,7 @@ use super::{order, tensor};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// Versions of the standard operator set whose operators the importer knows.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// Converts a decoded file; `hasher` has seen the file and takes in the external data.
 pub(super) fn model(

@@ -221,10 +221,10 @@ fn all_findings_are_reported_at_once() {
         ..attribute("axis", AttributeType::Int)
     });
     g.node[2].attribute.push(attribute("value", AttributeType::Tensor));
-    proto.opset_import[0].version = 6;
+    proto.opset_import[0].version = 29;
     insta::assert_snapshot!(error(&proto), @r"
     cannot compile model.onnx (12 problems)
-      operator set 6 is not supported (7 to 28 are)
+      operator set 29 is not supported (1 to 28 are)
         help: convert the model with onnx.version_converter
       sparse initializers are not supported (there are 1, the first is `s`)
       initializer `w`: shape [4] of float32 asks for 16 bytes, the file has 4
