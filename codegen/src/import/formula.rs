@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
-use super::builder::literal;
-use crate::ir::{BinaryOp, DType, Dim, Expr, Scalar, ScalarId, UnaryOp};
+use super::builder::{Builder, Fault, literal};
+use crate::ir::{BinaryOp, DType, Dim, Expr, FoldKind, Op, Scalar, ScalarId, TensorType, UnaryOp, ValueId};
 
 /// An expression under construction. Its terms are written with operators and become nodes where they are written.
 pub(super) struct Formula {
     expr: RefCell<Expr>,
+    /// The types of the operands, as far as they are given.
+    operands: Vec<TensorType>,
 }
 
 /// A part of a [`Formula`].
@@ -23,6 +25,7 @@ impl Formula {
     pub(super) fn new() -> Self {
         Formula {
             expr: RefCell::new(Expr::empty()),
+            operands: Vec::new(),
         }
     }
 
@@ -39,6 +42,35 @@ impl Formula {
     /// The element of an operand at a computed place in row-major order.
     pub(super) fn at<'f>(&'f self, operand: usize, place: Term<'f>, dtype: DType) -> Term<'f> {
         self.term(Scalar::At(operand, place.id), dtype)
+    }
+
+    /// The element of a given operand at the place of the result.
+    pub(super) fn operand(&self, operand: usize) -> Term<'_> {
+        self.input(operand, self.operands[operand].dtype)
+    }
+
+    /// The element of a given operand at coordinates. What lies outside must be ruled out or replaced.
+    pub(super) fn load(&self, operand: usize, coordinates: &[Term<'_>]) -> Term<'_> {
+        let ty = &self.operands[operand];
+        self.at(operand, self.place(coordinates, &ty.shape), ty.dtype)
+    }
+
+    /// The place in row-major order of the element with some coordinates.
+    pub(super) fn place(&self, coordinates: &[Term<'_>], shape: &[Dim]) -> Term<'_> {
+        let ids: Vec<_> = coordinates.iter().map(|term| term.id).collect();
+        let id = self.expr.borrow_mut().row_major(&ids, shape);
+        Term { formula: self, id }
+    }
+
+    /// The coordinates along some axes.
+    pub(super) fn indices(&self, axes: std::ops::Range<usize>) -> Vec<Term<'_>> {
+        axes.map(|axis| self.index(axis)).collect()
+    }
+
+    /// An integer.
+    pub(super) fn int(&self, value: i64) -> Term<'_> {
+        let id = self.expr.borrow_mut().int(value.into(), DType::I64);
+        Term { formula: self, id }
     }
 
     /// The coordinate of the result along an axis.
@@ -72,7 +104,7 @@ impl<'f> Term<'f> {
     }
 
     /// A number in the type of this term.
-    fn like(self, value: f64) -> Term<'f> {
+    pub(super) fn like(self, value: f64) -> Term<'f> {
         self.formula.number(value, self.dtype())
     }
 
@@ -98,6 +130,16 @@ impl<'f> Term<'f> {
     pub(super) fn select(self, yes: Term<'f>, no: impl Operand<'f>) -> Term<'f> {
         let no = no.beside(yes);
         self.formula.term(Scalar::Select(self.id, yes.id, no.id), yes.dtype())
+    }
+
+    /// Whether a coordinate is one of an axis of a size.
+    pub(super) fn within(self, size: Term<'f>) -> Term<'f> {
+        self.ge(0i64).and(self.lt(size))
+    }
+
+    /// An index that counts from the end where it is negative, counted from the start.
+    pub(super) fn from_start(self, size: Term<'f>) -> Term<'f> {
+        self.lt(0i64).select(self + size, self)
     }
 
     pub(super) fn max(self, other: impl Operand<'f>) -> Term<'f> {
@@ -191,5 +233,78 @@ impl<'f> Neg for Term<'f> {
     type Output = Term<'f>;
     fn neg(self) -> Term<'f> {
         self.unary(UnaryOp::Neg)
+    }
+}
+
+impl Builder {
+    /// The expression that is written, and the operands that it reads.
+    fn formula(&self, inputs: &[ValueId], body: impl FnOnce(&Formula) -> Term<'_>) -> (Expr, Vec<ValueId>) {
+        let formula = Formula {
+            expr: RefCell::new(Expr::empty()),
+            operands: inputs.iter().map(|&input| self.ty(input).clone()).collect(),
+        };
+        let result = body(&formula).id;
+        let whole = formula.expr.into_inner();
+        let (mut expr, mut read) = (Expr::empty(), Vec::new());
+        let id = expr.append(&whole, result, &mut |expr, number, dtype| {
+            let place = read.iter().position(|&other| other == number).unwrap_or_else(|| {
+                read.push(number);
+                read.len() - 1
+            });
+            expr.input(place, dtype)
+        });
+        let read = read.into_iter().map(|number| inputs[number]).collect();
+        (expr.finish(id), read)
+    }
+
+    /// A value for every element of a shape.
+    pub(super) fn each(
+        &mut self,
+        shape: Vec<Dim>,
+        inputs: &[ValueId],
+        body: impl FnOnce(&Formula) -> Term<'_>,
+    ) -> Result<ValueId, Fault> {
+        let (expr, inputs) = self.formula(inputs, body);
+        self.emit(Op::Elementwise { expr, shape }, &inputs)
+    }
+
+    /// A value for every element of the shape that operands broadcast to.
+    pub(super) fn over(
+        &mut self,
+        inputs: &[ValueId],
+        body: impl FnOnce(&Formula) -> Term<'_>,
+    ) -> Result<ValueId, Fault> {
+        let shape = self.broadcast_shape(inputs)?;
+        self.each(shape, inputs, body)
+    }
+
+    /// The values of a domain combined, for every element of a shape.
+    pub(super) fn folded(
+        &mut self,
+        kind: FoldKind,
+        [shape, domain]: [Vec<Dim>; 2],
+        inputs: &[ValueId],
+        body: impl FnOnce(&Formula) -> Term<'_>,
+    ) -> Result<ValueId, Fault> {
+        let (expr, inputs) = self.formula(inputs, body);
+        let op = Op::Fold {
+            kind,
+            expr,
+            shape,
+            domain,
+        };
+        self.emit(op, &inputs)
+    }
+
+    /// Ends the run with an error unless a condition holds for every element of a shape.
+    pub(super) fn demand(
+        &mut self,
+        message: impl Into<String>,
+        shape: Vec<Dim>,
+        inputs: &[ValueId],
+        body: impl FnOnce(&Formula) -> Term<'_>,
+    ) -> Result<(), Fault> {
+        let (expr, inputs) = self.formula(inputs, body);
+        self.assert_all(expr, shape, &inputs, message)
     }
 }

@@ -423,6 +423,8 @@ impl<'m> Importer<'m> {
             }
         };
         let mut call = Call::new(self, node, version, inputs);
+        // What the first versions said about memory.
+        call.ignore(&["consumed_inputs"]);
         let result = rule.apply(&mut call).and_then(|results| {
             if let Some(index) = call.unnoticed_text()
                 && !moves

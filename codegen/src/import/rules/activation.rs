@@ -1,5 +1,6 @@
 //! Activation functions.
 
+use super::norm::per_channel;
 use super::{MICROSOFT, ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
@@ -176,9 +177,12 @@ fn function(cx: &mut Call, body: impl FnOnce(&mut Function, ScalarId) -> ScalarI
     ])
 }
 
-/// The slope broadcasts to the tensor.
+/// The slope broadcasts to the tensor. Before version 7, a list of slopes belongs to the channels.
 fn prelu(cx: &mut Call) -> Results {
-    let (x, slope) = (cx.input(0)?, cx.input(1)?);
+    let (x, mut slope) = (cx.input(0)?, cx.input(1)?);
+    if cx.version < 7 && cx.rank(slope) == 1 {
+        slope = per_channel(cx, slope, cx.rank(x))?;
+    }
     let dtype = cx.dtype(x);
     let result = cx.map(&[x, slope], |expr, of| {
         let mut f = Function { expr, dtype };

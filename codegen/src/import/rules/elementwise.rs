@@ -72,8 +72,23 @@ fn unary(cx: &mut Call, op: UnaryOp) -> Results {
 }
 
 fn binary(cx: &mut Call, op: BinaryOp) -> Results {
-    let (a, b) = (cx.input(0)?, cx.input(1)?);
+    let (a, b) = operands(cx)?;
     Ok(vec![cx.binary(op, a, b)?])
+}
+
+/// Before version 7, an attribute says whether the second operand broadcasts, and another where its axes start.
+fn operands(cx: &mut Call) -> Result<(ValueId, ValueId), Fault> {
+    let (a, b) = (cx.input(0)?, cx.input(1)?);
+    if cx.version >= 7 || !cx.flag("broadcast", false)? {
+        return Ok((a, b));
+    }
+    let Some(axis) = cx.optional_int("axis")? else {
+        return Ok((a, b));
+    };
+    let mut shape = cx.shape(b);
+    let after = cx.rank(a) - cx.axis(axis, cx.rank(a))?;
+    shape.resize(after.max(shape.len()), crate::ir::Dim::from(1i64));
+    Ok((a, cx.reshape(b, shape)?))
 }
 
 fn is_inf(cx: &mut Call) -> Results {
@@ -115,7 +130,7 @@ fn modulo(cx: &mut Call) -> Results {
 /// The result has the type of the base. A base and an exponent of different types meet in a type that holds both, a
 /// float if there is one.
 fn pow(cx: &mut Call) -> Results {
-    let (a, b) = (cx.input(0)?, cx.input(1)?);
+    let (a, b) = operands(cx)?;
     let (from, exponent) = (cx.dtype(a), cx.dtype(b));
     let common = if from.is_float() || !exponent.is_float() {
         from

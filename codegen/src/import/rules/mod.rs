@@ -24,11 +24,13 @@ mod resize;
 mod rotary;
 mod sample;
 mod scan;
+mod scatter;
 mod sequence;
 mod shape;
 mod slice;
 mod strings;
 mod tfidf;
+mod training;
 
 use super::call::{ItemRule, Rule};
 
@@ -42,6 +44,8 @@ type ItemRules = &'static [(&'static str, &'static str, ItemRule)];
 const ONNX: &str = "";
 /// Operators of ONNX that may still change.
 const PREVIEW: &str = "ai.onnx.preview";
+/// Operators of ONNX for training that may still change.
+const TRAINING: &str = "ai.onnx.preview.training";
 /// Operators that ONNX Runtime adds.
 const MICROSOFT: &str = "com.microsoft";
 
@@ -76,6 +80,7 @@ const FAMILIES: &[Rules] = &[
     slice::RULES,
     strings::RULES,
     tfidf::RULES,
+    training::RULES,
 ];
 
 const ITEM_FAMILIES: [ItemRules; 3] = [control::RULES, scan::RULES, sequence::RULES];

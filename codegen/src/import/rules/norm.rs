@@ -23,7 +23,7 @@ pub(super) const RULES: Rules = &[
 ];
 
 /// A vector over channels, shaped to broadcast against `[batch, channels, ...]` of the given rank.
-fn per_channel(cx: &mut Call, vector: ValueId, rank: usize) -> Result<ValueId, Fault> {
+pub(super) fn per_channel(cx: &mut Call, vector: ValueId, rank: usize) -> Result<ValueId, Fault> {
     let mut shape = vec![Dim::from(1i64); rank.saturating_sub(1).max(1)];
     shape[0] = cx.shape(vector).first().cloned().unwrap_or(Dim::from(1i64));
     cx.reshape(vector, shape)
@@ -47,14 +47,39 @@ fn inverse_deviation(cx: &mut Call, variance: ValueId, epsilon: f32) -> Result<V
     cx.elementwise(expr, &[variance])
 }
 
-/// The statistics are operands, so this is one factor and one summand per channel.
+/// Whether the statistics are those of the batch at hand. Between versions 7 and 14, results beyond the first say so.
+fn is_training(cx: &Call) -> Result<bool, Fault> {
+    match cx.version {
+        ..7 => Ok(!cx.flag("is_test", false)?),
+        7..14 => Ok(cx.wants(1)),
+        _ => cx.flag("training_mode", false),
+    }
+}
+
+/// The statistics are operands, so this is one factor and one summand per channel. In training they are those of the
+/// batch, and move the given ones.
 fn batch(cx: &mut Call) -> Results {
-    cx.ignore(&["momentum"]);
-    cx.only_int("training_mode", 0)?;
     cx.only_int("spatial", 1)?;
+    let momentum: f64 = cx.float("momentum", 0.9)?.into();
     let (x, scale, bias) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
-    let (mean, variance) = (cx.input(3)?, cx.input(4)?);
+    let (mut mean, mut variance) = (cx.input(3)?, cx.input(4)?);
     let channels = channels(cx, x)?;
+    let mut results = vec![x];
+    if is_training(cx)? {
+        let axes: Vec<_> = (0..cx.rank(x)).filter(|&axis| axis != 1).collect();
+        let (own_mean, _, own_variance) = moments(cx, x, axes)?;
+        for (given, own) in [(&mut mean, own_mean), (&mut variance, own_variance)] {
+            let own = cx.reshape(own, vec![channels.clone()])?;
+            let dtype = cx.dtype(*given);
+            let own = cx.cast(own, dtype)?;
+            results.push(cx.over(&[*given, own], |f| {
+                f.operand(0) * momentum + f.operand(1) * (1.0 - momentum)
+            })?);
+            *given = own;
+        }
+        // Until version 14 the statistics of the batch are results, too.
+        results.extend([mean, variance]);
+    }
     for vector in [scale, bias, mean, variance] {
         let shape = cx.shape(vector);
         let what = format!(
@@ -69,7 +94,8 @@ fn batch(cx: &mut Call) -> Results {
     let factor = cx.binary(BinaryOp::Mul, scale, deviation)?;
     let shift = cx.binary(BinaryOp::Mul, mean, factor)?;
     let summand = cx.binary(BinaryOp::Sub, bias, shift)?;
-    Ok(vec![affine(cx, x, factor, summand)?])
+    results[0] = affine(cx, x, factor, summand)?;
+    Ok(results)
 }
 
 fn channels(cx: &Call, x: ValueId) -> Result<Dim, Fault> {

@@ -4,6 +4,7 @@ mod errors;
 mod folders;
 mod lowering;
 mod operators;
+mod places;
 mod recurrent;
 mod shapes;
 mod types;
