@@ -206,4 +206,32 @@ impl Call<'_, '_> {
         let sizes = shape.iter().map(|dim| dim.upper(&self.graph.bounds));
         sizes.max().unwrap_or(1).max(1)
     }
+
+    /// The places in a list of `bool` where it holds, in order. How many there are, the size of an axis of a result, only
+    /// the run knows.
+    pub(super) fn places_of(&mut self, output: usize, axis: usize, mask: ValueId) -> Result<ValueId, Fault> {
+        let length = self.shape(mask);
+        let ones = self.cast(mask, DType::I64)?;
+        let count = self.combined(FoldKind::Sum, [Vec::new(), length.clone()], &[ones], |e| {
+            e.input(0, DType::I64)
+        })?;
+        let most = length[0].upper(&self.graph.bounds);
+        let count = self.bind_size(output, axis, count, Some(most))?;
+        let running = Op::CumSum {
+            axis: 0,
+            exclusive: true,
+            reverse: false,
+        };
+        let before = self.emit(running, &[ones])?;
+        let places = self.map(&[before, mask], |e, of| {
+            let nowhere = e.number(-1);
+            e.select(of[1], of[0], nowhere)
+        })?;
+        let own = self.generate(length, &[], |e| e.index(0))?;
+        let nothing = self.filled(0.0, DType::I64, vec![count])?;
+        let scatter = Op::Scatter {
+            kind: ScatterKind::Replace,
+        };
+        self.emit(scatter, &[nothing, places, own])
+    }
 }

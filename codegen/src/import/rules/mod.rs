@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod cast;
+mod choose;
 mod control;
 mod conv;
 mod einsum;
@@ -53,6 +54,7 @@ const FAMILIES: &[Rules] = &[
     activation::RULES,
     attention::RULES,
     cast::RULES,
+    choose::RULES,
     conv::RULES,
     einsum::RULES,
     elementwise::RULES,

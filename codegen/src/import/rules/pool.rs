@@ -2,11 +2,12 @@
 
 use super::conv::window;
 use super::{ONNX, Rules};
-use crate::import::builder::Fault;
+use crate::import::arithmetic::Arithmetic;
+use crate::import::builder::{Fault, literal};
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::op::{PoolKind, ReduceKind};
-use crate::ir::{Op, ValueId};
+use crate::ir::op::{PoolKind, ReduceKind, ScatterKind};
+use crate::ir::{DType, Dim, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -26,6 +27,7 @@ pub(super) const RULES: Rules = &[
             _ => cx.unsupported("p", p),
         }
     }),
+    (ONNX, "MaxUnpool", max_unpool),
     (ONNX, "GlobalMaxPool", |cx| global(cx, ReduceKind::Max)),
     (ONNX, "GlobalAveragePool", |cx| global(cx, ReduceKind::Mean)),
     (ONNX, "GlobalLpPool", |cx| match cx.int("p", 2)? {
@@ -72,4 +74,51 @@ fn global(cx: &mut Call, kind: ReduceKind) -> Results {
         },
         &[x],
     )?])
+}
+
+/// Each element goes back to the place that pooling took it from, which counts in the tensor that has been pooled. Only
+/// the run may know the shape of the result, which has that tensor at its start and zeros elsewhere.
+fn max_unpool(cx: &mut Call) -> Results {
+    let (x, places) = (cx.input(0)?, cx.input(1)?);
+    let (shape, dtype) = (cx.shape(x), cx.dtype(x));
+    if shape.len() < 3 {
+        return Err(Fault::new(format!("unpooling of {}", display_shape(&shape))));
+    }
+    let rank = shape.len() - 2;
+    let kernel = cx.sizes("kernel_shape", rank, 1, 1)?;
+    let strides = cx.sizes("strides", rank, 1, 1)?;
+    let pads = cx.sizes("pads", 2 * rank, 0, 0)?;
+    let mut pooled = shape[..2].to_vec();
+    for axis in 0..rank {
+        let steps = (shape[axis + 2].clone() - Dim::from(1i64)) * Dim::from(strides[axis]);
+        pooled.push(steps + Dim::from(kernel[axis]) - Dim::from(pads[axis] + pads[rank + axis]));
+    }
+    let elements: Dim = pooled.iter().cloned().product();
+    let nothing = cx.filled(0.0, dtype, vec![elements])?;
+    let places = cx.cast(places, DType::I64)?;
+    let scatter = Op::Scatter {
+        kind: ScatterKind::Replace,
+    };
+    let whole = cx.emit(scatter, &[nothing, places, x])?;
+    let whole = cx.reshape(whole, pooled.clone())?;
+    if cx.optional(2).is_none() {
+        return Ok(vec![whole]);
+    }
+    let (sizes, _) = cx.listed(2, "the sizes of the result")?;
+    let result = cx.bind_shape(0, sizes, |_| None)?;
+    if result.len() != pooled.len() {
+        return Err(Fault::new(format!("{} sizes for {}", result.len(), display_shape(&pooled))));
+    }
+    let larger = cx.generate(result, &[whole], |e| {
+        let coordinates: Vec<_> = (0..pooled.len()).map(|axis| e.index(axis)).collect();
+        let place = e.row_major(&coordinates, &pooled);
+        let (mut element, zero) = (e.at(0, place, dtype), literal(e, 0.0, dtype));
+        for (&coordinate, size) in coordinates.iter().zip(&pooled) {
+            let size = e.dim(size);
+            let inside = e.less(coordinate, size);
+            element = e.select(inside, element, zero);
+        }
+        element
+    })?;
+    Ok(vec![larger])
 }
