@@ -107,7 +107,11 @@ fn max_unpool(cx: &mut Call) -> Results {
     let (sizes, _) = cx.listed(2, "the sizes of the result")?;
     let result = cx.bind_shape(0, sizes, |_| None)?;
     if result.len() != pooled.len() {
-        return Err(Fault::new(format!("{} sizes for {}", result.len(), display_shape(&pooled))));
+        return Err(Fault::new(format!(
+            "{} sizes for {}",
+            result.len(),
+            display_shape(&pooled)
+        )));
     }
     let larger = cx.generate(result, &[whole], |e| {
         let coordinates: Vec<_> = (0..pooled.len()).map(|axis| e.index(axis)).collect();
