@@ -217,12 +217,13 @@ pub(super) fn mark_lives(plan: &mut Plan) {
         lives: vec![None; plan.buffers.len()],
         next: 0,
     };
-    let program = std::mem::take(&mut plan.program);
-    lives.items(plan, &program);
-    plan.program = program;
+    // What the caller has put in its place is there before the first step.
     for place in plan.inputs.iter().filter_map(|input| input.place.as_ref()) {
         lives.touch(place, 0);
     }
+    let program = std::mem::take(&mut plan.program);
+    lives.items(plan, &program);
+    plan.program = program;
     for output in &plan.outputs {
         lives.touch(&output.access, steps);
     }
