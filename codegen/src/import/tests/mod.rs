@@ -6,6 +6,7 @@ mod lowering;
 mod operators;
 mod places;
 mod recurrent;
+mod sequences;
 mod shapes;
 mod types;
 
