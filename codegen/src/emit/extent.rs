@@ -33,8 +33,12 @@ fn span(axes: &Axes, step: &Step, access: &Access) -> Dim {
     let loops = step.loops.iter().zip(&access.loop_strides);
     let mut end = one();
     for (size, stride) in axes.iter().map(|(size, stride)| (size, stride)).chain(loops) {
-        if size.is(0) {
+        // An operand that is the same along an axis is there even if the result has nothing along it.
+        if size.is(0) && !stride.is(0) {
             return Dim::from(0i64);
+        }
+        if stride.is(0) {
+            continue;
         }
         end = end + (size.clone() - one()) * stride.clone();
     }

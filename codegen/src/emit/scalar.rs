@@ -180,8 +180,14 @@ impl Printer<'_> {
     }
 
     fn select_text(&self, condition: ScalarId, a: ScalarId, b: ScalarId) -> String {
+        let is_number = |id: ScalarId| matches!(self.expr.nodes[id].op, Scalar::Const(Literal::Int(_)));
+        // Of two numbers one gets a suffix, as the type might not be known otherwise.
+        let suffix = match is_number(a) && is_number(b) && !is_stored_only(self.dtype(a)) {
+            true => rust_type(self.dtype(a)),
+            false => "",
+        };
         format!(
-            "if {} {{ {} }} else {{ {} }}",
+            "if {} {{ {}{suffix} }} else {{ {} }}",
             self.plain(condition),
             self.plain(a),
             self.plain(b)
