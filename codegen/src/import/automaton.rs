@@ -1,6 +1,7 @@
 //! Finite automata over the bytes of strings: how strings are recognized, be it as one of some words or by a pattern.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 
 use regex_automata::Anchored;
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
@@ -72,9 +73,11 @@ impl Automaton {
             .thompson(thompson::Config::new().nfa_size_limit(Some(MAX_BYTES)))
             .syntax(syntax::Config::new())
             .build(&pattern)
-            .map_err(|error| match std::error::Error::source(&error) {
-                Some(source) => invalid(&source),
-                None => invalid(&error),
+            .map_err(|error| {
+                // What is wrong stands in the last line of the innermost error, under the pattern and a mark.
+                let innermost = std::iter::successors(Some(&error as &dyn Error), |error| error.source()).last();
+                let text = innermost.map(ToString::to_string).unwrap_or_default();
+                invalid(&text.lines().last().unwrap_or_default().trim_start_matches("error: "))
             })?;
         let start = dfa
             .start_state(&start::Config::new().anchored(Anchored::Yes))

@@ -8,6 +8,7 @@ mod places;
 mod recurrent;
 mod sequences;
 mod shapes;
+mod text;
 mod types;
 
 use super::*;

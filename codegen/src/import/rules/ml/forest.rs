@@ -335,3 +335,85 @@ pub(super) fn floats_or_tensor(cx: &Call, list: &'static str, tensor: &'static s
         None => super::floats(cx, list),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(mode: Mode, value: f64) -> Split {
+        Split {
+            feature: 0,
+            mode,
+            value,
+            missing_holds: false,
+            members: vec![5.0, 1.0, 3.0, 3.0, -2.0],
+            yes: Child::Leaf(1),
+            no: Child::Leaf(0),
+        }
+    }
+
+    /// The leaf that a feature arrives at, and after how many steps.
+    fn walk(forest: &Forest, value: f64) -> (usize, usize) {
+        let (mut node, mut steps) = (forest.roots[0], 0);
+        while node < forest.first_leaf {
+            let branch = forest.branches[node];
+            node = match value {
+                value if value.is_nan() => branch.missing,
+                value if branch.low <= value && value <= branch.high => branch.inside,
+                _ => branch.outside,
+            };
+            steps += 1;
+        }
+        (node - forest.first_leaf, steps)
+    }
+
+    #[test]
+    fn every_comparison_is_an_interval() {
+        let tiny = f64::from(f32::MIN_POSITIVE);
+        let values = [
+            -2.0,
+            -tiny,
+            0.0,
+            tiny,
+            1.0,
+            2.0,
+            3.0,
+            4.0,
+            5.0,
+            6.0,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
+        let holds: [(Mode, fn(f64, f64) -> bool); 6] = [
+            (Mode::LessOrEqual, |x, t| x <= t),
+            (Mode::Less, |x, t| x < t),
+            (Mode::GreaterOrEqual, |x, t| x >= t),
+            (Mode::Greater, |x, t| x > t),
+            (Mode::Equal, |x, t| x == t),
+            (Mode::NotEqual, |x, t| x != t),
+        ];
+        for dtype in [DType::F32, DType::F64] {
+            for (mode, holds) in holds {
+                for threshold in values.into_iter().chain([f64::NAN]) {
+                    let forest = Forest::new(&[split(mode, threshold)], 2, &[Child::Split(0)], 1, dtype).unwrap();
+                    for value in values.into_iter().chain([f64::NAN]) {
+                        let expected = (usize::from(holds(value, threshold)), 1);
+                        assert_eq!(walk(&forest, value), expected, "{mode:?} {value} {threshold}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sets_are_found_by_bisection() {
+        let forest = Forest::new(&[split(Mode::Member, 0.0)], 2, &[Child::Split(0)], 1, DType::F32).unwrap();
+        assert_eq!(forest.depth, 3);
+        for value in [-3.0, -2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, f64::NAN] {
+            let member = [-2.0, 1.0, 3.0, 5.0].contains(&value);
+            let (leaf, steps) = walk(&forest, value);
+            assert_eq!(leaf, usize::from(member), "{value}");
+            assert!(steps <= forest.depth);
+        }
+    }
+}
