@@ -75,7 +75,7 @@ impl Automaton {
             .build(&pattern)
             .map_err(|error| {
                 // What is wrong stands in the last line of the innermost error, under the pattern and a mark.
-                let innermost = std::iter::successors(Some(&error as &dyn Error), |error| error.source()).last();
+                let innermost = std::iter::successors(Some(&error as &dyn Error), |&error| error.source()).last();
                 let text = innermost.map(ToString::to_string).unwrap_or_default();
                 invalid(&text.lines().last().unwrap_or_default().trim_start_matches("error: "))
             })?;
