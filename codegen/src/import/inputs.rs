@@ -59,8 +59,9 @@ fn add_dims(value: &ValueInfo, ty: &ValueType, names: &mut Vec<String>) {
     }
 }
 
-/// Whether a name stands for a size that only a run can tell, for which the options may give bounds: a dynamic dimension
-/// of an output, or `NAME_len` of a sequence or `NAME_0` and so on of a tensor, where `NAME` is the result of a node.
+/// Whether a name stands for a size for which the options may give bounds and need not: one that only a run can tell,
+/// which is a dynamic dimension of an output, or `NAME_len` of a sequence or `NAME_0` and so on of a tensor, where `NAME`
+/// is the result of a node; or `NAME_bytes`, the number of bytes of a string of the input `NAME`.
 pub fn is_size(model: &Model, name: &str) -> bool {
     fn defines(nodes: &[Node], value: &str) -> bool {
         nodes.iter().any(|node| {
@@ -73,7 +74,7 @@ pub fn is_size(model: &Model, name: &str) -> bool {
                 || graphs.into_iter().any(|graph| defines(&graph.nodes, value))
         })
     }
-    if model.graph.outputs.iter().flat_map(dims_of).any(|dim| dim == name) {
+    if model.graph.outputs.iter().flat_map(dims_of).any(|dim| dim == name) || widths(model).any(|width| width == name) {
         return true;
     }
     let Some((value, suffix)) = name.rsplit_once('_') else {
@@ -88,8 +89,14 @@ fn width_name(input: &ValueInfo) -> String {
     format!("{}_bytes", input.name)
 }
 
+/// The names of these options.
+fn widths(model: &Model) -> impl Iterator<Item = String> {
+    let inputs = model.graph.inputs.iter();
+    inputs.filter(|input| is_text(input)).map(width_name)
+}
+
 /// Whether an input is a tensor of strings.
-pub(super) fn is_text(input: &ValueInfo) -> bool {
+fn is_text(input: &ValueInfo) -> bool {
     matches!(
         &input.ty,
         Some(ValueType::Tensor {
@@ -120,13 +127,6 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
     }
 
     let dynamic = dynamic_dims(model);
-    let widths: Vec<_> = model
-        .graph
-        .inputs
-        .iter()
-        .filter(|input| is_text(input))
-        .map(width_name)
-        .collect();
     let mut types = Vec::new();
     for input in &model.graph.inputs {
         let sizes = Sizes {
@@ -176,9 +176,14 @@ pub(super) fn resolve(model: &Model, options: &Options, found: &mut Diagnostics)
         found.push(Diagnostic::new(message).help(help));
     }
     // Sizes of outputs that only a run can tell may be given bounds, too.
-    let unknown = |name: &&String| !dynamic.contains(name) && !widths.contains(name) && !is_size(model, name);
+    let unknown = |name: &&String| !dynamic.contains(name) && !is_size(model, name);
     for name in options.dims.keys().filter(unknown) {
-        let names: Vec<_> = dynamic.iter().chain(&widths).map(|name| format!("`{name}`")).collect();
+        let names: Vec<_> = dynamic
+            .iter()
+            .cloned()
+            .chain(widths(model))
+            .map(|name| format!("`{name}`"))
+            .collect();
         let known = match names.as_slice() {
             [] => "it has none".to_owned(),
             names => format!("it has {}", names.join(", ")),

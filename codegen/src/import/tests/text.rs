@@ -1,6 +1,7 @@
 //! Tensors of strings and operators of `ai.onnx.ml`.
 
 use super::*;
+use crate::ir::Part;
 
 fn strings(values: &[&str]) -> Tensor {
     let values = values.iter().map(|text| text.as_bytes().to_vec().into());
