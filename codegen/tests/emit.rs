@@ -155,7 +155,10 @@ fn write(path: &Path, content: &[u8]) {
 /// The graphs that are compiled and run: the reviewed ones, one whose values share storage in every way that once went
 /// wrong, and random ones, every second of them optimized.
 fn cases() -> Vec<(String, Graph)> {
-    let files = CASES.iter().filter(|case| **case != OPAQUE).chain([&"aliasing"]);
+    let files = CASES
+        .iter()
+        .filter(|case| **case != OPAQUE)
+        .chain([&"aliasing", &"types"]);
     let mut cases: Vec<(String, Graph)> = files.map(|case| (case.to_string(), graph(case))).collect();
     for seed in 0..RANDOM_GRAPHS {
         let mut graph = random::graph(seed);
@@ -225,13 +228,18 @@ fn tensor(tensor: &Tensor, floats: &mut Vec<u8>) -> String {
             tensor.shape
         );
     }
+    if !matches!(tensor.dtype, DType::I64 | DType::Bool) {
+        let start = floats.len();
+        floats.extend_from_slice(&tensor.data);
+        let number = DType::ALL.into_iter().position(|dtype| dtype == tensor.dtype).unwrap();
+        return format!(
+            "AnyTensor {{ shape: &{:?}, data: data({number}, {start}..{}) }}",
+            tensor.shape,
+            floats.len()
+        );
+    }
     let elements: Vec<String> = tensor.to_ints().unwrap().iter().map(i64::to_string).collect();
-    let kind = match tensor.dtype {
-        DType::I64 => "I64",
-        DType::Bool => "Bool",
-        DType::U8 => "U8",
-        other => panic!("{other} is in no case"),
-    };
+    let kind = if tensor.dtype == DType::Bool { "Bool" } else { "I64" };
     format!(
         "AnyTensor {{ shape: &{:?}, data: AnyData::{kind}(&[{}]) }}",
         tensor.shape,
@@ -242,6 +250,7 @@ fn tensor(tensor: &Tensor, floats: &mut Vec<u8>) -> String {
 /// What runs a model at every level and compares its outputs.
 const HARNESS: &str = "use emitted::*;
 use onnxide_runtime::describe::{AnyData, AnyTensor, AnyValue, Profile, Program};
+use onnxide_runtime::element::DType;
 use onnxide_runtime::isa::Level;
 
 trait Make: Program {
@@ -261,6 +270,14 @@ macro_rules! make {
 fn floats(range: std::ops::Range<usize>) -> Vec<f32> {
     let bytes = &include_bytes!(\"floats.bin\")[range];
     bytes.chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
+}
+
+/// Elements of a type, by its number.
+fn data(dtype: usize, range: std::ops::Range<usize>) -> AnyData<'static> {
+    let bytes = &include_bytes!(\"floats.bin\")[range];
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let words: &'static [u64] = bytes.chunks(8).map(word).collect::<Vec<_>>().leak();
+    AnyData::from_bytes(DType::ALL[dtype], &AnyData::U64(words).bytes()[..bytes.len()]).unwrap()
 }
 
 struct Steps(usize);
@@ -296,6 +313,14 @@ fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_
                             assert!(close, \"{name} {index} {level:?} {shapes:?}: {a} {e}\");
                         }
                     }
+                    (AnyData::F64(actual), AnyData::F64(expected)) => {
+                        for (a, e) in actual.iter().zip(expected) {
+                            let close = (a - e).abs() <= 1e-13 * e.abs().max(1.0);
+                            assert!(close, \"{name} {index} {level:?} {shapes:?}: {a} {e}\");
+                        }
+                    }
+                    // What is not a number has the same bits all the same.
+                    (actual, expected) if actual.bytes() == expected.bytes() => {}
                     (actual, expected) => assert_eq!(actual, expected, \"{name} {index}\"),
                 }
             };

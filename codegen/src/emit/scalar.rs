@@ -412,7 +412,7 @@ impl Printer<'_> {
         let wide_range = matches!(to, DType::BF16 | DType::F8E8M0);
         let by = match from {
             DType::I64 | DType::U64 if to == DType::BF16 => from,
-            DType::F64 => from,
+            DType::F64 if to.is_float() => from,
             DType::I32 | DType::U32 | DType::I64 | DType::U64 if wide_range => DType::F64,
             _ => wide,
         };
@@ -476,14 +476,7 @@ fn float_unary(op: UnaryOp, x: &str, precedence: Prec, double: bool) -> (String,
                 Prec::Mul,
             );
         }
-        UnaryOp::Rsqrt if double => return (format!("1.0 / math::sqrt_f64({x})"), Prec::Mul),
-        UnaryOp::Exp | UnaryOp::Ln | UnaryOp::Sigmoid | UnaryOp::Tanh | UnaryOp::Sqrt if double => {
-            return (format!("math::{}_f64({x})", op.name()), Prec::Atom);
-        }
-        _ if double => {
-            let x = parenthesized(x.to_owned(), precedence, Prec::As);
-            return (format!("f64::from(math::{}({x} as f32))", op.name()), Prec::Atom);
-        }
+        _ if double => return (format!("math::{}_f64({x})", op.name()), Prec::Atom),
         _ => return (format!("math::{}({x})", op.name()), Prec::Atom),
     };
     (format!("{}.{method}()", receiver()), Prec::Atom)
@@ -504,23 +497,11 @@ fn float_binary(op: BinaryOp, a: (String, Prec), b: (String, Prec), double: bool
         BinaryOp::Ge => (">=", Prec::Compare),
         BinaryOp::Max if !double && b.0 == "0.0" => return (format!("math::relu({})", a.0), Prec::Atom),
         BinaryOp::Max if !double && a.0 == "0.0" => return (format!("math::relu({})", b.0), Prec::Atom),
-        BinaryOp::Max | BinaryOp::Min if double => {
-            let receiver = parenthesized(a.0, a.1, Prec::Atom);
-            return (format!("{receiver}.{}({})", op.name(), b.0), Prec::Atom);
+        _ => {
+            let name = if op == BinaryOp::Mod { "modulo" } else { op.name() };
+            let suffix = if double { "_f64" } else { "" };
+            return (format!("math::{name}{suffix}({}, {})", a.0, b.0), Prec::Atom);
         }
-        _ if double => {
-            let [a, b] = [a, b].map(|(text, precedence)| parenthesized(text, precedence, Prec::As));
-            return (
-                format!("f64::from(math::{}({a} as f32, {b} as f32))", op.name()),
-                Prec::Atom,
-            );
-        }
-        BinaryOp::Mod => {
-            let quotient = infix("/", Prec::Mul, a.clone(), b.clone());
-            let floor = (format!("math::floor({})", quotient.0), Prec::Atom);
-            return infix("-", Prec::Add, a, infix("*", Prec::Mul, b, floor));
-        }
-        _ => return (format!("math::{}({}, {})", op.name(), a.0, b.0), Prec::Atom),
     };
     infix(symbol.0, symbol.1, a, b)
 }

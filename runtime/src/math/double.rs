@@ -1,6 +1,22 @@
-//! Functions of `f64`.
+//! Functions of `f64`, as those of the same names for `f32`; their errors are tested against the functions of `std`.
 
 use super::polynomial;
+
+mod activation;
+mod error;
+mod hyperbolic;
+mod inverse;
+mod power;
+mod round;
+mod trigonometric;
+
+pub use activation::*;
+pub use error::erf_f64;
+pub use hyperbolic::*;
+pub use inverse::*;
+pub use power::*;
+pub use round::*;
+pub use trigonometric::*;
 
 const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
@@ -13,10 +29,10 @@ fn reduced(x: f64) -> (i64, f64) {
     let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i64;
     let rounded = shifted - ROUND;
     let r = (x - rounded * LN2_HIGH) - rounded * LN2_LOW;
-    let tail = polynomial!(r; 0.5, 0.166_666_666_666_666_82, 0.041_666_666_666_666_095, 0.008_333_333_333_316_983,
-        0.001_388_888_888_911_626_6, 0.000_198_412_698_965_134_3, 2.480_158_692_588_399e-5,
-        2.755_723_472_950_634_6e-6, 2.755_758_215_210_349_7e-7, 2.511_208_394_432_714_5e-8,
-        2.082_661_997_021_633_4e-9);
+    let tail = polynomial!(r; 0.5, 0.166_666_666_666_666_7, 0.041_666_666_666_666_67, 0.008_333_333_333_326_136,
+        0.001_388_888_888_888_375, 0.000_198_412_698_748_158_34, 2.480_158_732_554_432e-5,
+        2.755_725_540_628_504_4e-6, 2.755_727_364_745_108e-7, 2.510_521_447_475_141e-8,
+        2.091_468_516_141_807e-9);
     (n, r + r * r * tail)
 }
 
@@ -37,6 +53,33 @@ pub fn exp_f64(x: f64) -> f64 {
     let (n, head) = reduced(clamp(x, -746.0, 710.0));
     let half = n >> 1;
     (1.0 + head) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// `e^x - 1`. Error at most 2 ulp.
+#[inline(always)]
+pub fn expm1_f64(x: f64) -> f64 {
+    let (n, head) = reduced(clamp(x, -50.0, 710.0));
+    let half = n >> 1;
+    let large = (1.0 + head) * power_of_two(half) * power_of_two(n.wrapping_sub(half));
+    let scale = power_of_two(n.min(1000));
+    let value = if n > 60 { large } else { head * scale + (scale - 1.0) };
+    value.copysign(x)
+}
+
+/// `ln(1 + x)`. Error at most 2 ulp.
+#[inline(always)]
+pub fn ln_1p_f64(x: f64) -> f64 {
+    let sum = 1.0 + x;
+    // What rounding the sum has lost, to first order.
+    let lost = if x >= 1.0 { 1.0 - (sum - x) } else { x - (sum - 1.0) };
+    let value = ln_f64(sum);
+    if value.is_finite() { value + lost / sum } else { value }
+}
+
+/// `1 / sqrt(x)`. Error at most 1.5 ulp.
+#[inline(always)]
+pub fn rsqrt_f64(x: f64) -> f64 {
+    1.0 / sqrt_f64(x)
 }
 
 /// The natural logarithm; -inf of zeros, NaN of negative numbers. Error at most 1 ulp.
@@ -74,7 +117,7 @@ pub fn sigmoid_f64(x: f64) -> f64 {
     if x < 0.0 { decay * reciprocal } else { reciprocal }
 }
 
-/// The hyperbolic tangent. Error at most 3 ulp.
+/// The hyperbolic tangent. Error at most 5 ulp.
 #[inline(always)]
 pub fn tanh_f64(x: f64) -> f64 {
     let (n, head) = reduced(clamp(x.abs(), 0.0, 20.0) * 2.0);
@@ -123,3 +166,6 @@ pub(super) fn sqrt_by_integers(x: f64) -> f64 {
     let half_exponent = (exponent - shift as i32) / 2 - 1;
     sticky as f64 * power_of_two(i64::from(half_exponent))
 }
+
+#[cfg(test)]
+mod tests;

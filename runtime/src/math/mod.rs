@@ -26,14 +26,14 @@ mod tests;
 mod trigonometric;
 
 pub use activation::*;
-pub use double::{exp_f64, ln_f64, sigmoid_f64, sqrt_f64, tanh_f64};
+pub use double::*;
 pub use erf::erf;
 pub use exp::{exp, expm1, sigmoid, tanh};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 pub use integer::Integer;
 pub use log::{ln, ln_1p, log2, log10};
 pub use number::Number;
-pub use power::{pow, rem};
+pub use power::{modulo, pow, rem};
 pub use round::{ceil, floor, max, min, round, sign, trunc};
 pub use sqrt::{recip, rsqrt, sqrt};
 pub use trigonometric::{acos, asin, atan, cos, sin, tan};

@@ -51,3 +51,14 @@ pub fn rem(x: f32, y: f32) -> f32 {
     let value = significand as f32 * super::exp::power_of_two(rest) * super::exp::power_of_two(first);
     value.copysign(x)
 }
+
+/// The remainder of `x / y` rounded down, with the sign of `y` (ONNX `Mod`), of which the last step alone rounds. Not
+/// straight-line code.
+pub fn modulo(x: f32, y: f32) -> f32 {
+    let rest = rem(x, y);
+    if rest != 0.0 && (rest < 0.0) != (y < 0.0) {
+        rest + y
+    } else {
+        rest
+    }
+}
