@@ -201,6 +201,9 @@ fn run(
     writer.code(computed_head(interface), &Code::call("self.compute", arguments), end);
     let mut values: Vec<Code> = Vec::new();
     for passed in &interface.outputs {
+        interface.print_view(writer, passed, places, imports);
+    }
+    for passed in &interface.outputs {
         values.push(interface.result_value(passed, places, imports));
     }
     let is_result = |passed: &Passed| {
@@ -210,7 +213,10 @@ fn run(
     if several {
         let fields = interface.outputs.iter().zip(values).map(|(passed, value)| {
             let value = if is_result(passed) { value.ending(")?") } else { value };
-            with_name(&format!("{}: ", passed.name), value)
+            match value {
+                Code::Text(text) if text == passed.name => Code::Text(text),
+                value => with_name(&format!("{}: ", passed.name), value),
+            }
         });
         let literal = Code::structure("Outputs", fields.collect());
         match interface.is_fallible() {

@@ -1,7 +1,6 @@
 //! Inputs and outputs as the caller passes them: tensors, optional ones, and sequences.
 
 use super::interface::{Interface, element};
-use super::map::with_name;
 use super::memory::Places;
 use super::module::Imports;
 use super::scalar::rust_type;
@@ -295,7 +294,18 @@ impl Interface<'_> {
         (elements.clone(), shapes.clone())
     }
 
-    /// A result as the caller gets it; a `Result` if it is a tensor whose shape is dynamic.
+    /// Names the view of a result that is no tensor.
+    pub(super) fn print_view(&self, writer: &mut Writer, passed: &Passed, places: &mut Places, imports: &mut Imports) {
+        let Some(parts) = Parts::of_output(self.plan, passed) else {
+            return;
+        };
+        imports.add("sequence", "SequenceView");
+        let arguments = self.view_arguments(&parts, places);
+        let view = Code::call("SequenceView::new", arguments.to_vec());
+        writer.code(&format!("let {} = ", passed.name), &view, ";");
+    }
+
+    /// A result as the caller gets it, once views are named; a `Result` if it is a tensor whose shape is dynamic.
     pub(super) fn result_value(&self, passed: &Passed, places: &mut Places, imports: &mut Imports) -> Code {
         let Some(parts) = Parts::of_output(self.plan, passed) else {
             let Base::Buffer(id) = self.plan.outputs[passed.tensors.start].access.base else {
@@ -304,22 +314,26 @@ impl Interface<'_> {
             let slot = places.slot(self.plan, id);
             return self.output_value(passed.tensors.start, &slot, &self.sizes(), imports);
         };
-        imports.add("sequence", "SequenceView");
-        let mut slot = |number| self.part_slot(number, places);
-        let present = parts.present.map(|present| format!("{}[0]", slot(present)));
-        let length = match (parts.length, &present) {
-            (Some(length), _) => format!("{}[0]", slot(length)),
-            (None, present) => format!("i64::from({})", present.as_deref().unwrap_or("0")),
-        };
-        let arguments = vec![slot(parts.elements).into(), slot(parts.shapes).into(), length.into()];
-        let view = Code::call("SequenceView::new", arguments);
-        match (passed.kind, present) {
-            (Kind::Optional, _) => view.ending(").get(0)"),
+        let name = &passed.name;
+        match (passed.kind, parts.present) {
+            (Kind::Optional, _) => format!("{name}.get(0)").into(),
             (Kind::OptionalSequence, Some(present)) => {
-                with_name(&format!("({present} != 0).then(|| "), view.ending("))"))
+                format!("({}[0] != 0).then_some({name})", self.part_slot(present, places)).into()
             }
-            _ => view,
+            _ => name.as_str().into(),
         }
+    }
+
+    /// The elements, the shapes and the number of elements of a result.
+    fn view_arguments(&self, parts: &Parts, places: &mut Places) -> [Code; 3] {
+        let length = match (parts.length, parts.present) {
+            (Some(length), _) => format!("{}[0]", self.part_slot(length, places)),
+            (None, Some(present)) => format!("i64::from({}[0])", self.part_slot(present, places)),
+            (None, None) => "0".into(),
+        };
+        let elements = self.part_slot(parts.elements, places);
+        let shapes = self.part_slot(parts.shapes, places);
+        [elements.into(), shapes.into(), length.into()]
     }
 
     /// Passes a sequence or an optional value to the function that takes the outputs.
@@ -334,18 +348,16 @@ impl Interface<'_> {
             return;
         };
         imports.add("describe", "AnySequence");
-        let mut slot = |number| self.part_slot(number, places);
-        let present = parts.present.map(|present| format!("{}[0]", slot(present)));
-        let length = match (parts.length, &present) {
-            (Some(length), _) => format!("{}[0]", slot(length)),
-            (None, present) => format!("i64::from({})", present.as_deref().unwrap_or("0")),
-        };
+        let present = parts
+            .present
+            .map(|present| format!("{}[0]", self.part_slot(present, places)));
+        let [elements, shapes, length] = self.view_arguments(&parts, places);
         let variant = super::model::variant(parts.dtype);
         let arguments = vec![
-            format!("AnyData::{variant}({})", slot(parts.elements)).into(),
-            slot(parts.shapes).into(),
+            format!("AnyData::{variant}({})", elements.one_line().unwrap_or_default()).into(),
+            shapes,
             parts.sizes.len().to_string().into(),
-            length.into(),
+            length,
         ];
         writer.code("let sequence = ", &Code::call("AnySequence::of_rows", arguments), ";");
         match (passed.kind, present) {

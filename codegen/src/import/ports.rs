@@ -9,6 +9,7 @@ use crate::ir::{DType, Dim, Expr, Interval, Part, Port, Tensor, TensorType, Valu
 impl Builder {
     /// An input of a type, with a parameter of the graph for each of its tensors.
     pub(super) fn input(&mut self, name: &str, ty: &ItemType) -> Result<Item, Fault> {
+        self.origin = format!("{name}_len");
         let parts = self.parts_of(ty);
         let mut values = Vec::new();
         for (part, ty) in parts.into_iter().zip(Builder::tensor_types(ty)) {
