@@ -78,6 +78,7 @@ const FAMILIES: &[Rules] = &[
     resize::RULES,
     rotary::RULES,
     sample::RULES,
+    scatter::RULES,
     shape::RULES,
     slice::RULES,
     strings::RULES,
