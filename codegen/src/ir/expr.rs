@@ -474,9 +474,9 @@ impl Expr {
         self.nodes.iter().any(reads)
     }
 
-    /// Whether operand `number` is read at computed places and nowhere else, so that its shape is of no concern.
-    pub fn reads_only_at(&self, number: usize) -> bool {
-        self.reads_at(number) && !self.nodes.iter().any(|node| node.op == Scalar::Input(number))
+    /// Whether operand `number` is read at the position of the result, to whose shape it must broadcast.
+    pub fn reads_element(&self, number: usize) -> bool {
+        self.nodes.iter().any(|node| node.op == Scalar::Input(number))
     }
 
     /// Moves the node `id` to the end, so that it is the result.

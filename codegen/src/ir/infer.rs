@@ -171,7 +171,7 @@ impl Context<'_> {
             }
         }
         for (number, ty) in self.types.iter().enumerate() {
-            if !expr.reads_only_at(number) {
+            if expr.reads_element(number) {
                 self.broadcasts_to(&ty.shape, shape)?;
             }
         }

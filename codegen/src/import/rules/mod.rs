@@ -21,6 +21,7 @@ mod pool;
 mod quantize;
 mod recurrent;
 mod reduce;
+mod region;
 mod resize;
 mod rotary;
 mod sample;
@@ -28,6 +29,7 @@ mod scan;
 mod scatter;
 mod sequence;
 mod shape;
+mod signal;
 mod slice;
 mod strings;
 mod tfidf;
@@ -55,6 +57,7 @@ const FAMILIES: &[Rules] = &[
     attention::RULES,
     cast::RULES,
     choose::RULES,
+    control::RULES,
     conv::RULES,
     einsum::RULES,
     elementwise::RULES,
@@ -75,11 +78,13 @@ const FAMILIES: &[Rules] = &[
     quantize::RULES,
     recurrent::RULES,
     reduce::RULES,
+    region::RULES,
     resize::RULES,
     rotary::RULES,
     sample::RULES,
     scatter::RULES,
     shape::RULES,
+    signal::RULES,
     slice::RULES,
     strings::RULES,
     tfidf::RULES,

@@ -17,10 +17,10 @@ pub(super) fn expression(expr: &Expr, shape: &[usize], inputs: &[Tensor], dims: 
     let result = expr.nodes.last().ok_or("an empty expression")?;
     let total = bytes(result.dtype, shape)? / result.dtype.size();
     let broadcast_operand = |(number, input): (usize, &Tensor)| {
-        if expr.reads_only_at(number) {
-            Ok(input.clone())
-        } else {
+        if expr.reads_element(number) {
             broadcast(input, shape)
+        } else {
+            Ok(input.clone())
         }
     };
     let operands: Vec<Tensor> = inputs

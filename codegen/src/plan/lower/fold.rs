@@ -52,7 +52,7 @@ impl Lowering<'_> {
             });
             reads.push(self.access(&operand, Vec::new()));
             // A value of lower rank broadcasts; one that is read at computed places only has no place in the axes.
-            let fits = !expr.reads_only_at(number);
+            let fits = expr.reads_element(number);
             places.push(fits.then(|| operand.layout.broadcast(&axes).strides));
         }
         let macs = match kind {

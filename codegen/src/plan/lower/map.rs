@@ -58,6 +58,7 @@ impl Lowering<'_> {
             let dead = self.last_use.get(&value).is_some_and(|&last| last == self.now);
             let whole = operand.layout.elements().upper(&self.graph.bounds) == self.buffers[id.0].capacity as i64;
             alone
+                && expr.reads_element(index)
                 && !expr.reads_at(index)
                 && dead
                 && whole
@@ -93,7 +94,7 @@ impl Lowering<'_> {
             .iter()
             .filter(|node| matches!(node.op, Scalar::Index(_)))
             .count();
-        let walked = (0..operands.len()).filter(|&index| !expr.reads_only_at(index)).count();
+        let walked = (0..operands.len()).filter(|&index| expr.reads_element(index)).count();
         let positional = expr.is_positional() && target.layout.shape.len() > MAX_AXES;
         if in_place.is_none() && (walked + coordinates > MAX_OPERANDS || positional) {
             return self.fold_step(None, expr, &[], operands, target, origin, results);
@@ -179,7 +180,7 @@ impl Lowering<'_> {
         let mut numbers = vec![(0, 0); operands.len()];
         for (number, operand) in operands.iter().enumerate() {
             numbers[number] = (walked.len(), loads.len());
-            if !expr.reads_only_at(number) {
+            if expr.reads_element(number) {
                 walked.push(operand.clone());
             }
             if expr.reads_at(number) {
