@@ -27,6 +27,7 @@ mod rotary;
 mod sample;
 mod scan;
 mod scatter;
+mod select;
 mod sequence;
 mod shape;
 mod signal;
@@ -57,7 +58,6 @@ const FAMILIES: &[Rules] = &[
     attention::RULES,
     cast::RULES,
     choose::RULES,
-    control::RULES,
     conv::RULES,
     einsum::RULES,
     elementwise::RULES,
@@ -83,6 +83,7 @@ const FAMILIES: &[Rules] = &[
     rotary::RULES,
     sample::RULES,
     scatter::RULES,
+    select::RULES,
     shape::RULES,
     signal::RULES,
     slice::RULES,
