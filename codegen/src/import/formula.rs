@@ -92,6 +92,12 @@ impl Formula {
         Term { formula: self, id }
     }
 
+    /// An unsigned number of 64 bits.
+    pub(super) fn bits(&self, value: u64) -> Term<'_> {
+        let id = self.expr.borrow_mut().int(value.into(), DType::U64);
+        Term { formula: self, id }
+    }
+
     /// The expression whose value is a term of this formula.
     pub(super) fn result(&self, term: Term<'_>) -> Expr {
         self.expr.borrow().with_result(term.id)
@@ -184,6 +190,14 @@ impl<'f> Term<'f> {
 
     pub(super) fn or(self, other: Term<'f>) -> Term<'f> {
         self.binary(BinaryOp::Or, other)
+    }
+
+    pub(super) fn xor(self, other: Term<'f>) -> Term<'f> {
+        self.binary(BinaryOp::Xor, other)
+    }
+
+    pub(super) fn shr(self, other: Term<'f>) -> Term<'f> {
+        self.binary(BinaryOp::Shr, other)
     }
 
     pub(super) fn not(self) -> Term<'f> {

@@ -62,7 +62,6 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Mean", mean),
     (ONNX, "Where", select),
     (ONNX, "Clip", clip),
-    (ONNX, "Dropout", dropout),
 ];
 
 fn unary(cx: &mut Call, op: UnaryOp) -> Results {
@@ -204,18 +203,4 @@ fn clip(cx: &mut Call) -> Results {
         result = cx.binary(BinaryOp::Min, result, high)?;
     }
     Ok(vec![result])
-}
-
-/// Inference keeps every element.
-fn dropout(cx: &mut Call) -> Results {
-    cx.ignore(&["ratio", "seed"]);
-    let x = cx.input(0)?;
-    if let Some(training) = cx.optional(2)
-        && cx.known_bool(training) != Some(false)
-    {
-        return Err(Fault::new("training mode is not supported"));
-    }
-    let shape = cx.shape(x);
-    let mask = cx.number(1.0, DType::Bool)?;
-    Ok(vec![x, cx.emit(crate::ir::Op::Broadcast { shape }, &[mask])?])
 }

@@ -12,6 +12,7 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Gather", gather),
     (ONNX, "GatherElements", gather_elements),
     (ONNX, "GatherND", gather_nd),
+    (ONNX, "ReverseSequence", reverse_sequence),
 ];
 
 /// One constant index is a slice, which needs no copy.
@@ -95,4 +96,34 @@ fn gather_nd(cx: &mut Call) -> Results {
     flat.extend(shape[batch + depth..].iter().cloned());
     let flat = cx.reshape(data, flat)?;
     Ok(vec![cx.emit(Op::Gather { axis: 0 }, &[flat, index])?])
+}
+
+/// The first elements of each sequence of a batch, as many as its length says, in reverse order.
+fn reverse_sequence(cx: &mut Call) -> Results {
+    let (x, lengths) = (cx.input(0)?, cx.input(1)?);
+    let shape = cx.shape(x);
+    let (batch, time) = (
+        cx.axis(cx.int("batch_axis", 1)?, shape.len())?,
+        cx.axis(cx.int("time_axis", 0)?, shape.len())?,
+    );
+    let (sequences, size) = (cx.shape(lengths), shape[time].clone());
+    if batch == time || sequences.len() != 1 {
+        let (x, lengths) = (display_shape(&shape), display_shape(&sequences));
+        return Err(Fault::new(format!(
+            "sequences of lengths {lengths} in {x}, along axis {time} of batch axis {batch}"
+        )));
+    }
+    cx.equal("sequences and their lengths", &sequences[0], &shape[batch])?;
+    let message = format!("the lengths of sequences are from 0 to {size}");
+    cx.demand(message, sequences, &[lengths], |f| {
+        let length = f.operand(0).cast(DType::I64);
+        length.ge(0i64).and(length.le(f.dim(&size)))
+    })?;
+    let rank = shape.len();
+    Ok(vec![cx.each(shape, &[x, lengths], |f| {
+        let mut coordinates = f.indices(0..rank);
+        let (place, length) = (f.index(time), f.load(1, &[f.index(batch)]).cast(DType::I64));
+        coordinates[time] = place.lt(length).select(length - 1i64 - place, place);
+        f.load(0, &coordinates)
+    })?])
 }

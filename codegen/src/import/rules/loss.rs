@@ -7,8 +7,6 @@ use crate::ir::infer::display_shape;
 use crate::ir::op::ReduceKind;
 use crate::ir::{BinaryOp, DType, Expr, Op, ScalarId, UnaryOp, ValueId};
 
-type Results = Result<Vec<ValueId>, Fault>;
-
 pub(super) const RULES: Rules = &[
     (ONNX, "NegativeLogLikelihoodLoss", |cx| {
         let x = cx.input(0)?;

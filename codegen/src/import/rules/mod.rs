@@ -6,6 +6,7 @@ mod cast;
 mod choose;
 mod control;
 mod conv;
+mod determinant;
 mod einsum;
 mod elementwise;
 mod generate;
@@ -19,6 +20,7 @@ mod norm;
 mod pad;
 mod pool;
 mod quantize;
+mod random;
 mod recurrent;
 mod reduce;
 mod region;
@@ -59,6 +61,7 @@ const FAMILIES: &[Rules] = &[
     cast::RULES,
     choose::RULES,
     conv::RULES,
+    determinant::RULES,
     einsum::RULES,
     elementwise::RULES,
     generate::RULES,
@@ -76,6 +79,7 @@ const FAMILIES: &[Rules] = &[
     pad::RULES,
     pool::RULES,
     quantize::RULES,
+    random::RULES,
     recurrent::RULES,
     reduce::RULES,
     region::RULES,

@@ -6,15 +6,19 @@ use crate::import::arithmetic::Arithmetic;
 use crate::import::builder::{Fault, literal};
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::op::{PoolKind, ReduceKind, ScatterKind};
-use crate::ir::{DType, Dim, Op, ValueId};
+use crate::ir::op::{PoolKind, ReduceKind, ScatterKind, Window};
+use crate::ir::{DType, Dim, FoldKind, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
 pub(super) const RULES: Rules = &[
     (ONNX, "MaxPool", |cx| {
-        cx.only_int("storage_order", 0)?;
-        pool(cx, PoolKind::Max)
+        let by_columns = cx.flag("storage_order", false)?;
+        let mut results = pool(cx, PoolKind::Max)?;
+        if cx.wants(1) {
+            results.push(positions(cx, results[0], by_columns)?);
+        }
+        Ok(results)
     }),
     (ONNX, "AveragePool", |cx| {
         let count_include_pad = cx.flag("count_include_pad", false)?;
@@ -37,9 +41,9 @@ pub(super) const RULES: Rules = &[
     }),
 ];
 
-fn pool(cx: &mut Call, kind: PoolKind) -> Results {
-    let x = cx.input(0)?;
-    let shape = cx.shape(x);
+/// The window that a pooling describes.
+fn pool_window(cx: &mut Call) -> Result<Window, Fault> {
+    let shape = cx.shape(cx.input(0)?);
     if shape.len() < 3 {
         return Err(Fault::new(format!("pooling of {}", display_shape(&shape))));
     }
@@ -48,7 +52,11 @@ fn pool(cx: &mut Call, kind: PoolKind) -> Results {
         return Err(Fault::new("attribute `kernel_shape` is missing"));
     }
     let kernel = cx.sizes("kernel_shape", spatial.len(), 1, 1)?;
-    let window = window(cx, kernel, spatial)?;
+    window(cx, kernel, spatial)
+}
+
+fn pool(cx: &mut Call, kind: PoolKind) -> Results {
+    let (x, window) = (cx.input(0)?, pool_window(cx)?);
     let ceil_mode = cx.flag("ceil_mode", false)?;
     Ok(vec![cx.emit(
         Op::Pool {
@@ -58,6 +66,46 @@ fn pool(cx: &mut Call, kind: PoolKind) -> Results {
         },
         &[x],
     )?])
+}
+
+/// Where in the whole tensor the largest elements of windows are, the first of equal ones; the last axis counts fastest
+/// or, `by_columns`, the first spatial one.
+fn positions(cx: &mut Call, largest: ValueId, by_columns: bool) -> Result<ValueId, Fault> {
+    let (x, window) = (cx.input(0)?, pool_window(cx)?);
+    let (shape, result) = (cx.shape(x), cx.shape(largest));
+    let rank = shape.len();
+    let domain = window.kernel.iter().map(|&size| Dim::from(size)).collect();
+    let first = cx.folded(FoldKind::Min, [result.clone(), domain], &[x, largest], |f| {
+        let mut coordinates = f.indices(0..rank);
+        let mut found = f.number(1.0, DType::Bool);
+        for axis in 0..window.kernel.len() {
+            let start = f.index(2 + axis) * window.strides[axis] as i64 - f.dim(&window.pads_before[axis]);
+            coordinates[2 + axis] = start + f.index(rank + axis) * window.dilations[axis] as i64;
+            found = found.and(coordinates[2 + axis].within(f.dim(&shape[2 + axis])));
+        }
+        let (value, largest) = (f.load(0, &coordinates), f.load(1, &f.indices(0..rank)));
+        let is_largest = value.eq(largest).or(value.ne(value));
+        found
+            .and(is_largest)
+            .select(f.place(&coordinates, &shape), f.int(i64::MAX))
+    })?;
+    if !by_columns {
+        return Ok(first);
+    }
+    cx.each(result, &[first], |f| {
+        let mut rest = f.operand(0);
+        let mut coordinates = Vec::new();
+        for size in shape[2..].iter().rev() {
+            coordinates.push(rest % f.dim(size));
+            rest = rest / f.dim(size);
+        }
+        let mut sizes: Vec<_> = shape[2..].to_vec();
+        sizes.reverse();
+        // The plane comes first, whatever the order within.
+        sizes.insert(0, Dim::from(1i64));
+        coordinates.insert(0, rest);
+        f.place(&coordinates, &sizes)
+    })
 }
 
 fn global(cx: &mut Call, kind: ReduceKind) -> Results {

@@ -5,6 +5,7 @@ mod folders;
 mod lowering;
 mod operators;
 mod places;
+mod random;
 mod recurrent;
 mod sequences;
 mod shapes;

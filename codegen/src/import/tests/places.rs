@@ -113,7 +113,7 @@ fn losses_weigh_classes_and_ignore_targets() {
     assert_eq!(loss("sum", &[0, 1, -7]).unwrap(), [13.0]);
     assert_eq!(loss("mean", &[0, 1, -7]).unwrap(), [13.0 / 4.0]);
     let error = loss("mean", &[0, 2, 0]).unwrap_err();
-    assert!(error.contains("the targets are classes below 2"), "{error}");
+    assert!(error.contains("every class has a score"), "{error}");
     // The scores of two classes that differ by ln 3 are probabilities of 1/4 and 3/4.
     let scores = matrix(1, 2, &[0.0, 3f32.ln()]);
     let inputs = [scores, indices(&[1], &[1])];
@@ -197,4 +197,53 @@ fn optimizers_take_a_step() {
     // The gradient with its penalty is 8; the first counts in full.
     assert_eq!(step(0), [4.0 - 0.5 * (8.0 + 0.5 * 9.0), 9.0]);
     assert_eq!(step(1), [4.0 - 0.5 * (8.0 + 0.5 * 3.0), 3.0]);
+}
+
+#[test]
+fn einsum_with_ellipses_and_diagonals() {
+    let einsum = |equation: &'static str, inputs: &[Value]| {
+        result("Einsum", &[("equation", Attribute::String(equation.into()))], inputs)
+    };
+    let square = Value::new(vec![2, 2, 2], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    assert_eq!(einsum("...ii->...i", &[square.clone()]).unwrap(), [1.0, 4.0, 5.0, 8.0]);
+    assert_eq!(einsum("bii", &[square.clone()]).unwrap(), [5.0, 13.0]);
+    // The axis of size 1 that the ellipsis stands for broadcasts.
+    let row = Value::new(vec![1, 2], &[10.0f32, 1.0]);
+    let matrix = matrix(3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(einsum("...i,...i", &[matrix.clone(), row]).unwrap(), [12.0, 34.0, 56.0]);
+    assert!(einsum("...i...->i", &[matrix]).is_err());
+}
+
+#[test]
+fn determinants_pivot() {
+    let matrices = Value::new(
+        vec![3, 2, 2],
+        &[0.0f32, 2.0, 3.0, 5.0, 1.0, 2.0, 2.0, 4.0, 2.0, 1.0, 1.0, 3.0],
+    );
+    assert_eq!(result("Det", &[], &[matrices]).unwrap(), [-6.0, 0.0, 5.0]);
+}
+
+#[test]
+fn positions_of_the_largest_elements() {
+    let x = Value::new(
+        vec![1, 2, 2, 3],
+        &[1.0f32, 5.0, 2.0, 5.0, 3.0, 4.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
+    );
+    let kernel = ("kernel_shape", Attribute::Ints(vec![2, 2]));
+    let found = |order: i64| {
+        let order = ("storage_order", Attribute::Int(order));
+        let results = results((12, "MaxPool"), &[kernel.clone(), order], &[x.clone()], &["y", "at"]).unwrap();
+        results[1].to_ints().unwrap()
+    };
+    assert_eq!(found(0), [1, 1, 6, 7]);
+    assert_eq!(found(1), [2, 2, 6, 8]);
+}
+
+#[test]
+fn sequences_are_reversed_by_their_lengths() {
+    let x = matrix(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let axes = [("batch_axis", Attribute::Int(0)), ("time_axis", Attribute::Int(1))];
+    let reverse = |lengths: &[i64]| result("ReverseSequence", &axes, &[x.clone(), indices(&[2], lengths)]);
+    assert_eq!(reverse(&[2, 3]).unwrap(), [2.0, 1.0, 3.0, 6.0, 5.0, 4.0]);
+    assert!(reverse(&[2, 4]).unwrap_err().contains("from 0 to 3"));
 }
