@@ -10,7 +10,7 @@ use std::time::Duration;
 use onnxide_runtime::harness::container::Container;
 
 /// How long a run may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A program, started when it is asked something, and again when it has come to an end.
 pub(super) struct Child {

@@ -18,6 +18,8 @@ const MAIN: &str = include_str!("../../shard/main.rs");
 pub(super) struct Compiled {
     source: String,
     weights: bytes::Bytes,
+    /// Multiplications and additions of a run.
+    macs: u64,
 }
 
 /// Compiles a case, whose model is written to a file for that.
@@ -48,6 +50,7 @@ pub(super) fn compile(case: &Case, models: &Path) -> Result<Compiled, Failure> {
     Ok(Compiled {
         source: module.source,
         weights: module.weights,
+        macs: module.report.steps.iter().map(|step| step.macs).sum(),
     })
 }
 
@@ -66,17 +69,20 @@ impl Workspace {
             shards: BTreeMap::new(),
         };
         for (name, module) in modules {
-            let shard = format!("shard{:02}", hash(name) % shards.max(1) as u64);
+            let (kind, count) = match module.macs {
+                0..HEAVY => (LIGHT_PACKAGE, shards.max(1) as u64),
+                HEAVY.. => (HEAVY_PACKAGE, 4),
+            };
+            let shard = format!("{kind}{:02}", hash(name) % count);
             let cases = folder.join(&shard).join("src/cases");
             update(&cases.join(format!("{name}.rs")), module.source.as_bytes())?;
             update(&cases.join(format!("{name}.weights")), &module.weights)?;
             workspace.shards.entry(shard).or_default().push((*name).to_owned());
         }
-        update(&folder.join("Cargo.toml"), WORKSPACE.as_bytes())?;
         for shard in workspace.shards.keys() {
             workspace.declare(shard)?;
         }
-        workspace.remove_others()?;
+        workspace.finish()?;
         Ok(workspace)
     }
 
@@ -105,11 +111,20 @@ impl Workspace {
             self.shards.insert(name.clone(), cases.to_vec());
             self.declare(&name)?;
         }
-        self.remove_others()
+        self.finish()
     }
 
-    /// Removes packages of earlier runs.
-    fn remove_others(&self) -> Result<()> {
+    /// Writes what all packages share, and removes packages of earlier runs.
+    fn finish(&self) -> Result<()> {
+        let members: Vec<_> = self.shards.keys().map(|shard| format!("{shard:?}")).collect();
+        let mut manifest = format!(
+            "{WORKSPACE}\n[workspace]\nresolver = \"3\"\nmembers = [{}]\n",
+            members.join(", ")
+        );
+        for shard in self.shards.keys().filter(|shard| shard.starts_with(HEAVY_PACKAGE)) {
+            manifest += &format!("\n[profile.dev.package.{shard}]\nopt-level = 2\n");
+        }
+        update(&self.folder.join("Cargo.toml"), manifest.as_bytes())?;
         let known: BTreeSet<PathBuf> = self.shards.keys().map(|shard| self.folder.join(shard)).collect();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -124,12 +139,15 @@ impl Workspace {
     }
 }
 
+/// How packages are called, before a number.
+const LIGHT_PACKAGE: &str = "light";
+/// How packages are called whose modules are optimized too, before a number.
+const HEAVY_PACKAGE: &str = "heavy";
+/// Multiplications and additions from which on a module is optimized.
+const HEAVY: u64 = 1 << 24;
+
 /// Debug builds check arithmetic, and are fast to build; kernels are optimized all the same.
 const WORKSPACE: &str = "\
-[workspace]
-members = [\"shard*\"]
-resolver = \"3\"
-
 [profile.dev]
 debug = false
 incremental = false
