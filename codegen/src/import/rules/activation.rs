@@ -177,6 +177,34 @@ fn function(cx: &mut Call, body: impl FnOnce(&mut Function, ScalarId) -> ScalarI
     ])
 }
 
+/// The function of a fused operator's attribute `activation`, with its parameters.
+pub(super) fn fused(cx: &mut Call, x: ValueId, parameters: &[f32]) -> Result<ValueId, Fault> {
+    let (name, dtype) = (cx.string("activation", "")?, cx.dtype(x));
+    let parameter = |number: usize, usual| parameters.get(number).copied().unwrap_or(usual);
+    if !["", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid"].contains(&name) {
+        return cx.unsupported("activation", name);
+    }
+    cx.map(&[x], |expr, of| {
+        let (mut f, x) = (Function { expr, dtype }, of[0]);
+        match name {
+            "Relu" => f.relu(x),
+            "Tanh" => f.unary(UnaryOp::Tanh, x),
+            "Sigmoid" => f.unary(UnaryOp::Sigmoid, x),
+            "HardSigmoid" => f.hard_sigmoid(x, parameter(0, 0.2), parameter(1, 0.5)),
+            "LeakyRelu" => {
+                let negative = f.times(x, parameter(0, 0.01));
+                f.by_sign(x, x, negative)
+            }
+            "Clip" => {
+                let (low, high) = (f.number(parameter(0, f32::MIN)), f.number(parameter(1, f32::MAX)));
+                let above = f.binary(BinaryOp::Max, x, low);
+                f.binary(BinaryOp::Min, above, high)
+            }
+            _ => x,
+        }
+    })
+}
+
 /// The slope broadcasts to the tensor. Before version 7, a list of slopes belongs to the channels.
 fn prelu(cx: &mut Call) -> Results {
     let (x, mut slope) = (cx.input(0)?, cx.input(1)?);

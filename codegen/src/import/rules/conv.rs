@@ -1,15 +1,26 @@
 //! Convolutions.
 
-use super::{ONNX, Rules};
+use super::{MICROSOFT, ONNX, Rules, activation};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
 use crate::ir::op::Window;
-use crate::ir::{Dim, Op, ValueId};
+use crate::ir::{BinaryOp, Dim, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
-pub(super) const RULES: Rules = &[(ONNX, "Conv", conv), (ONNX, "ConvTranspose", conv_transpose)];
+pub(super) const RULES: Rules = &[
+    (ONNX, "Conv", conv),
+    (ONNX, "ConvTranspose", conv_transpose),
+    (MICROSOFT, "FusedConv", |cx| {
+        let mut result = conv(cx)?[0];
+        if let Some(added) = cx.optional(3) {
+            result = cx.binary(BinaryOp::Add, result, added)?;
+        }
+        let parameters = cx.floats("activation_params")?.unwrap_or_default();
+        Ok(vec![activation::fused(cx, result, &parameters)?])
+    }),
+];
 
 /// The window that `auto_pad`, `dilations`, `pads` and `strides` describe over the given spatial sizes.
 pub(super) fn window(cx: &mut Call, kernel: Vec<usize>, spatial: &[Dim]) -> Result<Window, Fault> {

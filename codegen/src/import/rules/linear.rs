@@ -1,10 +1,10 @@
 //! Matrix products.
 
-use super::{MICROSOFT, ONNX, Rules};
+use super::{MICROSOFT, ONNX, Rules, activation};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::{BinaryOp, Op, ValueId};
+use crate::ir::{BinaryOp, Op, UnaryOp, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -15,6 +15,25 @@ pub(super) const RULES: Rules = &[
     }),
     (ONNX, "Gemm", gemm),
     (MICROSOFT, "FusedMatMul", fused_matmul),
+    (MICROSOFT, "TransposeMatMul", fused_matmul),
+    (MICROSOFT, "FusedGemm", |cx| {
+        let mut parameters = Vec::new();
+        for name in ["activation_alpha", "activation_beta", "activation_gamma"] {
+            parameters.extend(cx.optional_float(name)?);
+        }
+        let product = gemm(cx)?[0];
+        Ok(vec![activation::fused(cx, product, &parameters)?])
+    }),
+    (MICROSOFT, "GemmFastGelu", |cx| {
+        let (a, b) = (cx.input(0)?, cx.input(1)?);
+        let mut product = matmul(cx, a, b)?;
+        if let Some(bias) = cx.optional(2) {
+            product = cx.binary(BinaryOp::Add, product, bias)?;
+        }
+        Ok(vec![
+            cx.map(&[product], |expr, of| expr.apply1(UnaryOp::GeluTanh, of[0]))?,
+        ])
+    }),
 ];
 
 /// The product by numpy's rule: a vector on the left is a row, on the right a column.
@@ -57,15 +76,6 @@ pub(super) fn transposed(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
     cx.transpose(x, permutation)
 }
 
-fn scaled(cx: &mut Call, x: ValueId, factor: f32) -> Result<ValueId, Fault> {
-    if factor == 1.0 {
-        return Ok(x);
-    }
-    let dtype = cx.dtype(x);
-    let factor = cx.number(factor.into(), dtype)?;
-    cx.binary(BinaryOp::Mul, x, factor)
-}
-
 fn gemm(cx: &mut Call) -> Results {
     // Version 7 made broadcasting the rule.
     cx.ignore(&["broadcast"]);
@@ -86,11 +96,11 @@ fn gemm(cx: &mut Call) -> Results {
     }
     let (alpha, beta) = (cx.float("alpha", 1.0)?, cx.float("beta", 1.0)?);
     let product = matmul(cx, a, b)?;
-    let mut result = scaled(cx, product, alpha)?;
+    let mut result = cx.scaled(product, alpha.into())?;
     if let Some(c) = cx.optional(2)
         && beta != 0.0
     {
-        let c = scaled(cx, c, beta)?;
+        let c = cx.scaled(c, beta.into())?;
         if cx.rank(c) > 2 {
             return Err(Fault::new(format!(
                 "a summand of shape {}",
@@ -102,10 +112,22 @@ fn gemm(cx: &mut Call) -> Results {
     Ok(vec![result])
 }
 
+/// The operand with its first axis after those of the batch.
+fn batch_first(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
+    let rank = cx.rank(x);
+    let mut permutation: Vec<_> = (0..rank).collect();
+    permutation[..rank.saturating_sub(1)].rotate_left(usize::from(rank > 1));
+    cx.transpose(x, permutation)
+}
+
 fn fused_matmul(cx: &mut Call) -> Results {
     let (mut a, mut b) = (cx.input(0)?, cx.input(1)?);
-    cx.only_int("transBatchA", 0)?;
-    cx.only_int("transBatchB", 0)?;
+    if cx.flag("transBatchA", false)? {
+        a = batch_first(cx, a)?;
+    }
+    if cx.flag("transBatchB", false)? {
+        b = batch_first(cx, b)?;
+    }
     if cx.flag("transA", false)? {
         a = transposed(cx, a)?;
     }
@@ -114,5 +136,5 @@ fn fused_matmul(cx: &mut Call) -> Results {
     }
     let alpha = cx.float("alpha", 1.0)?;
     let product = matmul(cx, a, b)?;
-    Ok(vec![scaled(cx, product, alpha)?])
+    Ok(vec![cx.scaled(product, alpha.into())?])
 }

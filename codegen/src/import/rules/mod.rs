@@ -24,6 +24,7 @@ mod random;
 mod recurrent;
 mod reduce;
 mod region;
+mod residual;
 mod resize;
 mod rotary;
 mod sample;
@@ -83,6 +84,7 @@ const FAMILIES: &[Rules] = &[
     recurrent::RULES,
     reduce::RULES,
     region::RULES,
+    residual::RULES,
     resize::RULES,
     rotary::RULES,
     sample::RULES,

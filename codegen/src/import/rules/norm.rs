@@ -1,6 +1,6 @@
 //! Normalization.
 
-use super::{MICROSOFT, ONNX, Rules};
+use super::{ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
@@ -14,7 +14,6 @@ pub(super) const RULES: Rules = &[
     (ONNX, "LayerNormalization", |cx| layer(cx, NormalizeKind::Layer)),
     (ONNX, "RMSNormalization", |cx| layer(cx, NormalizeKind::Rms)),
     (ONNX, "SimplifiedLayerNormalization", |cx| layer(cx, NormalizeKind::Rms)),
-    (MICROSOFT, "SkipLayerNormalization", skip_layer),
     (ONNX, "InstanceNormalization", instance),
     (ONNX, "GroupNormalization", group),
     (ONNX, "MeanVarianceNormalization", mean_variance),
@@ -38,7 +37,7 @@ fn affine(cx: &mut Call, x: ValueId, scale: ValueId, bias: ValueId) -> Result<Va
 }
 
 /// `1 / sqrt(x + epsilon)`.
-fn inverse_deviation(cx: &mut Call, variance: ValueId, epsilon: f32) -> Result<ValueId, Fault> {
+pub(super) fn inverse_deviation(cx: &mut Call, variance: ValueId, epsilon: f32) -> Result<ValueId, Fault> {
     let dtype = cx.dtype(variance);
     let mut expr = Expr::empty();
     let (x, e) = (expr.input(0, dtype), expr.float(epsilon.into(), dtype));
@@ -107,7 +106,7 @@ fn channels(cx: &Call, x: ValueId) -> Result<Dim, Fault> {
 }
 
 /// Normalizes over the axes from `axis` on, then scales and shifts.
-fn normalize(
+pub(super) fn normalize(
     cx: &mut Call,
     kind: NormalizeKind,
     x: ValueId,
@@ -168,7 +167,7 @@ fn layer(cx: &mut Call, kind: NormalizeKind) -> Results {
 }
 
 /// Mean, differences to it, and mean square of these, along axes that stay with size 1.
-fn moments(cx: &mut Call, x: ValueId, axes: Vec<usize>) -> Result<(ValueId, ValueId, ValueId), Fault> {
+pub(super) fn moments(cx: &mut Call, x: ValueId, axes: Vec<usize>) -> Result<(ValueId, ValueId, ValueId), Fault> {
     let mean = cx.emit(
         Op::Reduce {
             kind: ReduceKind::Mean,
@@ -188,28 +187,6 @@ fn moments(cx: &mut Call, x: ValueId, axes: Vec<usize>) -> Result<(ValueId, Valu
         &[square],
     )?;
     Ok((mean, centered, variance))
-}
-
-/// Operands: the tensor, what is added to it, scale, bias, and a bias of the sum. The last result is the sum.
-fn skip_layer(cx: &mut Call) -> Results {
-    let (x, skip) = (cx.input(0)?, cx.input(1)?);
-    let mut sum = cx.binary(BinaryOp::Add, x, skip)?;
-    if let Some(bias) = cx.optional(4) {
-        sum = cx.binary(BinaryOp::Add, sum, bias)?;
-    }
-    let axis = cx.axis(-1, cx.rank(sum))?;
-    let epsilon = cx.float("epsilon", 1e-12)?;
-    let parameters = (Some(cx.input(2)?), cx.optional(3));
-    let result = normalize(cx, NormalizeKind::Layer, sum, axis, epsilon, parameters)?;
-    if cx.wants(1) || cx.wants(2) {
-        return Err(Fault::new("the mean and deviation are not supported as results"));
-    }
-    // Results nobody reads stand in for the statistics between the result and the sum.
-    Ok(if cx.wants(3) {
-        vec![result, result, result, sum]
-    } else {
-        vec![result]
-    })
 }
 
 /// Normalizes over groups of consecutive channels and all that follows them.

@@ -24,15 +24,6 @@ pub(super) fn tensor_scatter(cx: &mut Call) -> Result<Vec<ValueId>, Fault> {
             "an update {update} of the cache {cache} along axis {axis}"
         )));
     }
-    for (other, (a, b)) in shape
-        .iter()
-        .zip(&updates)
-        .enumerate()
-        .filter(|(other, _)| *other != axis)
-    {
-        cx.equal(&format!("sizes of axis {other} of the cache and of its update"), a, b)?;
-    }
-    let (size, count) = (&shape[axis], &updates[axis]);
     let mut each = vec![Dim::from(1i64); shape.len()];
     let start = match cx.optional(2) {
         Some(start) => {
@@ -42,6 +33,28 @@ pub(super) fn tensor_scatter(cx: &mut Call) -> Result<Vec<ValueId>, Fault> {
         }
         None => cx.filled(0.0, DType::I64, each.clone())?,
     };
+    Ok(vec![written(cx, cache, update, start, axis, circular)?])
+}
+
+/// The cache with the update from `start` on along an axis; all have the same rank.
+pub(super) fn written(
+    cx: &mut Call,
+    cache: ValueId,
+    update: ValueId,
+    start: ValueId,
+    axis: usize,
+    circular: bool,
+) -> Result<ValueId, Fault> {
+    let (shape, updates, each) = (cx.shape(cache), cx.shape(update), cx.shape(start));
+    for (other, (a, b)) in shape
+        .iter()
+        .zip(&updates)
+        .enumerate()
+        .filter(|(other, _)| *other != axis)
+    {
+        cx.equal(&format!("sizes of axis {other} of the cache and of its update"), a, b)?;
+    }
+    let (size, count) = (&shape[axis], &updates[axis]);
     let mut fits = Expr::empty();
     let (first, zero) = (fits.input(0, DType::I64), fits.int(0, DType::I64));
     let not_before = fits.apply2(BinaryOp::Ge, first, zero);
@@ -77,5 +90,5 @@ pub(super) fn tensor_scatter(cx: &mut Call) -> Result<Vec<ValueId>, Fault> {
     let dtype = cx.dtype(update);
     let new = expr.at(2, place, dtype);
     expr.push(Scalar::Select(covered, new, kept), dtype);
-    Ok(vec![cx.emit(Op::Elementwise { expr, shape }, &[start, cache, update])?])
+    cx.emit(Op::Elementwise { expr, shape }, &[start, cache, update])
 }

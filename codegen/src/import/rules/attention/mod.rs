@@ -1,11 +1,12 @@
 //! Scaled dot-product attention.
 
 mod cache;
+mod contrib;
 mod mask;
 mod onnx;
 
 use super::linear::{matmul, transposed};
-use super::{ONNX, PREVIEW, Rules};
+use super::{MICROSOFT, ONNX, PREVIEW, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
@@ -16,6 +17,9 @@ pub(super) const RULES: Rules = &[
     (ONNX, "Attention", onnx::attention),
     (PREVIEW, "FlexAttention", onnx::flex),
     (ONNX, "TensorScatter", cache::tensor_scatter),
+    (MICROSOFT, "MultiHeadAttention", contrib::multi_head),
+    (MICROSOFT, "Attention", contrib::projected),
+    (MICROSOFT, "GroupQueryAttention", contrib::grouped_query),
 ];
 
 /// Queries against keys and values, `[batch, heads, length, size]` each. Consecutive heads of the queries share a head of

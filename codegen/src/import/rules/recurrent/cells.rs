@@ -155,7 +155,8 @@ impl<'a> Step<'a> {
         })?;
         let output = self.lstm_gate(cx, gates, 1, memory)?;
         let shown = cx.map(&[output, memory], |expr, of| {
-            let memory = self.function(2).apply(expr, of[1], self.layer.clip);
+            // The clip is for sums; ONNX Runtime does not apply it to the memory.
+            let memory = self.function(2).apply(expr, of[1], None);
             expr.apply2(BinaryOp::Mul, of[0], memory)
         })?;
         Ok(vec![shown, memory])
