@@ -188,6 +188,15 @@ pub fn load_ml() -> Result<Vec<Case>> {
     read("ml.tar.zst", cases_of)
 }
 
+/// The cases of operators of ONNX Runtime, and of recurrent layers in every form, that the project adds to the suite.
+///
+/// # Errors
+///
+/// If the archive cannot be read.
+pub fn load_contrib() -> Result<Vec<Case>> {
+    read("contrib.tar.zst", cases_of)
+}
+
 /// All cases of the suite, in the order of their names.
 ///
 /// # Errors
