@@ -4,7 +4,7 @@ use super::{MICROSOFT, ONNX, Rules, activation};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
-use crate::ir::{BinaryOp, Op, UnaryOp, ValueId};
+use crate::ir::{BinaryOp, Op, ValueId};
 
 type Results = Result<Vec<ValueId>, Fault>;
 
@@ -23,16 +23,6 @@ pub(super) const RULES: Rules = &[
         }
         let product = gemm(cx)?[0];
         Ok(vec![activation::fused(cx, product, &parameters)?])
-    }),
-    (MICROSOFT, "GemmFastGelu", |cx| {
-        let (a, b) = (cx.input(0)?, cx.input(1)?);
-        let mut product = matmul(cx, a, b)?;
-        if let Some(bias) = cx.optional(2) {
-            product = cx.binary(BinaryOp::Add, product, bias)?;
-        }
-        Ok(vec![
-            cx.map(&[product], |expr, of| expr.apply1(UnaryOp::GeluTanh, of[0]))?,
-        ])
     }),
 ];
 

@@ -21,11 +21,6 @@ pub(super) const RULES: Rules = &[
         skip(cx, NormalizeKind::Rms, bias, parameters)
     }),
     (MICROSOFT, "EmbedLayerNormalization", embed),
-    (MICROSOFT, "BiasAdd", |cx| {
-        let (x, bias, skip) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
-        let sum = cx.binary(BinaryOp::Add, x, bias)?;
-        Ok(vec![cx.binary(BinaryOp::Add, sum, skip)?])
-    }),
 ];
 
 /// Operands: the tensor, what is added to it, and what the sum is scaled and shifted by. Results: the normalized sum, its
