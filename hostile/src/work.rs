@@ -9,8 +9,9 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use onnxide_codegen::compiler::symbols;
+use onnxide_codegen::frontend::Model;
 use onnxide_codegen::ir::sample::SplitMix;
-use onnxide_codegen::{Compiler, DimRange, Module, frontend};
+use onnxide_codegen::{Compiler, DimRange, Module, frontend, import, ir};
 
 /// What became of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,5 +113,19 @@ fn module(path: &Path, number: u64) -> Option<Module> {
         let choice = random.integer(-2 * last, last).max(0);
         compiler = compiler.dim(name, ranges[choice as usize]);
     }
-    compiler.compile_module().ok()
+    let module = compiler.compile_module().ok()?;
+    if let Ok(graph) = import::import(&model, &small(&model)) {
+        let violations = ir::verify(&graph).err().unwrap_or_default();
+        assert!(violations.is_empty(), "the imported graph is invalid: {violations:?}");
+    }
+    Some(module)
+}
+
+/// Options under which the graph of a model is looked at.
+fn small(model: &Model) -> import::Options {
+    let names = import::dynamic_dims(model).into_iter();
+    import::Options {
+        dims: names.map(|name| (name, 1..=4)).collect(),
+        ..import::Options::default()
+    }
 }

@@ -176,7 +176,16 @@ impl Call<'_, '_> {
         sizes: ValueId,
         most: impl Fn(usize) -> Option<i64>,
     ) -> Result<Vec<Dim>, Fault> {
-        let count = self.shape(sizes).first().and_then(Dim::as_usize).unwrap_or(0);
+        let count = match self.shape(sizes).as_slice() {
+            [count] => count.as_usize(),
+            _ => None,
+        };
+        let Some(count) = count else {
+            let ty = self.ty(sizes);
+            return Err(Fault::new(format!(
+                "the shape is {ty}, not a vector of a known number of sizes"
+            )));
+        };
         let ranges = (0..count).map(|axis| self.size_bounds(output, axis, most(axis)));
         let ranges = ranges.collect::<Result<Vec<_>, _>>()?;
         self.bind(sizes, |axis| Ok(ranges[axis]))

@@ -106,7 +106,13 @@ pub fn import<'m>(model: &'m Model, options: &'m Options) -> Result<Graph, Diagn
         importer.bind(&input.name, binding);
     }
     let results = importer.graph_body(&model.graph);
+    let mut names = BTreeSet::new();
     for (output, binding) in model.graph.outputs.iter().zip(results) {
+        if !names.insert(output.name.as_str()) {
+            let message = format!("two outputs have the name `{}`", output.name.escape_debug());
+            importer.found.push(Diagnostic::new(message));
+            continue;
+        }
         if let Binding::Item(item) = binding
             && let Err(fault) = importer.builder.output(output, item)
         {

@@ -8,6 +8,7 @@ use super::dtype::DType;
 use super::expr::{Expr, Scalar};
 use super::graph::{Block, Graph, TensorType, ValueId};
 use super::op::{Cell, Op, PoolKind, Window};
+use super::verify::{check_expression, check_types};
 
 /// The types of the results of an operation on operands of a graph.
 ///
@@ -170,6 +171,8 @@ impl Context<'_> {
                 _ => {}
             }
         }
+        let dtypes: Vec<DType> = self.types.iter().map(|ty| ty.dtype).collect();
+        check_expression(expr, &dtypes).map_err(|message| format!("no meaning for these element types: {message}"))?;
         for (number, ty) in self.types.iter().enumerate() {
             if expr.reads_element(number) {
                 self.broadcasts_to(&ty.shape, shape)?;
@@ -229,6 +232,8 @@ impl Context<'_> {
             }
             _ => self.expect_operands(op, 1, 1)?,
         }
+        let dtypes: Vec<DType> = self.types.iter().map(|ty| ty.dtype).collect();
+        check_types(op, &dtypes)?;
         let x = self.types[0];
         let result = |shape: Vec<Dim>| Ok(vec![TensorType::new(x.dtype, shape)]);
         match op {

@@ -5,7 +5,7 @@ use crate::ir::eval::{int_limits, round_to};
 use crate::ir::expr::{BinaryOp, Expr, Literal, Scalar, UnaryOp};
 
 /// Checks an expression on operands of given types.
-pub(super) fn check(expr: &Expr, operands: &[DType]) -> Result<(), String> {
+pub(in crate::ir) fn check(expr: &Expr, operands: &[DType]) -> Result<(), String> {
     if expr.nodes.is_empty() {
         return Err("an empty expression".into());
     }

@@ -64,6 +64,8 @@ use super::expr::Scalar;
 use super::graph::{Block, Graph, Node, Port, TensorType, ValueId};
 use super::infer::infer;
 use super::op::Op;
+pub(super) use expr::check as check_expression;
+pub(super) use op::check_types;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;

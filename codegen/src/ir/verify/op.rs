@@ -93,7 +93,7 @@ fn check_epilogue(op: &Op, dtypes: &[DType], base: usize) -> Result<(), String> 
 }
 
 /// Checks the element types that an operation has a meaning for.
-fn check_types(op: &Op, dtypes: &[DType]) -> Result<(), String> {
+pub(in crate::ir) fn check_types(op: &Op, dtypes: &[DType]) -> Result<(), String> {
     let first = match (dtypes.first(), op) {
         (Some(&first), _) => first,
         // A fold may have no operands.
