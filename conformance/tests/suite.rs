@@ -9,7 +9,7 @@ use onnxide_conformance::{report, run, suite};
 fn the_suite_is_as_expected() {
     let cases = suite::load().unwrap();
     let (outcomes, times) = run::run(&cases, &run::Options::new("conformance")).unwrap();
-    print!("{}{times}\n", report::table(&cases, &outcomes));
+    println!("{}{times}", report::table(&cases, &outcomes));
     let failing = report::failing(&cases, &outcomes);
     let mut expectations = Expectations::read().unwrap();
     if std::env::var_os("CONFORMANCE_BLESS").is_some() {

@@ -9,7 +9,8 @@ use crate::operator::Operator;
 pub(super) fn check(model: &Model, operators: &[Operator]) -> Result<(), Diagnostics> {
     let mut findings = Diagnostics::new(&model.name);
     for (number, operator) in operators.iter().enumerate() {
-        if let Err(finding) = operator.check() {
+        if let Err(message) = operator.check() {
+            let finding = Diagnostic::new(message);
             findings.push(finding);
         }
         if operators[..number]

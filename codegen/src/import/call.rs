@@ -388,16 +388,6 @@ impl<'i, 'm> Call<'i, 'm> {
         values.collect::<Result<_, _>>().map(Some)
     }
 
-    /// The floats of an operand that must be constant; `None` if the operand is left out.
-    pub(super) fn constant_floats(&self, index: usize, what: &str) -> Result<Option<Vec<f64>>, Fault> {
-        let Some(value) = self.optional(index) else {
-            return Ok(None);
-        };
-        self.known_floats(value)
-            .map(Some)
-            .ok_or_else(|| self.unknown(index, what))
-    }
-
     /// The elements of a value as floats, if they are known.
     pub(super) fn known_floats(&self, value: ValueId) -> Option<Vec<f64>> {
         let elements = self.known(value)?;

@@ -144,7 +144,7 @@ impl<'f> Term<'f> {
     }
 
     /// An index that counts from the end where it is negative, counted from the start.
-    pub(super) fn from_start(self, size: Term<'f>) -> Term<'f> {
+    pub(super) fn counted_within(self, size: Term<'f>) -> Term<'f> {
         self.lt(0i64).select(self + size, self)
     }
 

@@ -213,8 +213,11 @@ struct Names {
     rest: Option<Vec<Dim>>,
 }
 
+/// Axes of a pattern with their sizes, and the sizes in the place of `..`.
+type Paired<'a> = (Vec<(&'a Axis, &'a Dim)>, Option<&'a [Dim]>);
+
 /// The axes of a type beside those of a pattern, and those in the place of `..`; `None` if there are too few or many.
-fn pair<'a>(pattern: &'a Pattern, shape: &'a [Dim]) -> Option<(Vec<(&'a Axis, &'a Dim)>, Option<&'a [Dim]>)> {
+fn pair<'a>(pattern: &'a Pattern, shape: &'a [Dim]) -> Option<Paired<'a>> {
     let axes = &pattern.shape;
     let Some(place) = axes.iter().position(|axis| *axis == Axis::Rest) else {
         return (axes.len() == shape.len()).then(|| (axes.iter().zip(shape).collect(), None));

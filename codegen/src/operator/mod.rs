@@ -7,7 +7,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::diagnostics::Diagnostic;
 use crate::ir::TensorType;
 use crate::ir::opaque::is_function_path;
 use crate::ir::parse::signature;
@@ -167,8 +166,8 @@ impl Operator {
     }
 
     /// What is wrong with the registration.
-    pub(crate) fn check(&self) -> Result<(), Diagnostic> {
-        let fault = |message: String| Err(Diagnostic::new(format!("operator {}: {message}", self.title())));
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let fault = |message: String| Err(format!("operator {}: {message}", self.title()));
         if self.function.is_empty() {
             return fault("it has no function".into());
         }
@@ -240,10 +239,7 @@ impl FromStr for Operator {
             return Err(expected());
         }
         let operator = Operator::new(domain, name).function(path).signature(signature);
-        match operator.check() {
-            Ok(()) => Ok(operator),
-            Err(finding) => Err(finding.message),
-        }
+        operator.check().map(|()| operator)
     }
 }
 

@@ -49,12 +49,12 @@ fn errors_say_what_is_expected() {
     let twice = Operator::new("a", "B").function("c").signature("(f32[n]) -> f32[n]");
     let twice = twice.shape(|_| Ok(Vec::new()));
     assert_eq!(
-        twice.check().unwrap_err().message,
+        twice.check().unwrap_err(),
         "operator a::B: both the signature `(f32[n]) -> f32[n]` and a closure give the results"
     );
     let neither = Operator::new("a", "B").function("c");
     assert_eq!(
-        neither.check().unwrap_err().message,
+        neither.check().unwrap_err(),
         "operator a::B: it has no signature, such as `(f32[n]) -> f32[n]`"
     );
 }

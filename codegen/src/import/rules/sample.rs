@@ -32,7 +32,6 @@ enum Padding {
 }
 
 struct Sample {
-    mode: Mode,
     padding: Padding,
     align_corners: bool,
     /// `[batch, channels, spatial...]`.
@@ -69,7 +68,6 @@ fn grid_sample(cx: &mut Call) -> Results {
     }
     cx.equal("the number of images and of grids", &from[0], &grid_shape[0])?;
     let sample = Sample {
-        mode,
         padding,
         align_corners,
         from,

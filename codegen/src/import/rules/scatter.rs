@@ -51,11 +51,11 @@ fn elements(cx: &mut Call) -> Results {
     let message = format!("the indices are from -{0} to {0} - 1", shape[axis]);
     cx.demand(message, own.clone(), &[indices], |f| {
         let size = f.dim(&shape[axis]);
-        f.operand(0).cast(DType::I64).from_start(size).within(size)
+        f.operand(0).cast(DType::I64).counted_within(size).within(size)
     })?;
     let places = cx.each(own, &[indices], |f| {
         let mut coordinates = f.indices(0..shape.len());
-        coordinates[axis] = f.operand(0).cast(DType::I64).from_start(f.dim(&shape[axis]));
+        coordinates[axis] = f.operand(0).cast(DType::I64).counted_within(f.dim(&shape[axis]));
         f.place(&coordinates, &shape)
     })?;
     Ok(vec![cx.emit(Op::Scatter { kind }, &[data, places, updates])?])
@@ -87,7 +87,7 @@ fn nd(cx: &mut Call) -> Results {
         let inside = shape[..depth].iter().enumerate().map(|(axis, size)| {
             point[outer] = f.int(axis as i64);
             let size = f.dim(size);
-            f.load(0, &point).cast(DType::I64).from_start(size).within(size)
+            f.load(0, &point).cast(DType::I64).counted_within(size).within(size)
         });
         inside.reduce(Term::and).unwrap_or(f.number(1.0, DType::Bool))
     })?;
@@ -96,7 +96,7 @@ fn nd(cx: &mut Call) -> Results {
         point.push(f.int(0));
         let indexed = shape[..depth].iter().enumerate().map(|(axis, size)| {
             point[outer] = f.int(axis as i64);
-            f.load(0, &point).cast(DType::I64).from_start(f.dim(size))
+            f.load(0, &point).cast(DType::I64).counted_within(f.dim(size))
         });
         let coordinates: Vec<_> = indexed.chain(f.indices(outer..rank)).collect();
         f.place(&coordinates, &shape)
