@@ -205,8 +205,11 @@ fn einsum_with_ellipses_and_diagonals() {
         result("Einsum", &[("equation", Attribute::String(equation.into()))], inputs)
     };
     let square = Value::new(vec![2, 2, 2], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
-    assert_eq!(einsum("...ii->...i", &[square.clone()]).unwrap(), [1.0, 4.0, 5.0, 8.0]);
-    assert_eq!(einsum("bii", &[square.clone()]).unwrap(), [5.0, 13.0]);
+    assert_eq!(
+        einsum("...ii->...i", std::slice::from_ref(&square)).unwrap(),
+        [1.0, 4.0, 5.0, 8.0]
+    );
+    assert_eq!(einsum("bii", std::slice::from_ref(&square)).unwrap(), [5.0, 13.0]);
     // The axis of size 1 that the ellipsis stands for broadcasts.
     let row = Value::new(vec![1, 2], &[10.0f32, 1.0]);
     let matrix = matrix(3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
@@ -232,7 +235,13 @@ fn positions_of_the_largest_elements() {
     let kernel = ("kernel_shape", Attribute::Ints(vec![2, 2]));
     let found = |order: i64| {
         let order = ("storage_order", Attribute::Int(order));
-        let results = results((12, "MaxPool"), &[kernel.clone(), order], &[x.clone()], &["y", "at"]).unwrap();
+        let results = results(
+            (12, "MaxPool"),
+            &[kernel.clone(), order],
+            std::slice::from_ref(&x),
+            &["y", "at"],
+        )
+        .unwrap();
         results[1].to_ints().unwrap()
     };
     assert_eq!(found(0), [1, 1, 6, 7]);

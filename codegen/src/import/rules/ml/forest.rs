@@ -384,7 +384,8 @@ mod tests {
             f64::INFINITY,
             f64::NEG_INFINITY,
         ];
-        let holds: [(Mode, fn(f64, f64) -> bool); 6] = [
+        type Holds = fn(f64, f64) -> bool;
+        let holds: [(Mode, Holds); 6] = [
             (Mode::LessOrEqual, |x, t| x <= t),
             (Mode::Less, |x, t| x < t),
             (Mode::GreaterOrEqual, |x, t| x >= t),
