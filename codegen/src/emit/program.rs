@@ -20,7 +20,7 @@ pub(super) fn print(
     imports: &mut Imports,
     profile: bool,
 ) {
-    for name in ["AnyData", "AnyValue", "Port", "PortDim", "PortKind", "Program"] {
+    for name in ["AnyData", "AnyValue", "Port", "PortKind", "Program"] {
         imports.add("describe", name);
     }
     imports.add("element", "DType");
@@ -34,7 +34,8 @@ pub(super) fn print(
             None => port(interface, &input.port, &input.ty),
         }
     });
-    ports(writer, "INPUTS", inputs.collect());
+    let mut shapes = Writer::new(1);
+    ports(&mut shapes, "INPUTS", inputs.collect());
     let outputs = interface.outputs.iter().map(|passed| {
         let output = &plan.outputs[passed.tensors.start];
         match Parts::of_output(plan, passed) {
@@ -42,8 +43,12 @@ pub(super) fn print(
             None => port(interface, &output.port, &output.ty),
         }
     });
-    let outputs = outputs.collect();
-    ports(writer, "OUTPUTS", outputs);
+    ports(&mut shapes, "OUTPUTS", outputs.collect());
+    let shapes = shapes.finish();
+    if shapes.contains("PortDim::") {
+        imports.add("describe", "PortDim");
+    }
+    writer.raw(&shapes);
     let mut parameters: Vec<String> = ["&mut self", "inputs: &[AnyValue<'_>]"].map(str::to_owned).to_vec();
     parameters.push("outputs: &mut dyn FnMut(usize, AnyValue<'_>)".into());
     if profile {

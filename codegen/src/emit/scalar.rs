@@ -129,9 +129,9 @@ impl Printer<'_> {
     /// The receiver of a method; a number gets a suffix, as its type is not known otherwise.
     fn receiver(&self, id: ScalarId) -> String {
         match self.expr.nodes[id].op {
-            Scalar::Const(literal @ Literal::Int(_)) => {
-                let (text, precedence) = self.suffixed(literal, id);
-                parenthesized(text, precedence, Prec::Atom)
+            Scalar::Const(Literal::Int(_)) => {
+                let text = format!("{}{}", self.plain(id), rust_type(self.dtype(id)));
+                parenthesized(text, self.texts[id].1, Prec::Atom)
             }
             _ => self.operand(id, Prec::Atom),
         }
@@ -165,19 +165,7 @@ impl Printer<'_> {
         }
     }
 
-    /// A number with a suffix for its type.
-    fn suffixed(&self, literal: Literal, id: ScalarId) -> (String, Prec) {
-        let (text, precedence) = constant(literal, self.dtype(id));
-        (format!("{text}{}", rust_type(self.dtype(id))), precedence)
-    }
-
     fn select(&mut self, condition: ScalarId, a: ScalarId, b: ScalarId) -> (String, Prec) {
-        if let (Scalar::Const(literal @ Literal::Int(_)), Scalar::Const(_)) =
-            (&self.expr.nodes[a].op, &self.expr.nodes[b].op)
-        {
-            // The choice may be the receiver of a method.
-            self.texts[a] = self.suffixed(*literal, a);
-        }
         for part in [condition, a, b] {
             let text = self.select_text(condition, a, b);
             if text.chars().count() <= IF_WIDTH {

@@ -315,10 +315,11 @@ fn affine_grid(cx: &mut Call) -> Results {
         _ => None,
     };
     let spatial = spatial.ok_or_else(|| Fault::new(format!("affine maps of shape {}", display_shape(&maps))))?;
-    let (sizes, count) = (cx.cast(size, DType::I64)?, cx.shape(size)[0].clone());
-    if !count.is(spatial as i64 + 2) {
-        return Err(Fault::new(format!("{count} sizes for {spatial} spatial axes")));
+    if !matches!(cx.shape(size).as_slice(), [count] if count.is(spatial as i64 + 2)) {
+        let sizes = cx.ty(size);
+        return Err(Fault::new(format!("sizes {sizes} for {spatial} spatial axes")));
     }
+    let sizes = cx.cast(size, DType::I64)?;
     let sizes = cx.narrow(sizes, 0, Dim::from(2i64), Dim::from(spatial))?;
     let mut ranges = Vec::new();
     for axis in 0..spatial {

@@ -193,7 +193,10 @@ fn stft(cx: &mut Call) -> Results {
     }
     let window = cx.optional(2);
     let size = match (window, cx.optional(3)) {
-        (Some(window), _) => cx.shape(window)[0].clone(),
+        (Some(window), _) => match cx.shape(window).as_slice() {
+            [size] => size.clone(),
+            other => return Err(Fault::new(format!("a window of shape {}", display_shape(other)))),
+        },
         (None, Some(length)) => {
             let length = cx.reshape(length, Vec::new())?;
             let most = from[1].upper(&cx.graph.bounds);
