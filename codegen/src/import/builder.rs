@@ -14,7 +14,7 @@ use crate::ir::{
 };
 
 /// The largest rank of a tensor.
-const MAX_RANK: usize = 32;
+pub(super) const MAX_RANK: usize = 32;
 /// The largest number of elements of a tensor.
 pub(super) const MAX_ELEMENTS: i64 = 1 << 40;
 /// The largest number of equalities that are checked at run time.

@@ -1,7 +1,7 @@
 //! Axes and sizes that only a run knows: the normalized ones are computed there, and sizes bound to symbols.
 
 use super::arithmetic::{Arithmetic, from_start};
-use super::builder::{Builder, Fault};
+use super::builder::{Builder, Fault, MAX_RANK};
 use super::call::Call;
 use crate::ir::op::ScatterKind;
 use crate::ir::{DType, Dim, Expr, FoldKind, Interval, Op, ScalarId, ValueId};
@@ -54,7 +54,7 @@ impl Builder {
         self.assert_all(expr.with_result(holds), shape, inputs, message)
     }
 
-    /// Integers of any type and of rank 1 as `i64`, and how many there are.
+    /// Integers of any type and of rank 1 as `i64`, and how many there are: one or two for each axis of a tensor.
     pub(super) fn integers(&mut self, value: ValueId, what: &str) -> Result<(ValueId, usize), Fault> {
         let ty = self.ty(value);
         let count = match ty.shape.as_slice() {
@@ -64,6 +64,9 @@ impl Builder {
         let count = count.filter(|_| ty.dtype.is_int());
         let count =
             count.ok_or_else(|| Fault::new(format!("{what} are {ty}, not a list of integers of fixed length")))?;
+        if count > 2 * MAX_RANK {
+            return Err(Fault::new(format!("{what} are {ty}, more than a tensor has axes")));
+        }
         Ok((self.cast(value, DType::I64)?, count))
     }
 
