@@ -14,7 +14,7 @@ fn unsupported_operators_are_all_listed() {
     let graph = |op: &str| Attribute::Graph(Box::new(branch(op)));
     let model = Build::new(17)
         .input("x", "2 3")
-        .node("NonZero", &["x"], &["a"], &[])
+        .node("Baz", &["x"], &["a"], &[])
         .node("Foo", &["a"], &["b"], &[])
         .node("Foo", &["x"], &["c"], &[])
         .node(
@@ -28,8 +28,8 @@ fn unsupported_operators_are_all_listed() {
         .output("d");
     insta::assert_snapshot!(model.error(&[]), @r"
     cannot compile model.onnx (3 problems)
-      NonZero: the operator is not supported
-        at `nonzero_0` (#0)
+      Baz: the operator is not supported
+        at `baz_0` (#0)
       Foo: the operator is not supported
         at `foo_1` (#1), `foo_2` (#2)
       Bar: the operator is not supported

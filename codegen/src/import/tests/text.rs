@@ -107,7 +107,7 @@ fn numbers_of_strings_are_seen_by_no_other_operator() {
     let model = model.node("If", &["c"], &["y"], &branches).output("y");
     let error = model.error(&[]);
     assert!(
-        error.contains("a branch or the body of a loop gives strings"),
+        error.contains("strings in sequences, branches and loops are not supported"),
         "{error}"
     );
 }
