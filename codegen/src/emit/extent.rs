@@ -1,6 +1,6 @@
 //! How many elements a step reaches from the start of each access.
 
-use crate::ir::{Dim, TensorType};
+use crate::ir::{Bounds, Dim, TensorType};
 use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Load, Matrix};
 use crate::plan::{Access, Kernel, Step};
 
@@ -15,9 +15,9 @@ pub(super) struct Extents {
 type Axes = Vec<(Dim, Dim)>;
 
 impl Extents {
-    pub(super) fn of(step: &Step) -> Extents {
+    pub(super) fn of(step: &Step, bounds: &Bounds) -> Extents {
         let (reads, writes) = axes(step);
-        let span = |(axes, access): (Option<Axes>, &Access)| axes.map(|axes| span(&axes, step, access));
+        let span = |(axes, access): (Option<Axes>, &Access)| axes.map(|axes| span(&axes, step, access, bounds));
         let mut reads: Vec<Option<Axes>> = reads;
         reads.resize(step.reads.len(), None);
         Extents {
@@ -27,8 +27,8 @@ impl Extents {
     }
 }
 
-/// One more than the largest index that occurs.
-fn span(axes: &Axes, step: &Step, access: &Access) -> Dim {
+/// One more than the largest index that occurs; 0 if none does.
+fn span(axes: &Axes, step: &Step, access: &Access, bounds: &Bounds) -> Dim {
     let one = || Dim::from(1i64);
     let loops = step.loops.iter().zip(&access.loop_strides);
     let mut end = one();
@@ -42,7 +42,8 @@ fn span(axes: &Axes, step: &Step, access: &Access) -> Dim {
         }
         end = end + (size.clone() - one()) * stride.clone();
     }
-    end
+    // An axis without elements takes away more than the axes inside it span; the ones outside it exist in the storage.
+    end.maximum(&Dim::from(0i64), bounds)
 }
 
 fn dense<const N: usize>(sizes: [&Dim; N]) -> Option<Axes> {

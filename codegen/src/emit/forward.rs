@@ -226,7 +226,7 @@ impl Forward<'_> {
             }
         }
         let roles = Roles::of(step);
-        let extents = Extents::of(step);
+        let extents = Extents::of(step, &self.sizes.bounds);
         comments::step_comment(writer, step);
         let names = roles
             .reads

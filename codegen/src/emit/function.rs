@@ -173,7 +173,7 @@ pub(super) fn function(plan: &Plan, function: &Function, sizes: &Sizes, imports:
         imports,
         writer: Writer::new(1),
         roles: Roles::of(step),
-        extents: Extents::of(step),
+        extents: Extents::of(step, &sizes.bounds),
         counters,
     };
     body.print();

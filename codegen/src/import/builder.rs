@@ -374,11 +374,7 @@ impl Builder {
         }
         let bounds = &self.graph.bounds;
         // An axis without elements does not make up for one with too many.
-        let count = ty
-            .shape
-            .iter()
-            .fold(1i64, |count, dim| count.saturating_mul(dim.upper(bounds).max(1)));
-        if count > MAX_ELEMENTS {
+        if ty.elements().upper(bounds) > MAX_ELEMENTS && self.graph.most_elements(&ty.shape) > MAX_ELEMENTS {
             return Err(Fault::new(format!(
                 "the shape {} has too many elements",
                 display_shape(&ty.shape)

@@ -70,12 +70,19 @@ impl<'i, 'm> Call<'i, 'm> {
     /// The largest size that the model, or whoever compiles it, declares for an axis of a result.
     pub(super) fn capacity(&self, output: usize, axis: usize) -> Option<i64> {
         let name = self.node.outputs.get(output)?;
-        let named = match self.importer.declared(name).and_then(|shape| shape.get(axis)) {
-            Some(DeclaredDim::Fixed(size)) => return i64::try_from(*size).ok(),
+        match self.importer.declared(name).and_then(|shape| shape.get(axis)) {
+            Some(DeclaredDim::Fixed(size)) => i64::try_from(*size).ok(),
+            _ => self.named_capacity(&self.size_name(output, axis)),
+        }
+    }
+
+    /// The name under which whoever compiles the model gives bounds for an axis of a result.
+    pub(super) fn size_name(&self, output: usize, axis: usize) -> String {
+        let name = self.node.outputs.get(output).map_or("", String::as_str);
+        match self.importer.declared(name).and_then(|shape| shape.get(axis)) {
             Some(DeclaredDim::Named(name)) => name.clone(),
             _ => format!("{name}_{axis}"),
-        };
-        self.named_capacity(&named)
+        }
     }
 
     /// A required operand.

@@ -154,20 +154,24 @@ impl Call<'_, '_> {
     }
 
     /// The bounds of a size that only the run knows: up to what is declared for the axis of the result and up to
-    /// `most`. Where neither says anything, the size is taken to be none larger than the largest of an input or result
-    /// of the model.
+    /// `most`. Where neither says anything of a value in between, the size is taken to be none larger than the largest of
+    /// an input or result of the model.
     pub(super) fn size_bounds(&self, output: usize, axis: usize, most: Option<i64>) -> Result<Interval, Fault> {
-        let declared = self.capacity(output, axis);
+        let name = self.node.outputs.get(output).map_or("", String::as_str);
+        let (declared, between) = (self.capacity(output, axis), !self.importer.is_output(name));
         let high = match (declared, most) {
             (Some(declared), Some(most)) => Some(declared.min(most)),
             (one, other) => one.or(other),
         };
-        let high = high.or_else(|| self.importer.largest_size()).ok_or_else(|| {
-            let name = self.node.outputs.get(output).map_or("", String::as_str);
+        let guess = || self.importer.largest_size().filter(|_| between);
+        let high = high.or_else(guess).ok_or_else(|| {
             Fault::new(format!(
                 "only a run knows size {axis} of `{name}`, which nothing bounds"
             ))
-            .help(format!("give the dimension bounds: `{name}_{axis} <= 16`"))
+            .help(format!(
+                "give the dimension bounds: `{} <= 16`",
+                self.size_name(output, axis)
+            ))
         })?;
         Ok(Interval { low: 0, high })
     }

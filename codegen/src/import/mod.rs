@@ -322,6 +322,11 @@ impl<'m> Importer<'m> {
         self.scopes.last()?.declared.get(name).copied()
     }
 
+    /// Whether a name of the body at hand is that of a result of the model.
+    fn is_output(&self, name: &str) -> bool {
+        self.scopes.len() == 1 && self.model.graph.outputs.iter().any(|output| output.name == name)
+    }
+
     /// The largest size of an input or result of the model, as far as they are declared.
     fn largest_size(&self) -> Option<i64> {
         let values = self.model.graph.inputs.iter().chain(&self.model.graph.outputs);

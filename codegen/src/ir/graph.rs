@@ -254,6 +254,33 @@ impl Graph {
             }
     }
 
+    /// The largest number of elements of a shape: within the bounds of its sizes, and no more than what the constraints
+    /// say of tensors with at least as many, as of one that gets another shape.
+    pub fn most_elements(&self, shape: &[Dim]) -> i64 {
+        let elements: Dim = shape.iter().cloned().product();
+        if elements.as_const().is_some() {
+            return elements.upper(&self.bounds);
+        }
+        let mut known = vec![elements];
+        let mut next = 0;
+        while next < known.len() {
+            for Constraint { left, right, .. } in &self.constraints {
+                let fits = |large: &Dim| (large.clone() - known[next].clone()).range(&self.bounds).low >= 0;
+                let other = match (fits(left), fits(right)) {
+                    (true, _) => right,
+                    (_, true) => left,
+                    _ => continue,
+                };
+                if !known.contains(other) {
+                    known.push(other.clone());
+                }
+            }
+            next += 1;
+        }
+        let sizes = known.iter().map(|elements| elements.upper(&self.bounds));
+        sizes.min().unwrap_or(0)
+    }
+
     /// Follows the constraints from a dimension to the smallest one equal to it.
     fn representative(&self, dim: &Dim) -> Dim {
         let mut current = dim.clone();

@@ -1,7 +1,7 @@
 //! Where the elements of a value lie in its storage: views as affine maps.
 
-use crate::ir::Dim;
 use crate::ir::graph::Graph;
+use crate::ir::{Bounds, Dim};
 
 /// A strided arrangement of elements, in elements of the storage's type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,14 +63,15 @@ impl Layout {
     }
 
     /// Every `step`-th element from `start` on each axis. Steps are positive.
-    pub fn slice(&self, starts: &[Dim], steps: &[i64], shape: &[Dim]) -> Layout {
-        let mut offset = self.offset.clone();
+    pub fn slice(&self, starts: &[Dim], steps: &[i64], shape: &[Dim], bounds: &Bounds) -> Layout {
+        let first = starts.iter().zip(&self.strides);
+        let mut first: Dim = first.map(|(start, stride)| start.clone() * stride.clone()).sum();
         // What has no elements has no first one either: its offset stays within the storage.
-        if !shape.iter().any(|size| size.is(0)) {
-            for (start, stride) in starts.iter().zip(&self.strides) {
-                offset = offset + start.clone() * stride.clone();
-            }
+        if !first.is(0) {
+            let empty = shape.iter().filter(|size| size.range(bounds).low <= 0);
+            first = empty.fold(first, |first, size| first * size.minimum(&Dim::from(1i64), bounds));
         }
+        let offset = self.offset.clone() + first;
         let strides = self
             .strides
             .iter()
@@ -210,10 +211,10 @@ mod tests {
     #[test]
     fn slices_and_broadcasts_are_affine() {
         let x = Layout::dense(&dims(&[4, 6]));
-        let y = x.slice(&dims(&[1, 2]), &[2, 1], &dims(&[2, 3]));
+        let y = x.slice(&dims(&[1, 2]), &[2, 1], &dims(&[2, 3]), &Bounds::new());
         assert_eq!((y.offset.clone(), y.strides.clone()), (Dim::from(8i64), dims(&[12, 1])));
         assert_eq!(y.end(), Dim::from(8 + 12 + 2 + 1i64));
-        let empty = Layout::dense(&dims(&[0, 6])).slice(&dims(&[0, 2]), &[1, 1], &dims(&[0, 3]));
+        let empty = Layout::dense(&dims(&[0, 6])).slice(&dims(&[0, 2]), &[1, 1], &dims(&[0, 3]), &Bounds::new());
         assert_eq!(empty.offset, Dim::from(0i64));
         let z = Layout::dense(&dims(&[3, 1])).broadcast(&dims(&[2, 3, 5]));
         assert_eq!(z.strides, dims(&[0, 1, 0]));

@@ -1,6 +1,7 @@
 //! Elements chosen by index.
 
 use super::{ONNX, Rules};
+use crate::import::arithmetic::Arithmetic;
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
@@ -30,6 +31,15 @@ fn gather(cx: &mut Call) -> Results {
             index.clone()
         };
         if range.low >= 0 || range.high < 0 {
+            let left = size - index.clone() - Dim::from(1i64);
+            let bounds = &cx.graph.bounds;
+            if index.range(bounds).low < 0 || left.range(bounds).low < 0 {
+                cx.require(Vec::new(), &[], format!("index {index} is one of the axis"), |e| {
+                    let (index, left, zero) = (e.dim(&index), e.dim(&left), e.number(0));
+                    let nearest = e.least(index, left);
+                    e.at_most(zero, nearest)
+                })?;
+            }
             let part = cx.narrow(data, axis, index, Dim::from(1i64))?;
             let mut shape = cx.shape(part);
             shape.splice(axis..=axis, cx.shape(indices));

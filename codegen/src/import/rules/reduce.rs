@@ -54,6 +54,13 @@ fn arg_reduce(cx: &mut Call, largest: bool) -> Results {
     let x = cx.input(0)?;
     let axis = cx.axis(cx.int("axis", 0)?, cx.rank(x))?;
     let (keep_dims, last) = (cx.flag("keepdims", true)?, cx.flag("select_last_index", false)?);
+    let size = cx.shape(x)[axis].clone();
+    if size.range(&cx.graph.bounds).low <= 0 && size.as_const().is_none() {
+        cx.require(Vec::new(), &[], "there is an extremum only among some elements", |e| {
+            let (zero, size) = (e.number(0), e.dim(&size));
+            e.less(zero, size)
+        })?;
+    }
     Ok(vec![cx.emit(
         Op::ArgReduce {
             largest,

@@ -1,4 +1,5 @@
 mod attention;
+mod computed;
 mod economy;
 mod errors;
 mod folders;
@@ -125,6 +126,15 @@ impl Build {
             name: name.into(),
             ty: None,
         });
+        self
+    }
+
+    /// An output of floats with dimensions such as `"batch 3 224"`.
+    pub(super) fn declared_output(mut self, name: &str, dims: &str) -> Self {
+        let shape = Some(dims.split_whitespace().map(dim).collect());
+        let element = ElementType::Float;
+        let ty = Some(ValueType::Tensor { element, shape });
+        self.model.graph.outputs.push(ValueInfo { name: name.into(), ty });
         self
     }
 

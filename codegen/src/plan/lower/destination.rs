@@ -85,7 +85,9 @@ impl Lowering<'_> {
         let mut starts = vec![Dim::from(0i64); shape.len()];
         starts[axis] = start.clone();
         Ref {
-            layout: y.layout.slice(&starts, &vec![1; shape.len()], shape),
+            layout: y
+                .layout
+                .slice(&starts, &vec![1; shape.len()], shape, &self.graph.bounds),
             ..y.clone()
         }
     }

@@ -228,7 +228,7 @@ impl Lowering<'_> {
                 from[axis] = starts[axis].clone();
                 let mut by = vec![1; sizes.len()];
                 by[axis] = steps[axis];
-                current.layout = current.layout.slice(&from, &by, &sizes);
+                current.layout = current.layout.slice(&from, &by, &sizes, &self.graph.bounds);
                 continue;
             }
             let mut expr = Expr::empty();

@@ -58,6 +58,7 @@ impl Lowering<'_> {
                     &vec![Dim::from(0i64); rank],
                     &vec![1; rank],
                     &[vec![Dim::from(1i64); rank - 2], vec![k.clone(), n.clone()]].concat(),
+                    &self.graph.bounds,
                 );
                 b_layout.shape.drain(..rank - 2);
                 b_layout.strides.drain(..rank - 2);

@@ -303,7 +303,7 @@ impl Lowering<'_> {
             Op::Reshape { shape } => source.layout.reshape(self.graph, shape),
             Op::Transpose { permutation } => Some(source.layout.transpose(permutation)),
             Op::Slice { starts, steps, shape } if steps.iter().all(|&step| step > 0) => {
-                Some(source.layout.slice(starts, steps, shape))
+                Some(source.layout.slice(starts, steps, shape, &self.graph.bounds))
             }
             Op::Slice { starts, steps, shape } => return self.backward_slice(node, &source, starts, steps, shape),
             Op::Broadcast { shape } => Some(source.layout.broadcast(shape)),
@@ -367,7 +367,7 @@ impl Lowering<'_> {
     /// A dense value in a new buffer.
     fn new_buffer(&mut self, dtype: DType, shape: &[Dim], name: &str) -> Result<Ref, String> {
         let layout = Layout::dense(shape);
-        let capacity = layout.elements().upper(&self.graph.bounds);
+        let capacity = self.graph.most_elements(shape);
         if capacity > MAX_ELEMENTS {
             return Err(format!(
                 "a value has up to {capacity} elements; smaller bounds of its dimensions are needed"
