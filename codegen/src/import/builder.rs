@@ -529,6 +529,11 @@ impl Builder {
         self.bindings.insert((value, place), (self.blocks.len() - 1, dim));
     }
 
+    /// The nodes of the block that is open.
+    pub(super) fn open_nodes(&self) -> &[Node] {
+        self.blocks.last().map_or(&[], Vec::as_slice)
+    }
+
     /// The operands of the concatenation of rank 1 that a value is.
     pub(super) fn parts(&self, value: ValueId) -> Option<Vec<ValueId>> {
         let node = self

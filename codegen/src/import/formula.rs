@@ -105,7 +105,8 @@ impl Formula {
 }
 
 impl<'f> Term<'f> {
-    fn dtype(self) -> DType {
+    /// The type of the term.
+    pub(super) fn dtype(self) -> DType {
         self.formula.expr.borrow().nodes[self.id].dtype
     }
 

@@ -186,6 +186,14 @@ impl<'m> Importer<'m> {
         Binding::Failed
     }
 
+    /// The tensor that has a name.
+    fn tensor_named(&self, name: &str) -> Option<ValueId> {
+        match self.lookup(name) {
+            Binding::Item(Item::Tensor(value)) => Some(value),
+            _ => None,
+        }
+    }
+
     /// The node that calls the function whose body is being imported.
     fn caller(&self) -> Option<&'m Node> {
         self.scopes

@@ -10,6 +10,7 @@ mod determinant;
 mod einsum;
 mod elementwise;
 mod generate;
+mod gradient;
 mod indexing;
 mod linear;
 mod linear_attention;
@@ -66,6 +67,7 @@ const FAMILIES: &[Rules] = &[
     einsum::RULES,
     elementwise::RULES,
     generate::RULES,
+    gradient::RULES,
     indexing::RULES,
     linear::RULES,
     linear_attention::RULES,

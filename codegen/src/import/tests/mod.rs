@@ -3,6 +3,7 @@ mod computed;
 mod economy;
 mod errors;
 mod folders;
+mod gradient;
 mod lowering;
 mod operators;
 mod places;
