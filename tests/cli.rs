@@ -72,6 +72,8 @@ fn help_of_each_command() {
     Options:
           --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
                                   chooses; once for every dimension
+          --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
+                                  with the path of the function that computes it; once for every one
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -91,9 +93,14 @@ fn help_of_each_command() {
       <NAME>   Folder of the package, which must not exist yet
 
     Options:
-          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
-                                  chooses; once for every dimension
-      -h, --help                  Print help
+          --dim <NAME=N|LO..=HI>      Size of a symbolic dimension, or the range from which each run
+                                      chooses; once for every dimension
+          --operator <OPERATOR>       Operator that onnxide does not know, as
+                                      DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
+                                      computes it; once for every one
+          --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
+                                      a file `ops.rs`
+      -h, --help                      Print help
 
     Example:
       onnxide new magika.onnx filetype --dim batch=1
@@ -111,6 +118,8 @@ fn help_of_each_command() {
     Options:
           --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
                                   chooses; once for every dimension
+          --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
+                                  with the path of the function that computes it; once for every one
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -128,14 +137,19 @@ fn help_of_each_command() {
       <MODEL>  The model, an ONNX file
 
     Options:
-          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
-                                  chooses; once for every dimension
-          --reference <REF.npz>   Inputs and the outputs expected of them
-          --tolerance <X>         Largest relative error of an output [default: 1e-4]
-          --isa <NAME>            Instruction set; by default the best that this machine has
-          --threads <N>           Number of threads [default: 1]
-          --json                  Print JSON
-      -h, --help                  Print help
+          --dim <NAME=N|LO..=HI>      Size of a symbolic dimension, or the range from which each run
+                                      chooses; once for every dimension
+          --operator <OPERATOR>       Operator that onnxide does not know, as
+                                      DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
+                                      computes it; once for every one
+          --reference <REF.npz>       Inputs and the outputs expected of them
+          --tolerance <X>             Largest relative error of an output [default: 1e-4]
+          --isa <NAME>                Instruction set; by default the best that this machine has
+          --threads <N>               Number of threads [default: 1]
+          --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
+                                      a file `ops.rs`
+          --json                      Print JSON
+      -h, --help                      Print help
 
     The reference is an archive of NumPy arrays: `in:NAME` for every input, `out:NAME` for the outputs
     to compare.
@@ -145,6 +159,8 @@ fn help_of_each_command() {
 
     Example:
       onnxide check bert.onnx --reference ref.npz --dim sequence=64 --tolerance 1e-5
+      onnxide check scan.onnx --reference ref.npz --operators-from src/ops.rs \
+          --operator 'my.domain::Unpack = crate::ops::unpack: (u8[n, k]) -> f32[n, 8 * k]'
     ");
     insta::assert_snapshot!(help(&["run", "--help"]), @r"
     Run a model once
@@ -155,13 +171,18 @@ fn help_of_each_command() {
       <MODEL>  The model, an ONNX file
 
     Options:
-          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
-                                  chooses; once for every dimension
-          --inputs <IN.npz>       File to read the inputs from
-          --outputs <OUT.npz>     File to write the outputs to
-          --isa <NAME>            Instruction set; by default the best that this machine has
-          --threads <N>           Number of threads [default: 1]
-      -h, --help                  Print help
+          --dim <NAME=N|LO..=HI>      Size of a symbolic dimension, or the range from which each run
+                                      chooses; once for every dimension
+          --operator <OPERATOR>       Operator that onnxide does not know, as
+                                      DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
+                                      computes it; once for every one
+          --inputs <IN.npz>           File to read the inputs from
+          --outputs <OUT.npz>         File to write the outputs to
+          --isa <NAME>                Instruction set; by default the best that this machine has
+          --threads <N>               Number of threads [default: 1]
+          --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
+                                      a file `ops.rs`
+      -h, --help                      Print help
 
     Both files are archives of NumPy arrays, named after the model's inputs and outputs. Inputs may also
     be named `in:NAME`.
@@ -180,14 +201,19 @@ fn help_of_each_command() {
       <MODEL>  The model, an ONNX file
 
     Options:
-          --dim <NAME=N|LO..=HI>  Size of a symbolic dimension, or the range from which each run
-                                  chooses; once for every dimension
-          --reference <REF.npz>   Inputs, as for `check`
-          --seconds <S>           How long to measure [default: 3]
-          --isa <NAME>            Instruction set; by default the best that this machine has
-          --threads <N>           Number of threads [default: 1]
-          --json                  Print JSON
-      -h, --help                  Print help
+          --dim <NAME=N|LO..=HI>      Size of a symbolic dimension, or the range from which each run
+                                      chooses; once for every dimension
+          --operator <OPERATOR>       Operator that onnxide does not know, as
+                                      DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
+                                      computes it; once for every one
+          --reference <REF.npz>       Inputs, as for `check`
+          --seconds <S>               How long to measure [default: 3]
+          --isa <NAME>                Instruction set; by default the best that this machine has
+          --threads <N>               Number of threads [default: 1]
+          --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
+                                      a file `ops.rs`
+          --json                      Print JSON
+      -h, --help                      Print help
 
     Without a reference the inputs are zero, and every symbolic dimension has its largest size.
 

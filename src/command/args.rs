@@ -56,8 +56,9 @@ pub(crate) struct ModelArgs {
     #[arg(long = "dim", value_name = "NAME=N|LO..=HI")]
     pub(crate) dims: Vec<DimArg>,
 
-    /// Function that computes an operator; once for every operator that onnxide does not know
-    #[arg(long = "operator", value_name = "DOMAIN::NAME=PATH:SIGNATURE")]
+    /// Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE with the path of the function that computes
+    /// it; once for every one
+    #[arg(long = "operator", value_name = "OPERATOR")]
     pub(crate) operators: Vec<Operator>,
 }
 
