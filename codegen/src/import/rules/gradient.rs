@@ -137,7 +137,7 @@ fn backward(cx: &mut Call, node: &Node, place: usize, adjoint: ValueId) -> Resul
 fn summed_to(cx: &mut Call, x: ValueId, shape: Vec<Dim>) -> Result<ValueId, Fault> {
     let from = cx.shape(x);
     let outer = from.len() - shape.len();
-    let stays = |axis: usize| axis >= outer && !(shape[axis - outer].is(1) && !from[axis].is(1));
+    let stays = |axis: usize| axis >= outer && (from[axis].is(1) || !shape[axis - outer].is(1));
     let axes: Vec<_> = (0..from.len()).filter(|&axis| !stays(axis)).collect();
     if axes.is_empty() {
         return Ok(x);
