@@ -180,7 +180,9 @@ impl Printer<'_> {
     }
 
     fn select_text(&self, condition: ScalarId, a: ScalarId, b: ScalarId) -> String {
-        let is_number = |id: ScalarId| matches!(self.expr.nodes[id].op, Scalar::Const(Literal::Int(_)));
+        // A number that is used often has a name.
+        let named = |id: ScalarId| self.texts[id].0.starts_with(|first: char| first.is_ascii_alphabetic());
+        let is_number = |id: ScalarId| matches!(self.expr.nodes[id].op, Scalar::Const(Literal::Int(_))) && !named(id);
         // Of two numbers one gets a suffix, as the type might not be known otherwise.
         let suffix = match is_number(a) && is_number(b) && !is_stored_only(self.dtype(a)) {
             true => rust_type(self.dtype(a)),
@@ -662,6 +664,23 @@ mod tests {
         let (above, below) = (expr.apply2(BinaryOp::Ge, x, low), expr.apply2(BinaryOp::Le, x, high));
         expr.apply2(BinaryOp::And, above, below);
         assert_eq!(print(&expr), "u8::from((-3..=256).contains(&a))");
+    }
+
+    #[test]
+    fn a_number_with_a_name_has_no_suffix() {
+        let mut expr = Expr::empty();
+        let a = expr.input(0, DType::I64);
+        let (zero, before) = (expr.int(0, DType::I64), expr.int(-1, DType::I64));
+        let negative = expr.apply2(BinaryOp::Lt, a, zero);
+        let low = expr.select(negative, before, zero);
+        let high = expr.apply2(BinaryOp::Add, a, before);
+        let above = expr.apply2(BinaryOp::Max, a, low);
+        expr.apply2(BinaryOp::Min, above, high);
+        let text = print(&expr);
+        assert!(
+            text.contains("let t1 = -1;") && text.contains("{ t1 } else { 0 }"),
+            "{text}"
+        );
     }
 
     #[test]

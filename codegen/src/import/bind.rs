@@ -57,6 +57,18 @@ impl Builder {
             .collect()
     }
 
+    /// The elements of a list of integers, each as far as it is known: also where the list is a concatenation of parts of
+    /// which only some are.
+    pub(super) fn known_elements(&self, value: ValueId) -> Vec<Option<Dim>> {
+        if let Some(dims) = self.known_dims(value) {
+            return dims.into_iter().map(Some).collect();
+        }
+        match self.parts(value) {
+            Some(parts) => parts.into_iter().flat_map(|part| self.known_elements(part)).collect(),
+            None => vec![None; self.ty(value).elements().as_usize().unwrap_or(0)],
+        }
+    }
+
     /// A rank-0 integer as a dimension; see [`bind`](Self::bind).
     pub(super) fn bind_scalar(&mut self, value: ValueId, range: Interval) -> Result<Dim, Fault> {
         if range.low > range.high {

@@ -84,6 +84,7 @@ fn reshape(cx: &mut Call) -> Results {
 fn computed_reshape(cx: &mut Call, x: ValueId, allow_zero: bool) -> Results {
     let (from, target) = (cx.shape(x), cx.input(1)?);
     let total: Dim = from.iter().cloned().product();
+    let known = cx.known_elements(target);
     let (target, count) = cx.integers(target, "the sizes")?;
     let (axes, sizes) = (vec![Dim::from(count)], cx.sizes_of(&from));
     let target = match allow_zero {
@@ -112,7 +113,18 @@ fn computed_reshape(cx: &mut Call, x: ValueId, allow_zero: bool) -> Results {
     } else {
         high.max(cx.importer.largest_size().unwrap_or(0))
     };
-    let shape = cx.bind_shape(0, resolved, |_| Some(most))?;
+    let mut shape = Vec::with_capacity(count);
+    for axis in 0..count {
+        let stated = known.get(axis).cloned().flatten();
+        let bounds = &cx.graph.bounds;
+        shape.push(match stated.filter(|size| size.range(bounds).low > 0) {
+            Some(size) => size,
+            None => {
+                let size = cx.element(resolved, axis)?;
+                cx.bind_size(0, axis, size, Some(most))?
+            }
+        });
+    }
     Ok(vec![cx.reshape(x, shape)?])
 }
 

@@ -277,3 +277,17 @@ fn a_new_shape_has_no_more_elements_than_the_old_one() {
     let shape = graph.ty(graph.body.results[0]).shape.clone();
     assert_eq!(graph.most_elements(&shape), 1 << 16);
 }
+
+#[test]
+fn a_new_shape_keeps_the_sizes_that_are_known() {
+    let model = Build::new(14)
+        .input("x", "4 3")
+        .typed_input("rows", INT64, "1")
+        .constant("three", ints(&[1], &[3]))
+        .node("Concat", &["rows", "three"], &["shape"], &[("axis", Attribute::Int(0))])
+        .node("Reshape", &["x", "shape"], &["y"], &[])
+        .output("y");
+    let graph = model.import(&[]).unwrap();
+    assert!(graph.ty(graph.body.results[0]).shape[1].is(3));
+    assert_eq!(result(&graph, &[counted(&[4, 3]), list(&[-1])]).0, [4, 3]);
+}
