@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use onnxide_codegen::frontend::{ElementType, StoredValue, TensorData};
+use onnxide_codegen::frontend::{StoredValue, TensorData};
 use onnxide_codegen::import;
 use onnxide_codegen::ir::{DType, Tensor};
 use onnxide_runtime::describe::{AnyData, AnyTensor};
