@@ -51,7 +51,7 @@ impl Lowering<'_> {
             Some(y) => y.clone(),
             None => {
                 let name = self.graph.value(output).name.clone().unwrap_or_default();
-                match self.new_buffer(ty.dtype, &ty.shape, &name) {
+                match self.whole_buffer(ty.dtype, &ty.shape, &name) {
                     Ok(y) => y,
                     // The node itself reports the error when it is lowered.
                     Err(_) => return,

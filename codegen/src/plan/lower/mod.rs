@@ -71,6 +71,10 @@ struct Lowering<'g> {
     local: HashSet<ValueId>,
     /// The number of loops entered so far, for naming their counters.
     loops: usize,
+    /// The symbols that the run gives their value.
+    computed: HashSet<Arc<str>>,
+    /// The names of the node being lowered.
+    origin: Vec<String>,
 }
 
 /// Lowers a graph; places and functions are left open.
@@ -91,7 +95,10 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         now: 0,
         local: HashSet::new(),
         loops: 0,
+        computed: HashSet::new(),
+        origin: Vec::new(),
     };
+    bound_symbols(&graph.body, &mut lowering.computed);
     let mut inputs = Vec::new();
     for (number, (port, &value)) in graph.inputs.iter().zip(&graph.body.params).enumerate() {
         let ty = graph.ty(value).clone();
@@ -185,6 +192,7 @@ impl Lowering<'_> {
         self.plan_destinations(block);
         for (number, node) in block.nodes.iter().enumerate() {
             self.now = number;
+            self.origin.clone_from(&node.origin);
             self.local.extend(&node.outputs);
             if let Err(message) = self.node(node) {
                 let origin = node.origin.clone();
@@ -366,8 +374,43 @@ impl Lowering<'_> {
 
     /// A dense value in a new buffer.
     fn new_buffer(&mut self, dtype: DType, shape: &[Dim], name: &str) -> Result<Ref, String> {
+        self.limit(shape)?;
+        self.buffer(dtype, shape, name, self.graph.most_elements(shape))
+    }
+
+    /// A dense value in a new buffer with room for all that its sizes allow one by one, whatever is known of them together.
+    fn whole_buffer(&mut self, dtype: DType, shape: &[Dim], name: &str) -> Result<Ref, String> {
+        let elements: Dim = shape.iter().cloned().product();
+        self.buffer(dtype, shape, name, elements.upper(&self.graph.bounds))
+    }
+
+    /// Ends the run unless a value fits what is reserved for it, where that follows from what is known of sizes together
+    /// and the run has not checked that yet.
+    fn limit(&mut self, shape: &[Dim]) -> Result<(), String> {
+        let elements: Dim = shape.iter().cloned().product();
+        let most = self.graph.most_elements(shape);
+        let mut computed = false;
+        elements.visit_symbols(&mut |symbol| computed |= self.computed.contains(symbol));
+        if !computed || elements.upper(&self.graph.bounds) <= most {
+            return Ok(());
+        }
+        let mut expr = Expr::empty();
+        let (count, most) = (expr.dim(&elements), expr.int(most.into(), DType::I64));
+        expr.apply2(crate::ir::BinaryOp::Le, count, most);
+        let fits = self.new_buffer(DType::Bool, &[], "fits")?;
+        let origin = self.origin.clone();
+        self.map_step(&expr, &[], &fits, None, &origin, vec![TensorType::scalar(DType::Bool)])?;
+        let condition = self.access(&fits, Vec::new());
+        self.items.push(Item::Assert {
+            condition,
+            origin: origin.first().cloned().unwrap_or_default(),
+            message: "its result is no larger than the shape that the model declares".to_owned(),
+        });
+        Ok(())
+    }
+
+    fn buffer(&mut self, dtype: DType, shape: &[Dim], name: &str, capacity: i64) -> Result<Ref, String> {
         let layout = Layout::dense(shape);
-        let capacity = self.graph.most_elements(shape);
         if capacity > MAX_ELEMENTS {
             return Err(format!(
                 "a value has up to {capacity} elements; smaller bounds of its dimensions are needed"
