@@ -7,7 +7,7 @@ use super::size::Sizes;
 use super::text::Writer;
 use super::{fold, linear, map, opaque, rows, spatial};
 use crate::ir::Dim;
-use crate::plan::kernel::{Conv, Gemm, Init};
+use crate::plan::kernel::{Conv, ConvTranspose, Gemm};
 use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
 
 /// Names of the operands of elementwise steps.
@@ -40,14 +40,14 @@ impl Roles {
             }
             Kernel::Gemm(Gemm { init, .. }) => {
                 push(&["a", "b"]);
-                if *init != Init::Zero {
+                if init.reads() {
                     push(&["bias"]);
                 }
                 writes = vec!["c"];
             }
-            Kernel::Conv(Conv { init, .. }) => {
+            Kernel::Conv(Conv { init, .. }) | Kernel::ConvTranspose(ConvTranspose { init, .. }) => {
                 push(&["x", "w"]);
-                if *init != Init::Zero {
+                if init.reads() {
                     push(&["bias"]);
                 }
             }
@@ -239,6 +239,7 @@ impl Body<'_> {
             Kernel::Sort { descending, size, .. } => fold::sort(self, *descending, size),
             Kernel::Gemm(gemm) => linear::gemm(self, gemm),
             Kernel::Conv(conv) => linear::conv(self, conv),
+            Kernel::ConvTranspose(conv) => linear::conv_transpose(self, conv),
             Kernel::Attention(attention) => linear::attention(self, attention),
             Kernel::Recurrent(layer) => linear::recurrent(self, layer),
             Kernel::Pool(pool) => spatial::pool(self, pool),

@@ -5,7 +5,9 @@ use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
 use crate::ir::{Cell, Scalar};
-use crate::plan::kernel::{Attention, Conv, ConvKind, EpilogueMap, Gemm, Init, Matrix, Recurrent};
+use crate::plan::kernel::{
+    Attention, Conv, ConvKind, ConvTranspose, ConvWindow, EpilogueMap, Gemm, Init, Matrix, Recurrent,
+};
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let sizes = body.sizes;
@@ -20,7 +22,7 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
             ("c_row", sizes.text(&gemm.c_row)),
         ],
     );
-    let first = 2 + usize::from(gemm.init != Init::Zero);
+    let first = 2 + usize::from(gemm.init.reads());
     let outside = hoisted(body, first, gemm.epilogue.as_ref());
     body.open_loops();
     let a = matrix(body, "Lhs", "a", &gemm.a, 0);
@@ -33,52 +35,62 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
 }
 
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
-    let (ty, method) = match conv.kind {
-        ConvKind::Gemm => ("Conv2d", "s.conv2d"),
-        ConvKind::Depthwise => ("Conv2d", "s.depthwise_conv2d"),
-        ConvKind::Transposed => ("ConvTranspose2d", "s.conv_transpose2d"),
-    };
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
+    structure(body, "Conv2dNhwc", "problem", fields);
+    match conv.kind {
+        ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
+        ConvKind::Depthwise => convolve(
+            body,
+            "s.depthwise_conv2d_nhwc",
+            false,
+            conv.init,
+            conv.epilogue.as_ref(),
+        ),
+    }
+}
+
+pub(super) fn conv_transpose(body: &mut Body<'_>, conv: &ConvTranspose) {
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_channel", body.sizes.text(&conv.y_channel)));
+    structure(body, "ConvTranspose2d", "problem", fields);
+    convolve(body, "s.conv_transpose2d", true, conv.init, conv.epilogue.as_ref());
+}
+
+/// The fields that all convolutions have.
+fn window(body: &Body<'_>, window: &ConvWindow) -> Vec<(&'static str, String)> {
     let sizes = body.sizes;
     let pair = |pair: [usize; 2]| format!("[{}, {}]", pair[0], pair[1]);
-    structure(
-        body,
-        ty,
-        "problem",
-        vec![
-            ("in_channels", sizes.text(&conv.input[0])),
-            ("in_height", sizes.text(&conv.input[1])),
-            ("in_width", sizes.text(&conv.input[2])),
-            ("out_channels", sizes.text(&conv.output[0])),
-            ("out_height", sizes.text(&conv.output[1])),
-            ("out_width", sizes.text(&conv.output[2])),
-            ("kernel", pair(conv.kernel)),
-            ("stride", pair(conv.stride)),
-            ("dilation", pair(conv.dilation)),
-            (
-                "pad",
-                format!("[{}, {}]", sizes.text(&conv.pad[0]), sizes.text(&conv.pad[1])),
-            ),
-            ("groups", conv.groups.to_string()),
-            ("x_channel", sizes.text(&conv.x[0])),
-            ("x_row", sizes.text(&conv.x[1])),
-            ("x_column", sizes.text(&conv.x[2])),
-            ("y_channel", sizes.text(&conv.y_channel)),
-        ],
-    );
-    let first = 2 + usize::from(conv.init != Init::Zero);
-    let outside = hoisted(body, first, conv.epilogue.as_ref());
+    let pad = &window.pad;
+    vec![
+        ("in_channels", sizes.text(&window.input[0])),
+        ("in_height", sizes.text(&window.input[1])),
+        ("in_width", sizes.text(&window.input[2])),
+        ("out_channels", sizes.text(&window.output[0])),
+        ("out_height", sizes.text(&window.output[1])),
+        ("out_width", sizes.text(&window.output[2])),
+        ("kernel", pair(window.kernel)),
+        ("stride", pair(window.stride)),
+        ("dilation", pair(window.dilation)),
+        ("pad", format!("[{}, {}]", sizes.text(&pad[0]), sizes.text(&pad[1]))),
+        ("groups", window.groups.to_string()),
+        ("x_channel", sizes.text(&window.x[0])),
+        ("x_row", sizes.text(&window.x[1])),
+        ("x_column", sizes.text(&window.x[2])),
+    ]
+}
+
+/// The call of a convolution of `problem`.
+fn convolve(body: &mut Body<'_>, method: &str, has_scratch: bool, start: Init, map: Option<&EpilogueMap>) {
+    let first = 2 + usize::from(start.reads());
+    let outside = hoisted(body, first, map);
     body.open_loops();
-    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, conv.epilogue.as_ref()));
-    let init = init(body, conv.init);
-    let arguments = [
-        "&problem",
-        &body.read(0),
-        &body.read(1),
-        &init,
-        &body.write(0),
-        body.scratch(),
-        &epilogue,
-    ];
+    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, map));
+    let init = init(body, start);
+    let (x, w, y) = (body.read(0), body.read(1), body.write(0));
+    let mut arguments = vec!["&problem", &x, &w, &init, &y];
+    arguments.extend(has_scratch.then(|| body.scratch()));
+    arguments.push(&epilogue);
     call(body, method, &arguments);
     body.close_loops();
 }
@@ -209,6 +221,7 @@ fn init(body: &mut Body<'_>, init: Init) -> String {
         Init::Zero => "Init::Zero".to_owned(),
         Init::PerRow => format!("Init::PerRow({})", body.read(2)),
         Init::PerColumn => format!("Init::PerColumn({})", body.read(2)),
+        Init::Accumulate => "Init::Accumulate".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A text form of plans, for tests and for people who look for a copy that should not be there.
 
+use super::kernel::{ConvWindow, Init};
 use super::{Access, Base, Buffer, Item, Kernel, Plan, Step};
 use crate::ir::Dim;
 use std::fmt;
@@ -147,27 +148,16 @@ impl fmt::Display for Kernel {
             } => write!(f, "scatter {kind:?} {updates} into {elements}"),
             Kernel::Sort { rows, size, .. } => write!(f, "sort [{rows}, {size}]"),
             Kernel::Gemm(gemm) => {
-                write!(f, "gemm {}x{}x{} {:?}", gemm.m, gemm.n, gemm.k, gemm.init)?;
-                if gemm.epilogue.is_some() {
-                    f.write_str(" epilogue")
-                } else {
-                    Ok(())
-                }
+                write!(f, "gemm {}x{}x{}", gemm.m, gemm.n, gemm.k)?;
+                start_and_epilogue(f, gemm.init, gemm.epilogue.is_some())
             }
             Kernel::Conv(conv) => {
-                let [height, width] = conv.kernel;
-                write!(
-                    f,
-                    "{:?} conv {height}x{width} [{}] to [{}]",
-                    conv.kind,
-                    list(&conv.input),
-                    list(&conv.output)
-                )?;
-                if conv.epilogue.is_some() {
-                    f.write_str(" epilogue")
-                } else {
-                    Ok(())
-                }
+                write!(f, "{:?} conv {}", conv.kind, shown_window(&conv.window))?;
+                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
+            }
+            Kernel::ConvTranspose(conv) => {
+                write!(f, "transposed conv {}", shown_window(&conv.window))?;
+                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
             }
             Kernel::Pool(pool) => {
                 write!(
@@ -199,6 +189,19 @@ impl fmt::Display for Kernel {
             Kernel::Pad { shape, .. } => write!(f, "pad [{}]", list(shape)),
         }
     }
+}
+
+fn shown_window(window: &ConvWindow) -> String {
+    let [height, width] = window.kernel;
+    format!(
+        "{height}x{width} [{}] to [{}]",
+        list(&window.input),
+        list(&window.output)
+    )
+}
+
+fn start_and_epilogue(f: &mut fmt::Formatter<'_>, init: Init, epilogue: bool) -> fmt::Result {
+    write!(f, " {init:?}{}", if epilogue { " epilogue" } else { "" })
 }
 
 fn list(dims: &[Dim]) -> String {
