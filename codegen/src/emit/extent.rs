@@ -1,7 +1,9 @@
 //! How many elements a step reaches from the start of each access.
 
 use crate::ir::{Bounds, Dim, TensorType};
-use crate::plan::kernel::{Conv, ConvTranspose, ConvWindow, EpilogueMap, Gemm, Init, Load, Matrix, PoolResult};
+use crate::plan::kernel::{
+    Conv, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Load, Matrix, PoolResult,
+};
 use crate::plan::{Access, Kernel, Step};
 
 /// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
@@ -76,6 +78,7 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Kernel::Sort { rows, size, .. } => (vec![dense([rows, size])], vec![dense([rows, size])]),
         Kernel::Gemm(gemm) => gemm_axes(gemm),
         Kernel::Conv(conv) => conv_axes(conv),
+        Kernel::DepthwiseBlock(block) => block_axes(block),
         Kernel::ConvTranspose(conv) => conv_transpose_axes(conv),
         Kernel::Pool(pool) => {
             let [c, h, w] = &pool.input;
@@ -185,6 +188,35 @@ fn conv_axes(conv: &Conv) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         reads,
         vec![strided([&rows, columns], [&conv.y_pixel, &Dim::from(1i64)])],
     )
+}
+
+fn block_axes(block: &DepthwiseBlock) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let window = &block.depthwise.window;
+    let pixels = [window.input[1].clone() * window.input[2].clone(), window.pixels()];
+    let channels = &window.output[0];
+    let inputs = block.expand.as_ref().map_or(channels, |expand| &expand.channels);
+    let outputs = block.project.as_ref().map_or(channels, |project| &project.channels);
+    let x = [inputs, &window.input[1], &window.input[2]];
+    let mut reads = vec![strided(x, window.x.each_ref())];
+    let mut part = |init: Init, epilogue: Option<&EpilogueMap>, rows: &Dim, columns: &Dim| {
+        reads.push(None);
+        reads.extend(init_axes(init, rows, columns));
+        reads.extend(epilogue_axes(epilogue, rows, columns));
+    };
+    if let Some(expand) = &block.expand {
+        part(expand.init, expand.epilogue.as_ref(), &pixels[0], channels);
+    }
+    part(
+        block.depthwise.init,
+        block.depthwise.epilogue.as_ref(),
+        &pixels[1],
+        channels,
+    );
+    if let Some(project) = &block.project {
+        part(project.init, project.epilogue.as_ref(), &pixels[1], outputs);
+    }
+    let y = strided([&pixels[1], outputs], [&block.depthwise.y_pixel, &Dim::from(1i64)]);
+    (reads, vec![y])
 }
 
 fn conv_transpose_axes(conv: &ConvTranspose) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {

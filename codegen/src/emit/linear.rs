@@ -6,7 +6,8 @@ use super::scalar::{self, Context};
 use super::text::Code;
 use crate::ir::{Cell, Scalar};
 use crate::plan::kernel::{
-    Attention, Conv, ConvKind, ConvTranspose, ConvWindow, EpilogueMap, Gemm, Init, Matrix, Recurrent,
+    Attention, Conv, ConvKind, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Matrix, Pointwise,
+    Recurrent,
 };
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
@@ -48,6 +49,64 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             conv.epilogue.as_ref(),
         ),
     }
+}
+
+/// The names of what a depthwise block reads.
+pub(super) fn block_roles(block: &DepthwiseBlock) -> Vec<String> {
+    let mut roles = vec!["x".to_owned()];
+    let mut part = |suffix: &str, init: Init, map: Option<&EpilogueMap>| {
+        roles.push(format!("w{suffix}"));
+        roles.extend(init.reads().then(|| format!("bias{suffix}")));
+        let operands = map.map_or(0, |map| map.operands.len());
+        roles.extend((1..=operands).map(|number| format!("e{number}{suffix}")));
+    };
+    if let Some(expand) = &block.expand {
+        part("_in", expand.init, expand.epilogue.as_ref());
+    }
+    part("", block.depthwise.init, block.depthwise.epilogue.as_ref());
+    if let Some(project) = &block.project {
+        part("_out", project.init, project.epilogue.as_ref());
+    }
+    roles
+}
+
+pub(super) fn depthwise_block(body: &mut Body<'_>, block: &DepthwiseBlock) {
+    let conv = &block.depthwise;
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
+    structure(body, "Conv2dNhwc", "problem", fields);
+    let mut next = 1;
+    let expand = pointwise(body, "expand", &mut next, block.expand.as_ref());
+    let (w, bias) = (body.read(next), next + 1);
+    let first = bias + usize::from(conv.init.reads());
+    let epilogue = epilogue(body, first, conv.epilogue.as_ref());
+    let start = init_from(body, conv.init, bias);
+    next = first + conv.epilogue.as_ref().map_or(0, |map| map.operands.len());
+    let project = pointwise(body, "project", &mut next, block.project.as_ref());
+    let (x, y) = (body.read(0), body.write(0));
+    let scratch = body.scratch();
+    let arguments = ["&problem", &x, &expand, &w, &start, &epilogue, &project, &y, scratch];
+    call(body, "s.depthwise_block", &arguments);
+}
+
+/// The argument for a pointwise convolution whose weights are the read `next`, after a `let`.
+fn pointwise(body: &mut Body<'_>, name: &'static str, next: &mut usize, part: Option<&Pointwise>) -> String {
+    let Some(part) = part else {
+        return "None".to_owned();
+    };
+    let (w, bias) = (body.read(*next), *next + 1);
+    let first = bias + usize::from(part.init.reads());
+    let epilogue = named_epilogue(body, &format!("{name}_epilogue"), first, part.epilogue.as_ref());
+    let init = init_from(body, part.init, bias);
+    *next = first + part.epilogue.as_ref().map_or(0, |map| map.operands.len());
+    let fields = vec![
+        ("channels", body.sizes.text(&part.channels)),
+        ("w", w),
+        ("init", init),
+        ("epilogue", epilogue),
+    ];
+    structure(body, "Pointwise", name, fields);
+    format!("Some({name})")
 }
 
 pub(super) fn conv_transpose(body: &mut Body<'_>, conv: &ConvTranspose) {
@@ -216,11 +275,16 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
 
 /// What accumulators start from.
 fn init(body: &mut Body<'_>, init: Init) -> String {
+    init_from(body, init, 2)
+}
+
+/// What accumulators start from, where a bias is the read `index`.
+fn init_from(body: &mut Body<'_>, init: Init, index: usize) -> String {
     body.imports.add("linear", "Init");
     match init {
         Init::Zero => "Init::Zero".to_owned(),
-        Init::PerRow => format!("Init::PerRow({})", body.read(2)),
-        Init::PerColumn => format!("Init::PerColumn({})", body.read(2)),
+        Init::PerRow => format!("Init::PerRow({})", body.read(index)),
+        Init::PerColumn => format!("Init::PerColumn({})", body.read(index)),
         Init::Accumulate => "Init::Accumulate".to_owned(),
     }
 }
@@ -240,7 +304,12 @@ fn hoisted(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Opti
 }
 
 /// The argument for an epilogue, after a `let` of its closure. Its first operand is the read `first`.
-fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -> String {
+fn epilogue(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> String {
+    named_epilogue(body, "epilogue", first, map)
+}
+
+/// The argument for an epilogue whose closure has a name.
+fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Option<&EpilogueMap>) -> String {
     let Some(epilogue) = epilogue else {
         return "None".to_owned();
     };
@@ -293,7 +362,7 @@ fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -
     body.imports.expression(&epilogue.expr);
     let at = if uses_position { "at" } else { "_" };
     body.writer
-        .open(format!("let epilogue = |run: &mut [f32], {at}: Position| {{"));
+        .open(format!("let {name} = |run: &mut [f32], {at}: Position| {{"));
     for slice in slices {
         body.writer.line(slice);
     }
@@ -306,5 +375,5 @@ fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -
     );
     body.writer.code("", &call, ";");
     body.writer.close("};");
-    "Some(&epilogue)".to_owned()
+    format!("Some(&{name})")
 }

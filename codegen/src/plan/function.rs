@@ -115,6 +115,22 @@ fn function_name(step: &Step) -> String {
             };
             conv_name(kind, &conv.window, conv.epilogue.as_ref())
         }
+        Kernel::DepthwiseBlock(block) => {
+            let window = &block.depthwise.window;
+            let part = |name: &'static str, there: bool| if there { name } else { "" };
+            let kind = [
+                part("expand_", block.expand.is_some()),
+                "depthwise",
+                part("_project", block.project.is_some()),
+            ];
+            let channels = block
+                .project
+                .as_ref()
+                .map_or(&window.output[0], |project| &project.channels);
+            let [height, width] = window.kernel;
+            let plane = plane(&window.output[1], &window.output[2]);
+            format!("{}_{height}x{width}{}{plane}", kind.concat(), sizes([channels]))
+        }
         Kernel::ConvTranspose(conv) => conv_name("conv_transpose", &conv.window, conv.epilogue.as_ref()),
         Kernel::Pool(pool) => {
             let kind = match pool.kind {

@@ -32,6 +32,9 @@ pub enum Kernel {
     Gemm(Gemm),
     /// A convolution of one image. Reads `x`, `w`, the bias if there is one, then the operands of the epilogue.
     Conv(Conv),
+    /// A depthwise convolution between pointwise ones, a few rows at a time. Reads `x`, then for each of the
+    /// convolutions in order its weights, its bias if there is one, and the operands of its epilogue.
+    DepthwiseBlock(DepthwiseBlock),
     /// A transposed convolution of one image; reads as `Conv`.
     ConvTranspose(ConvTranspose),
     /// Pooling of one image.
@@ -273,6 +276,14 @@ pub struct ConvWindow {
 }
 
 impl ConvWindow {
+    /// Whether no size depends on a symbol.
+    pub fn is_fixed(&self) -> bool {
+        self.input
+            .iter()
+            .chain(&self.output)
+            .all(|size| size.as_const().is_some())
+    }
+
     /// The pixels of the result.
     pub fn pixels(&self) -> Dim {
         self.output[1].clone() * self.output[2].clone()
@@ -292,6 +303,28 @@ pub struct Conv {
     pub init: Init,
     /// What is done to the result.
     pub epilogue: Option<EpilogueMap>,
+}
+
+/// A pointwise convolution before or after a depthwise one, as the matrix product that it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pointwise {
+    /// The channels on the side that is not the depthwise convolution's.
+    pub channels: Dim,
+    /// What accumulators start from.
+    pub init: Init,
+    /// What is done to the result.
+    pub epilogue: Option<EpilogueMap>,
+}
+
+/// A depthwise convolution between pointwise ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DepthwiseBlock {
+    /// What computes the input of the depthwise convolution.
+    pub expand: Option<Pointwise>,
+    /// The depthwise convolution, with the strides of the input and the result of the block.
+    pub depthwise: Conv,
+    /// What is done to the result of the depthwise convolution.
+    pub project: Option<Pointwise>,
 }
 
 /// A transposed convolution of one image whose result is stored as planes. Its rows are channels, its columns pixels.

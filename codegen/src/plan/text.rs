@@ -155,6 +155,21 @@ impl fmt::Display for Kernel {
                 write!(f, "{:?} conv {}", conv.kind, shown_window(&conv.window))?;
                 start_and_epilogue(f, conv.init, conv.epilogue.is_some())
             }
+            Kernel::DepthwiseBlock(block) => {
+                if let Some(expand) = &block.expand {
+                    write!(f, "expand {}", expand.channels)?;
+                    start_and_epilogue(f, expand.init, expand.epilogue.is_some())?;
+                    f.write_str(", ")?;
+                }
+                let depthwise = &block.depthwise;
+                write!(f, "{:?} conv {}", depthwise.kind, shown_window(&depthwise.window))?;
+                start_and_epilogue(f, depthwise.init, depthwise.epilogue.is_some())?;
+                if let Some(project) = &block.project {
+                    write!(f, ", project {}", project.channels)?;
+                    start_and_epilogue(f, project.init, project.epilogue.is_some())?;
+                }
+                Ok(())
+            }
             Kernel::ConvTranspose(conv) => {
                 write!(f, "transposed conv {}", shown_window(&conv.window))?;
                 start_and_epilogue(f, conv.init, conv.epilogue.is_some())

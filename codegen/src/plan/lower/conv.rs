@@ -175,7 +175,7 @@ impl Lowering<'_> {
     }
 
     /// The problem at the bounds of the symbols.
-    fn bounded(&self, kernel: &Conv) -> linear::Conv2dNhwc {
+    pub(super) fn bounded(&self, kernel: &Conv) -> linear::Conv2dNhwc {
         let window = &kernel.window;
         let [in_channels, in_height, in_width] = [0, 1, 2].map(|axis| self.upper(&window.input[axis]));
         let [out_channels, out_height, out_width] = [0, 1, 2].map(|axis| self.upper(&window.output[axis]));

@@ -67,8 +67,7 @@ impl Lowering<'_> {
             epilogue: placed.map,
         };
         let problem = self.bounded_transpose(&kernel);
-        let sizes = kernel.window.input.iter().chain(&kernel.window.output);
-        let scratch = match sizes.into_iter().all(|size| size.as_const().is_some()) {
+        let scratch = match kernel.window.is_fixed() {
             true => linear::conv_transpose2d_scratch(&problem),
             false => linear::conv_transpose2d_scratch_bound(&problem),
         };

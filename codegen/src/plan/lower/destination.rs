@@ -88,7 +88,7 @@ impl Lowering<'_> {
 }
 
 /// How often values are used in a block, and the number of the node that computes each.
-fn links(block: &Block) -> (HashMap<ValueId, usize>, HashMap<ValueId, usize>) {
+pub(super) fn links(block: &Block) -> (HashMap<ValueId, usize>, HashMap<ValueId, usize>) {
     let mut uses: HashMap<ValueId, usize> = HashMap::new();
     let mut producer: HashMap<ValueId, usize> = HashMap::new();
     for (number, node) in block.nodes.iter().enumerate() {

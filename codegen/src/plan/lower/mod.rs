@@ -6,6 +6,7 @@
 //! images are stored channels last (`order.rs`).
 
 mod attention;
+mod block;
 mod control;
 mod conv;
 mod conv_transpose;
@@ -67,6 +68,8 @@ struct Lowering<'g> {
     destinations: HashMap<ValueId, Ref>,
     /// The order in which values store their axes, where it is not that of the IR.
     orders: HashMap<ValueId, order::Order>,
+    /// Depthwise convolutions that are to be computed together with the pointwise ones around them.
+    chains: Vec<block::Chain>,
     /// The number of the last top-level node that reads a value or a view of it.
     last_use: HashMap<ValueId, usize>,
     /// The number of the node being lowered, counted in the block that is being lowered.
@@ -95,6 +98,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         constants: HashMap::new(),
         destinations: HashMap::new(),
         orders: HashMap::new(),
+        chains: Vec::new(),
         last_use: HashMap::new(),
         now: 0,
         local: HashSet::new(),
@@ -164,13 +168,14 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         constraints: graph.constraints.clone(),
         inputs,
         outputs,
-        buffers: lowering.buffers,
-        steps: lowering.steps,
-        program: lowering.items,
+        buffers: std::mem::take(&mut lowering.buffers),
+        steps: std::mem::take(&mut lowering.steps),
+        program: std::mem::take(&mut lowering.items),
         functions: Vec::new(),
-        weights: lowering.weights,
+        weights: std::mem::take(&mut lowering.weights),
         certificate: Certificate::default(),
     };
+    lowering.fuse_depthwise_blocks(&mut plan);
     control::mark_lives(&mut plan);
     Ok(plan)
 }
@@ -196,6 +201,7 @@ impl Lowering<'_> {
         self.plan_transposes(block);
         self.plan_orders(block);
         self.plan_concats(block);
+        self.plan_depthwise_blocks(block);
         for (number, node) in block.nodes.iter().enumerate() {
             self.now = number;
             self.origin.clone_from(&node.origin);

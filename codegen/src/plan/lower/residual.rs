@@ -26,7 +26,8 @@ impl Lowering<'_> {
                 let others = node.inputs.iter().filter(|&&input| input != value);
                 let others: Vec<Ref> = others.map(|&input| self.operand(input)).collect();
                 let once = node.inputs.iter().filter(|&&input| input == value).count() == 1;
-                let left = without_sum(expr, index + 1).filter(|_| once);
+                let apart = !self.is_streamed_from(node.outputs[0], value);
+                let left = without_sum(expr, index + 1).filter(|_| once && apart);
                 let operand = self.operand(value);
                 let (Some(left), true) = (left, self.can_take_over(node, value, &operand, &others)) else {
                     continue;

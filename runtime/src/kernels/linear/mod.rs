@@ -34,8 +34,8 @@ pub use conv_transpose::{
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 pub use nhwc::{
-    Conv2dNhwc, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc,
-    pack_depthwise_conv2d_nhwc,
+    Conv2dNhwc, Pointwise, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
+    depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -94,6 +94,17 @@ pub struct Position {
     /// The column of the matrix, or `y * out_width + x` of a convolution. Of a channels-last convolution it is the output
     /// channel.
     pub column: usize,
+}
+
+impl Position {
+    /// The position in a matrix of which this one is a part that begins at `row`.
+    #[inline(always)]
+    const fn below(self, row: usize) -> Position {
+        Position {
+            row: self.row + row,
+            ..self
+        }
+    }
 }
 
 /// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
@@ -161,6 +172,19 @@ crate::isa::kernel_table! {
         fn depthwise_conv2d_nhwc(
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>,
         ) = nhwc::depthwise_conv2d_nhwc;
+
+        /// A depthwise convolution `problem` with `w`, `init` and `epilogue`, whose input is what `expand` makes of
+        /// `x`, and whose result goes through `project` into `y`, where these are given. The strides of `problem` are
+        /// those of `x` and `y`; `scratch` holds at least [`depthwise_block_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, if something else than a bias per channel is added, or as
+        /// [`depthwise_conv2d_nhwc`](Linear::depthwise_conv2d_nhwc).
+        fn depthwise_block(
+            problem: &Conv2dNhwc, x: &[f32], expand: Option<Pointwise<'_>>, w: &[f32], init: Init<'_>,
+            epilogue: Epilogue<'_>, project: Option<Pointwise<'_>>, y: &mut [f32], scratch: &mut [f32],
+        ) = nhwc::depthwise_block;
 
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.

@@ -1,14 +1,17 @@
 //! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
 
+mod block;
 mod conv;
 mod depthwise;
 mod patches;
 
 use super::{Init, PANEL_COLUMNS, extent};
 
+pub use block::{Pointwise, depthwise_block_scratch, depthwise_block_scratch_bound};
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 
+pub(super) use block::depthwise_block;
 pub(super) use conv::conv2d_nhwc;
 pub(super) use depthwise::depthwise_conv2d_nhwc;
 
@@ -76,6 +79,23 @@ impl Conv2dNhwc {
         self.group_in() * self.taps()
     }
 
+    /// The part of the problem that computes `count` rows of the output from row `first` on.
+    fn rows(&self, first: usize, count: usize) -> Rows {
+        let start = first * self.stride[0];
+        let end = (first + count).saturating_sub(1) * self.stride[0]
+            + self.kernel[0].saturating_sub(1) * self.dilation[0]
+            + 1;
+        let inside = |row: usize| row.saturating_sub(self.pad[0]).min(self.in_height);
+        let sees = inside(start)..inside(end);
+        let problem = Conv2dNhwc {
+            in_height: sees.len(),
+            out_height: count,
+            pad: [self.pad[0].saturating_sub(start), self.pad[1]],
+            ..*self
+        };
+        Rows { problem, sees }
+    }
+
     fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
         let channels_divide = self.groups > 0
             && self.in_channels.is_multiple_of(self.groups)
@@ -130,4 +150,12 @@ impl Conv2dNhwc {
         });
         weights.is_some() && pixels.is_some_and(|pixels| pixels <= usize::MAX / 4) && positions_fit
     }
+}
+
+/// Some rows of the output of a convolution.
+struct Rows {
+    /// The problem that computes them from the rows that it sees.
+    problem: Conv2dNhwc,
+    /// The rows of the input that it sees.
+    sees: core::ops::Range<usize>,
 }
