@@ -18,7 +18,7 @@ static ZEROS: [f32; 512] = [0.0; 512];
 const SEGMENTS: usize = 27;
 
 /// Weights of a block of output channels: half of a second level cache.
-const BLOCK: usize = 128 * 1024;
+const BLOCK: usize = 64 * 1024;
 
 /// Length of the packed weights of a channels-last convolution.
 pub const fn conv2d_nhwc_packed_len(problem: &Conv2dNhwc) -> usize {
