@@ -17,9 +17,10 @@ mod coverage;
 #[path = "emit/random.rs"]
 mod random;
 
-const CASES: [&str; 11] = [
+const CASES: [&str; 12] = [
     "elementwise",
     "convolution",
+    "images",
     "windows",
     "rows",
     "layers",

@@ -22,9 +22,8 @@ macro_rules! kinds {
 }
 
 kinds!(CONVOLUTIONS, convolution(ConvKind), {
-    ConvKind::Gemm => "convolution by matrix products",
+    ConvKind::Direct => "direct convolution",
     ConvKind::Depthwise => "depthwise convolution",
-    ConvKind::Transposed => "transposed convolution",
 });
 
 kinds!(POOLS, pool(PoolKind), {
@@ -56,6 +55,8 @@ kinds!(KERNELS, kernel(Kernel), {
     Kernel::Sort { .. } => "sort",
     Kernel::Gemm(_) => "matrix product",
     Kernel::Conv(_) => "convolution",
+    Kernel::DepthwiseBlock(_) => "depthwise block",
+    Kernel::ConvTranspose(_) => "transposed convolution",
     Kernel::Pool(_) => "pooling",
     Kernel::Reduce { .. } => "reduction",
     Kernel::ArgReduce { .. } => "position of an extremum",

@@ -4,7 +4,7 @@ use crate::isa::Isa;
 use crate::kernels::linear::*;
 
 /// A convolution of a dense channels-last image, of the size that its padding on both sides gives.
-fn problem(
+pub(super) fn problem(
     [in_channels, in_height, in_width]: [usize; 3],
     out_channels: usize,
     kernel: [usize; 2],
