@@ -11,6 +11,9 @@ const LIST_WIDTH: usize = 72;
 /// The width of the fields of a struct literal on one line (`struct_lit_width`).
 const STRUCT_WIDTH: usize = 22;
 
+/// The width of arguments that are filled into lines (`short_array_element_width_threshold`).
+const SHORT: usize = 10;
+
 /// An indented text under construction.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -258,6 +261,15 @@ impl Code {
         }
     }
 
+    /// Whether this is a name or a number, or a field of it, of a few characters.
+    fn is_short(&self) -> bool {
+        let simple = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        match self {
+            Code::Text(text) => text.len() <= SHORT && text.trim_start_matches('&').chars().all(simple),
+            _ => false,
+        }
+    }
+
     /// Appends the code, of which the first line starts at `column` after `indent` levels and the last one is followed by
     /// `tail` characters.
     fn write(&self, text: &mut String, indent: usize, column: usize, tail: usize) {
@@ -279,9 +291,21 @@ impl Code {
                 newline(text, indent);
                 text.push('}');
             }
-            Code::List { open, items, close, .. } => {
+            Code::List {
+                open,
+                items,
+                close,
+                kind,
+            } => {
                 text.push_str(open);
-                if let [
+                if *kind == ListKind::Call && items.iter().all(Code::is_short) {
+                    let words: Vec<String> = items.iter().filter_map(Code::one_line).collect();
+                    let mut lines = Writer::new(indent + 1);
+                    lines.fill(&words);
+                    text.push('\n');
+                    text.push_str(&lines.finish());
+                    text.push_str(&"    ".repeat(indent));
+                } else if let [
                     Code::List {
                         kind: ListKind::Struct, ..
                     },
