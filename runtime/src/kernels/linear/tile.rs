@@ -110,8 +110,14 @@ pub(super) struct Heights {
 impl Heights {
     #[inline(always)]
     pub(super) fn new<S: Simd>(_isa: S, m: usize) -> Heights {
-        let unit = if S::TILE_ROWS > 3 { 2 } else { 1 };
-        let (tiles, units) = (m.div_ceil(S::TILE_ROWS).max(1), m.div_ceil(unit));
+        Heights::up_to(m, S::TILE_ROWS)
+    }
+
+    /// The heights for tiles of at most `limit` rows, even if it is more than 3.
+    #[inline(always)]
+    pub(super) fn up_to(m: usize, limit: usize) -> Heights {
+        let unit = if limit > 3 { 2 } else { 1 };
+        let (tiles, units) = (m.div_ceil(limit).max(1), m.div_ceil(unit));
         Heights {
             rows: m,
             unit,

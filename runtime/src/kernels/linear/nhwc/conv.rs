@@ -11,8 +11,8 @@ use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, 
 use crate::kernels::linear::{Epilogue, Init, PANEL_COLUMNS, Position, packed_rhs_len};
 use crate::kernels::simd::Simd;
 
-/// What a tap outside of the image reads.
-static ZEROS: [f32; 512] = [0.0; 512];
+/// What taps outside of an image read.
+pub(super) static ZEROS: [f32; 512] = [0.0; 512];
 
 /// Segments of the depth that a tile is given at a time.
 const SEGMENTS: usize = 27;
