@@ -108,6 +108,13 @@ mod x86 {
     use crate::kernels::simd::Simd;
     use core::arch::x86_64::*;
 
+    /// The vectors at these rows. A loop or a closure in its place is not unrolled in time for an array in registers.
+    macro_rules! rows {
+        ($isa:expr, $source:expr, $row:expr; $($index:literal)*) => {
+            [$($isa.load($source.add($index * $row))),*]
+        };
+    }
+
     impl Vector for Avx2 {
         #[inline(always)]
         fn sub(self, a: __m256, b: __m256) -> __m256 {
@@ -167,10 +174,7 @@ mod x86 {
         unsafe fn transpose(self, source: *const f32, source_row: usize, target: *mut f32, target_row: usize) {
             // SAFETY: the caller vouches for both squares; for the rest see `sub`.
             unsafe {
-                let mut rows = [self.splat(0.0); 8];
-                for (index, row) in rows.iter_mut().enumerate() {
-                    *row = self.load(source.add(index * source_row));
-                }
+                let rows = rows!(self, source, source_row; 0 1 2 3 4 5 6 7);
                 // Pairs of rows are interleaved, then pairs of pairs; each half of a vector then holds four elements
                 // of one column, which belong to the upper or the lower four rows.
                 let mut pairs = rows;
@@ -180,7 +184,12 @@ mod x86 {
                 }
                 let mut quads = rows;
                 for quad in 0..2 {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm256_castps_pd(pairs[4 * quad + row]));
+                    // Closures would be calls here, without the instruction set.
+                    let (a, b) = (_mm256_castps_pd(pairs[4 * quad]), _mm256_castps_pd(pairs[4 * quad + 1]));
+                    let (c, d) = (
+                        _mm256_castps_pd(pairs[4 * quad + 2]),
+                        _mm256_castps_pd(pairs[4 * quad + 3]),
+                    );
                     quads[4 * quad] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
                     quads[4 * quad + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
                     quads[4 * quad + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
@@ -244,10 +253,7 @@ mod x86 {
         unsafe fn transpose(self, source: *const f32, source_row: usize, target: *mut f32, target_row: usize) {
             // SAFETY: the caller vouches for both squares; for the rest see `sub`.
             unsafe {
-                let mut rows = [self.splat(0.0); 16];
-                for (index, row) in rows.iter_mut().enumerate() {
-                    *row = self.load(source.add(index * source_row));
-                }
+                let rows = rows!(self, source, source_row; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
                 // Pairs of rows are interleaved, then pairs of pairs; quarter `q` of `quads[4 b + r]` then holds column
                 // `4 q + r` of the rows from `4 b` on.
                 let mut pairs = rows;
@@ -257,7 +263,12 @@ mod x86 {
                 }
                 let mut quads = rows;
                 for quad in 0..4 {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm512_castps_pd(pairs[4 * quad + row]));
+                    // Closures would be calls here, without the instruction set.
+                    let (a, b) = (_mm512_castps_pd(pairs[4 * quad]), _mm512_castps_pd(pairs[4 * quad + 1]));
+                    let (c, d) = (
+                        _mm512_castps_pd(pairs[4 * quad + 2]),
+                        _mm512_castps_pd(pairs[4 * quad + 3]),
+                    );
                     quads[4 * quad] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
                     quads[4 * quad + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
                     quads[4 * quad + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
@@ -265,7 +276,8 @@ mod x86 {
                 }
                 // What is left is to transpose 4 x 4 quarters.
                 for column in 0..4 {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|quad| quads[4 * quad + column]);
+                    let (a, b) = (quads[column], quads[4 + column]);
+                    let (c, d) = (quads[8 + column], quads[12 + column]);
                     let (ab_even, ab_odd) = (
                         _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
                         _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
