@@ -20,7 +20,7 @@ pub(super) fn reduced(x: f32) -> (i32, f32) {
     (n, r + r * r * tail)
 }
 
-/// `2^n` for `n` in -126..=127.
+/// `2^n` for `n` in -126..=127, and 0 for -127.
 #[inline(always)]
 pub(super) fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
@@ -31,6 +31,21 @@ pub(super) fn power_of_two(n: i32) -> f32 {
 pub(super) fn clamp(x: f32, low: f32, high: f32) -> f32 {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
+}
+
+/// `2^x` for `x` in -127..=127, where results below `2^-126` may be 0. Error at most 2 ulp.
+#[inline(always)]
+pub(super) fn exp2_within(x: f32) -> f32 {
+    let shifted = x + ROUND;
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let r = x - (shifted - ROUND);
+    // By pairs of terms, so that short chains of operations overlap (Estrin's scheme).
+    let pairs = [
+        1.0 + 0.693_147 * r,
+        0.240_222_42 + 0.055_507_336 * r,
+        0.009_671_513 + 0.001_326_472_7 * r,
+    ];
+    polynomial!(r * r; pairs[0], pairs[1], pairs[2]) * power_of_two(n)
 }
 
 /// `e^x`. Error at most 1.2 ulp.
