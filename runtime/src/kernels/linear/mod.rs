@@ -17,6 +17,7 @@ mod conv;
 mod conv_transpose;
 mod depthwise;
 mod gemm;
+mod matrix;
 mod pack;
 mod patches;
 mod recurrent;
@@ -30,7 +31,11 @@ pub use conv_transpose::{
     pack_conv_transpose2d,
 };
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
+#[doc(hidden)]
+pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
+#[doc(hidden)]
+pub use matrix::MatrixMut;
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
 
@@ -91,7 +96,7 @@ pub struct Position {
 /// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
 ///
 /// Every output belongs to exactly one run. How a row is cut into runs depends on the kernel and the instruction set.
-pub type Epilogue<'a> = Option<&'a dyn Fn(&mut [f32], Position)>;
+pub type Epilogue<'a> = Option<&'a (dyn Fn(&mut [f32], Position) + Sync)>;
 
 crate::isa::kernel_table! {
     /// Matrix multiplication, convolution, attention and recurrent layers.
@@ -105,7 +110,13 @@ crate::isa::kernel_table! {
         fn gemm(
             problem: &Gemm, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
             epilogue: Epilogue<'_>,
-        ) = gemm::gemm;
+        ) = gemm::gemm, divided by gemm::gemm_parts;
+
+        #[doc(hidden)]
+        fn gemm_part(
+            part: GemmPart, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = gemm::gemm_part;
 
         /// `y = epilogue(init + convolution of x with w)` for one image; `w` is the output of [`pack_conv2d`] and
         /// `scratch` holds [`conv2d_scratch`] values, or any number down to [`conv2d_scratch_min`]. A row of `init`
