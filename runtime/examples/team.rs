@@ -10,12 +10,23 @@ use onnxide_runtime::kernels::rows::Rows;
 use onnxide_runtime::linear::*;
 use onnxide_runtime::math;
 use onnxide_runtime::team::{Executor, Pool, Team};
+use std::hint;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
     let pool = Pool::new(2);
-    let fork = best(20_000, || pool.run(2, &|_| {}));
-    println!("fork and join: {} ns", fork.as_nanos());
+    let fork = best(100_000, || {
+        // Each thread waits for the other, so that the time of the other's coming counts.
+        let here = AtomicUsize::new(0);
+        pool.run(2, &|_| {
+            here.fetch_add(1, Ordering::Relaxed);
+            while here.load(Ordering::Relaxed) < 2 {
+                hint::spin_loop();
+            }
+        });
+    });
+    println!("fork and join of two threads: {} ns", fork.as_nanos());
     dispatch!(Level::detect(), kernels(&pool));
 }
 

@@ -164,6 +164,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         steps: lowering.steps,
         program: lowering.items,
         functions: Vec::new(),
+        threads: 1,
         weights: lowering.weights,
         certificate: Certificate::default(),
     };
@@ -534,6 +535,7 @@ impl Lowering<'_> {
             reads,
             writes,
             scratch,
+            parts: Dim::from(1i64),
             origin: origin.to_vec(),
             results,
             macs,
