@@ -1,6 +1,7 @@
 //! Vector operations that kernels are written in.
 
 use crate::isa;
+use crate::math::Number;
 
 /// The vector operations of an instruction set, on vectors of `f32`.
 ///
@@ -12,8 +13,13 @@ pub trait Simd: Copy + 'static {
     type Mask: Copy;
     /// Values of a vector: 4, 8 or 16.
     const LANES: usize;
-    /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 12.
+    /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 8.
     const TILE_ROWS: usize;
+    /// An instruction set of half as long vectors that exists wherever this one does, if there is one, or else itself.
+    type Narrow: Simd;
+
+    /// The token of [`Narrow`](Simd::Narrow).
+    fn narrow(self) -> Self::Narrow;
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::F32;
@@ -23,6 +29,9 @@ pub trait Simd: Copy + 'static {
 
     /// `a * b + c`, rounded once where the instruction set has a fused operation.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// The greater of each pair of lanes; NaN if either is.
+    fn greater(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
     /// The vector at `source`, of any alignment.
     ///
@@ -65,6 +74,12 @@ impl Simd for isa::Scalar {
     type Mask = [bool; 4];
     const LANES: usize = 4;
     const TILE_ROWS: usize = 3;
+    type Narrow = isa::Scalar;
+
+    #[inline(always)]
+    fn narrow(self) -> isa::Scalar {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 4] {
@@ -84,6 +99,11 @@ impl Simd for isa::Scalar {
             a[2] * b[2] + c[2],
             a[3] * b[3] + c[3],
         ]
+    }
+
+    #[inline(always)]
+    fn greater(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        [0, 1, 2, 3].map(|lane| a[lane].greater(b[lane]))
     }
 
     #[inline(always)]
@@ -142,6 +162,12 @@ mod x86 {
         type Mask = __m256i;
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6;
+        type Narrow = Avx2;
+
+        #[inline(always)]
+        fn narrow(self) -> Avx2 {
+            self
+        }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m256 {
@@ -159,6 +185,15 @@ mod x86 {
         fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
             // SAFETY: see `splat`.
             unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn greater(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see `splat`.
+            unsafe {
+                // The maximum is `b` where either is NaN.
+                _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a))
+            }
         }
 
         #[inline(always)]
@@ -210,7 +245,13 @@ mod x86 {
         type F32 = __m512;
         type Mask = __mmask16;
         const LANES: usize = 16;
-        const TILE_ROWS: usize = 12;
+        const TILE_ROWS: usize = 8;
+        type Narrow = Avx2;
+
+        #[inline(always)]
+        fn narrow(self) -> Avx2 {
+            self.avx2()
+        }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m512 {
@@ -228,6 +269,15 @@ mod x86 {
         fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: see `splat`.
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn greater(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see `splat`.
+            unsafe {
+                // The maximum is `b` where either is NaN.
+                _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a)
+            }
         }
 
         #[inline(always)]

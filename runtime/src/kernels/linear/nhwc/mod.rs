@@ -1,0 +1,133 @@
+//! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
+
+mod conv;
+mod depthwise;
+mod patches;
+
+use super::{Init, PANEL_COLUMNS, extent};
+
+pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
+pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
+
+pub(super) use conv::conv2d_nhwc;
+pub(super) use depthwise::depthwise_conv2d_nhwc;
+
+/// A convolution of one image whose result is stored channels last. A convolution in one dimension has height 1.
+///
+/// Pixel `(r, c)` of the output is row `r * out_width + c` of a matrix whose columns are the output channels; this is
+/// what `row` and `column` mean to [`Init`] and [`Position`](super::Position).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dNhwc {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Rows of the input.
+    pub in_height: usize,
+    /// Columns of the input.
+    pub in_width: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows of the output.
+    pub out_height: usize,
+    /// Columns of the output.
+    pub out_width: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Rows and columns of the input per row and column of the output.
+    pub stride: [usize; 2],
+    /// Rows and columns of the input between taps of the kernel.
+    pub dilation: [usize; 2],
+    /// Zeros above and to the left of the input. How many follow from the sizes are below and to the right.
+    pub pad: [usize; 2],
+    /// Groups that the channels are divided into.
+    pub groups: usize,
+    /// Elements between channels of the input. An image of more than a few channels is best stored with 1.
+    pub x_channel: usize,
+    /// Elements between rows of the input.
+    pub x_row: usize,
+    /// Elements between columns of the input.
+    pub x_column: usize,
+    /// Elements between pixels of the output, whose channels are contiguous; at least `out_channels`.
+    pub y_pixel: usize,
+}
+
+impl Conv2dNhwc {
+    /// Taps of the kernel.
+    const fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Pixels of the output.
+    const fn pixels(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Input channels of a group.
+    const fn group_in(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    const fn group_out(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Terms of the sum that an output is.
+    const fn depth(&self) -> usize {
+        self.group_in() * self.taps()
+    }
+
+    fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
+        let channels_divide = self.groups > 0
+            && self.in_channels.is_multiple_of(self.groups)
+            && self.out_channels.is_multiple_of(self.groups);
+        assert!(
+            channels_divide,
+            "convolution: the channels are not a multiple of the groups"
+        );
+        assert!(
+            self.stride[0] > 0 && self.stride[1] > 0,
+            "convolution: the stride is zero"
+        );
+        assert!(self.is_representable(), "convolution: the sizes overflow");
+        let x_len = extent([
+            (self.in_channels, self.x_channel),
+            (self.in_height, self.x_row),
+            (self.in_width, self.x_column),
+        ]);
+        assert!(x.len() >= x_len, "convolution: the input is too short");
+        let y_len = extent([(self.pixels(), self.y_pixel), (self.out_channels, 1)]);
+        assert!(y.len() >= y_len, "convolution: the output is too short");
+        match init {
+            Init::PerColumn(values) => {
+                assert!(values.len() >= self.out_channels, "convolution: the bias is too short");
+            }
+            Init::PerRow(values) => {
+                assert!(
+                    values.len() >= self.pixels(),
+                    "convolution: the initial plane is too short"
+                );
+            }
+            Init::Zero | Init::Accumulate => {}
+        }
+    }
+
+    /// Whether the counts of taps, terms and pixels and all positions in the padded image are representable, with room
+    /// for sums of a few of them.
+    fn is_representable(&self) -> bool {
+        let taps = self.kernel[0].checked_mul(self.kernel[1]);
+        let depth = taps.and_then(|taps| taps.checked_mul(self.in_channels));
+        let weights = depth.and_then(|depth| depth.checked_mul(self.out_channels.next_multiple_of(PANEL_COLUMNS)));
+        let pixels = self.out_height.checked_mul(self.out_width);
+        let (ins, outs) = ([self.in_height, self.in_width], [self.out_height, self.out_width]);
+        let positions_fit = (0..2).all(|axis| {
+            let last = outs[axis].saturating_mul(self.stride[axis]);
+            let taps = self.kernel[axis].saturating_mul(self.dilation[axis]);
+            let end = last
+                .saturating_add(taps)
+                .saturating_add(self.pad[axis])
+                .saturating_add(ins[axis]);
+            end <= usize::MAX / 4
+        });
+        weights.is_some() && pixels.is_some_and(|pixels| pixels <= usize::MAX / 4) && positions_fit
+    }
+}
