@@ -193,7 +193,11 @@ pub(super) fn gemm_parts<S: Isa>(
         Rhs::Strided { .. } => scratch.len().checked_div(block_scratch_min(n, k)).unwrap_or(usize::MAX),
     };
     let team = team.parts(team.count(room));
-    let (rows, columns) = shares(m, n, |units| team.share(units));
+    let unit = match a {
+        Lhs::Packed(_) => PANEL_ROWS,
+        Lhs::Strided { .. } => 2,
+    };
+    let (rows, columns) = shares(m, n, unit, |units| team.share(units));
     let c = MatrixMut::new(c, m, n, c_row);
     let parts = m.div_ceil(rows) * n.div_ceil(columns);
     let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
@@ -219,20 +223,17 @@ pub(super) fn gemm_parts<S: Isa>(
     });
 }
 
-/// Rows of two tiles of the widest instruction set, which are panels of the left matrix, too.
-const ROW_UNIT: usize = 12;
-
-/// Columns of two panels, as wide as a tile.
-const COLUMN_UNIT: usize = 2 * PANEL_COLUMNS;
-
-/// Rows and columns of a part, one of which are all: those with which the largest part takes the least time. `share` says
-/// how many units a part has of all.
-fn shares(m: usize, n: usize, share: impl Fn(usize) -> usize) -> (usize, usize) {
+/// Rows and columns of a part of a product, one of which are all: those with which the largest part takes the least time.
+/// Rows are divided in steps of `unit`, and `share` says how many of some units a part has.
+pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> usize) -> (usize, usize) {
     // The time, for each row of `b`, of the products and of reading the operands, in products: an element comes from the
     // third level cache in the time of some four.
-    let time = |rows: usize, columns: usize| rows * columns + 4 * (rows + columns);
-    let rows = (share(m.div_ceil(ROW_UNIT)) * ROW_UNIT).min(m.max(1));
-    let columns = (share(n.div_ceil(COLUMN_UNIT)) * COLUMN_UNIT).min(n.max(1));
+    let time = |rows: usize, columns: usize| {
+        let products = rows.saturating_mul(columns);
+        products.saturating_add(rows.saturating_add(columns).saturating_mul(4))
+    };
+    let rows = (share(m.div_ceil(unit)) * unit).min(m.max(1));
+    let columns = (share(n.div_ceil(PANEL_COLUMNS)) * PANEL_COLUMNS).min(n.max(1));
     if time(rows, n) <= time(m, columns) {
         (rows, n.max(1))
     } else {

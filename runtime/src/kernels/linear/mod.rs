@@ -160,7 +160,13 @@ crate::isa::kernel_table! {
         fn conv2d_nhwc(
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
             epilogue: Epilogue<'_>,
-        ) = nhwc::conv2d_nhwc;
+        ) = nhwc::conv2d_nhwc, divided by nhwc::conv2d_nhwc_parts;
+
+        #[doc(hidden)]
+        fn conv2d_nhwc_part(
+            problem: &Conv2dNhwc, origin: Position, x: &[f32], w: &[f32], init: Init<'_>, y: MatrixMut<'_>,
+            scratch: &mut [f32], epilogue: Epilogue<'_>,
+        ) = nhwc::conv2d_nhwc_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of as many groups as input and output channels, which are contiguous
         /// in the input; `w` is the output of [`pack_depthwise_conv2d_nhwc`].
@@ -171,7 +177,7 @@ crate::isa::kernel_table! {
         /// or if the channels of the input are not contiguous.
         fn depthwise_conv2d_nhwc(
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>,
-        ) = nhwc::depthwise_conv2d_nhwc;
+        ) = nhwc::depthwise_conv2d_nhwc, divided by nhwc::depthwise_conv2d_nhwc_parts;
 
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.

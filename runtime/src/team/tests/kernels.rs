@@ -7,6 +7,7 @@ use crate::kernels::fold::Folding;
 use crate::kernels::gather::Gathering;
 use crate::kernels::linear::*;
 use crate::kernels::map::{Elementwise, Index, Splat, Strided};
+use crate::kernels::pool::{Divisor, PoolNhwc};
 use crate::kernels::reduce::{Reduce, Reduction};
 use crate::kernels::resize::{Coordinates, Cubic, Resize, Rounding};
 use crate::kernels::rows::Affine;
@@ -429,5 +430,147 @@ fn gathers() {
             );
             assert_eq!(out, expected, "{team:?} {sizes:?}");
         });
+    }
+}
+
+#[derive(Debug)]
+struct Image {
+    problem: Conv2dNhwc,
+    depthwise: bool,
+    init: usize,
+    epilogue: bool,
+}
+
+impl Case for Image {
+    fn output(&self) -> Vec<f32> {
+        random(
+            7,
+            self.problem.out_height * self.problem.out_width * self.problem.y_pixel,
+        )
+    }
+
+    fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
+        let problem = &self.problem;
+        let x = random(1, problem.in_channels * problem.in_height * problem.in_width);
+        let weights = random(2, problem.out_channels * problem.in_channels / problem.groups * 9);
+        let (pixels, channels) = (problem.out_height * problem.out_width, problem.out_channels);
+        let (rows, columns) = (random(3, pixels), random(4, channels));
+        let init = match self.init {
+            0 => Init::Zero,
+            1 => Init::PerRow(&rows),
+            2 => Init::PerColumn(&columns),
+            _ => Init::Accumulate,
+        };
+        let residual = random(5, pixels * channels);
+        let epilogue = |run: &mut [f32], at: Position| {
+            let residual = &residual[at.row * channels + at.column..][..run.len()];
+            compute.apply(run, (residual,), |acc, (residual,)| math::relu(acc) + residual);
+        };
+        let epilogue: Epilogue<'_> = if self.epilogue { Some(&epilogue) } else { None };
+        if self.depthwise {
+            let mut packed = vec![0.0; depthwise_conv2d_nhwc_packed_len(problem)];
+            pack_depthwise_conv2d_nhwc(problem, &weights, &mut packed);
+            compute.depthwise_conv2d_nhwc(problem, &x, &packed, init, out, epilogue);
+        } else {
+            let mut packed = vec![0.0; conv2d_nhwc_packed_len(problem)];
+            pack_conv2d_nhwc(problem, &weights, &mut packed);
+            let mut scratch = vec![0.0; 3 * conv2d_nhwc_scratch(problem)];
+            compute.conv2d_nhwc(problem, &x, &packed, init, out, &mut scratch, epilogue);
+        }
+    }
+}
+
+#[test]
+fn images() {
+    let mut init = 0;
+    // Height, width, channels in and out, groups, stride, dilation, padding, and whether the input is one of planes.
+    for (size, channels, groups, stride, dilation, pad, planes) in [
+        ([7, 7], [20, 70], 1, 1, 1, 1, false),
+        ([30, 9], [5, 12], 1, 2, 1, 0, false),
+        ([9, 11], [8, 24], 4, 1, 2, 2, false),
+        ([8, 20], [3, 40], 1, 2, 1, 1, true),
+        ([1, 60], [16, 18], 1, 1, 1, 1, false),
+        ([3, 3], [4, 5], 1, 1, 1, 6, false),
+        ([14, 14], [33, 33], 33, 1, 1, 1, false),
+        ([9, 8], [16, 16], 16, 2, 1, 1, false),
+        ([1, 40], [16, 16], 16, 1, 1, 1, false),
+    ] {
+        let [in_height, in_width] = size;
+        let out = |size: usize| (size + 2 * pad - 2 * dilation - 1) / stride + 1;
+        let kernel_height = if in_height == 1 { 1 } else { 3 };
+        for epilogue in [false, true] {
+            init = (init + 1) % 4;
+            let problem = Conv2dNhwc {
+                in_channels: channels[0],
+                in_height,
+                in_width,
+                out_channels: channels[1],
+                out_height: if in_height == 1 { 1 } else { out(in_height) },
+                out_width: out(in_width),
+                kernel: [kernel_height, 3],
+                stride: [stride, stride],
+                dilation: [dilation, dilation],
+                pad: [if in_height == 1 { 0 } else { pad }, pad],
+                groups,
+                x_channel: if planes { in_height * in_width } else { 1 },
+                x_row: if planes { in_width } else { in_width * channels[0] },
+                x_column: if planes { 1 } else { channels[0] },
+                y_pixel: channels[1] + init,
+            };
+            check(&Image {
+                problem,
+                depthwise: groups > 4,
+                init,
+                epilogue,
+            });
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pooled {
+    pool: PoolNhwc,
+    divisor: Option<Divisor>,
+}
+
+impl Case for Pooled {
+    fn output(&self) -> Vec<f32> {
+        random(7, self.pool.output[0] * self.pool.output[1] * self.pool.y_pixel)
+    }
+
+    fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
+        let x = random(1, self.pool.input[0] * self.pool.x_row);
+        match self.divisor {
+            None => compute.max_pool_nhwc(out, &x, &self.pool),
+            Some(divisor) => compute.average_pool_nhwc(out, &x, &self.pool, divisor),
+        }
+    }
+}
+
+#[test]
+fn pools() {
+    for (input, output, kernel, stride, pad_begin, pad_end) in [
+        ([9, 7], [9, 7], [3, 3], [1, 1], [1, 1], [1, 1]),
+        ([8, 6], [4, 3], [2, 2], [2, 2], [0, 0], [0, 0]),
+        ([5, 5], [4, 4], [2, 2], [2, 2], [0, 0], [1, 1]),
+        ([2, 2], [8, 8], [3, 3], [1, 1], [4, 4], [4, 4]),
+    ] {
+        for divisor in [None, Some(Divisor::Inside), Some(Divisor::Padded)] {
+            let channels = 21;
+            let pool = PoolNhwc {
+                channels,
+                input,
+                output,
+                kernel,
+                stride,
+                dilation: [1, 1],
+                pad_begin,
+                pad_end,
+                x_row: input[1] * channels,
+                x_column: channels,
+                y_pixel: channels + 3,
+            };
+            check(&Pooled { pool, divisor });
+        }
     }
 }
