@@ -1,7 +1,7 @@
 //! How many elements a step reaches from the start of each access.
 
 use crate::ir::{Bounds, Dim, TensorType};
-use crate::plan::kernel::{Conv, EpilogueMap, Gemm, Init, Load, Matrix};
+use crate::plan::kernel::{Conv, EpilogueMap, Gemm, HeadStrides, Init, Load, Matrix};
 use crate::plan::{Access, Kernel, Step};
 
 /// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
@@ -96,17 +96,20 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         }
         Kernel::Attention(attention) => {
             let (queries, keys) = (&attention.queries, &attention.keys);
-            let pair = |rows: &Dim, columns: &Dim, [row, column]: &[Dim; 2]| strided([rows, columns], [row, column]);
+            let axes = |rows: &Dim, columns: &Dim, strides: &HeadStrides| {
+                let ([sequences, heads], [sequence, head]) = (&attention.heads, &strides.head);
+                strided(
+                    [sequences, heads, rows, columns],
+                    [sequence, head, &strides.row, &strides.column],
+                )
+            };
             let mut reads = vec![
-                pair(queries, &attention.head, &attention.q),
-                pair(keys, &attention.head, &attention.k),
-                pair(keys, &attention.value, &attention.v),
+                axes(queries, &attention.head, &attention.q),
+                axes(keys, &attention.head, &attention.k),
+                axes(keys, &attention.value, &attention.v),
             ];
-            reads.extend(attention.mask.as_ref().map(|mask| pair(queries, keys, mask)));
-            (
-                reads,
-                vec![strided([queries, &attention.value], [&attention.out_row, &one])],
-            )
+            reads.extend(attention.mask.as_ref().map(|mask| axes(queries, keys, mask)));
+            (reads, vec![axes(queries, &attention.value, &attention.out)])
         }
         Kernel::Recurrent(layer) => {
             let [step_stride, batch_stride] = &layer.x;

@@ -4,7 +4,7 @@ use super::function::Body;
 use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
-use crate::ir::{Cell, Scalar};
+use crate::ir::{Cell, Dim, Scalar};
 use crate::plan::kernel::{Attention, Conv, ConvKind, EpilogueMap, Gemm, Init, Matrix, Recurrent};
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
@@ -85,22 +85,28 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
 
 pub(super) fn attention(body: &mut Body<'_>, attention: &Attention) {
     let sizes = body.sizes;
+    let pair = |[first, second]: &[Dim; 2]| format!("[{}, {}]", sizes.text(first), sizes.text(second));
     structure(
         body,
         "Attention",
         "problem",
         vec![
+            ("heads", pair(&attention.heads)),
             ("q_len", sizes.text(&attention.queries)),
             ("kv_len", sizes.text(&attention.keys)),
             ("head_dim", sizes.text(&attention.head)),
             ("value_dim", sizes.text(&attention.value)),
             ("scale", scalar::single(attention.scale)),
-            ("q_row", sizes.text(&attention.q[0])),
-            ("k_row", sizes.text(&attention.k[0])),
-            ("k_column", sizes.text(&attention.k[1])),
-            ("v_row", sizes.text(&attention.v[0])),
-            ("v_column", sizes.text(&attention.v[1])),
-            ("out_row", sizes.text(&attention.out_row)),
+            ("q_head", pair(&attention.q.head)),
+            ("q_row", sizes.text(&attention.q.row)),
+            ("k_head", pair(&attention.k.head)),
+            ("k_row", sizes.text(&attention.k.row)),
+            ("k_column", sizes.text(&attention.k.column)),
+            ("v_head", pair(&attention.v.head)),
+            ("v_row", sizes.text(&attention.v.row)),
+            ("v_column", sizes.text(&attention.v.column)),
+            ("out_head", pair(&attention.out.head)),
+            ("out_row", sizes.text(&attention.out.row)),
             ("causal", attention.causal.to_string()),
             ("causal_offset", "0".into()),
         ],
@@ -108,9 +114,13 @@ pub(super) fn attention(body: &mut Body<'_>, attention: &Attention) {
     body.open_loops();
     let mask = match &attention.mask {
         None => "None".to_owned(),
-        Some([row, _]) => {
-            let (data, row) = (body.read(3), sizes.text(row));
-            structure(body, "Mask", "mask", vec![("data", data), ("row", row)]);
+        Some(mask) => {
+            let fields = vec![
+                ("data", body.read(3)),
+                ("head", pair(&mask.head)),
+                ("row", sizes.text(&mask.row)),
+            ];
+            structure(body, "Mask", "mask", fields);
             "Some(mask)".to_owned()
         }
     };

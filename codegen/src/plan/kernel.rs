@@ -81,7 +81,7 @@ pub enum Kernel {
         /// Whether there is a bias.
         bias: bool,
     },
-    /// Attention of one head. Reads `q`, `k`, `v` and the mask if there is one.
+    /// Attention of many heads. Reads `q`, `k`, `v` and the mask if there is one.
     Attention(Attention),
     /// A recurrent layer. Reads `x`, `w`, `r`, the bias; writes `y`, and `h` and `c` in place.
     Recurrent(Recurrent),
@@ -296,9 +296,11 @@ pub struct Pool {
     pub y_channel: Dim,
 }
 
-/// Attention of one head.
+/// Attention of many heads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
+    /// The number of sequences, and of heads of each.
+    pub heads: [Dim; 2],
     /// The number of queries.
     pub queries: Dim,
     /// The number of keys and values.
@@ -311,16 +313,27 @@ pub struct Attention {
     pub scale: f32,
     /// Whether row `i` sees only columns up to `i`.
     pub causal: bool,
-    /// Row and column strides of the queries.
-    pub q: [Dim; 2],
-    /// Row and column strides of the keys.
-    pub k: [Dim; 2],
-    /// Row and column strides of the values.
-    pub v: [Dim; 2],
-    /// Elements between rows of the result.
-    pub out_row: Dim,
-    /// Row and column strides of the mask.
-    pub mask: Option<[Dim; 2]>,
+    /// The queries.
+    pub q: HeadStrides,
+    /// The keys.
+    pub k: HeadStrides,
+    /// The values.
+    pub v: HeadStrides,
+    /// The result.
+    pub out: HeadStrides,
+    /// The mask.
+    pub mask: Option<HeadStrides>,
+}
+
+/// Where the heads of an operand of attention are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadStrides {
+    /// Elements between sequences, and between heads.
+    pub head: [Dim; 2],
+    /// Elements between rows of a head.
+    pub row: Dim,
+    /// Elements between columns of a head.
+    pub column: Dim,
 }
 
 /// A recurrent layer.

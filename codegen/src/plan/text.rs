@@ -190,8 +190,11 @@ impl fmt::Display for Kernel {
             Kernel::Attention(attention) => {
                 write!(
                     f,
-                    "attention {}x{}x{}",
-                    attention.queries, attention.keys, attention.head
+                    "attention [{}] {}x{}x{}",
+                    list(&attention.heads),
+                    attention.queries,
+                    attention.keys,
+                    attention.head
                 )
             }
             Kernel::Recurrent(layer) => write!(f, "{:?} {} steps of {}", layer.cell, layer.steps, layer.hidden),

@@ -146,24 +146,37 @@ fn cases() -> Vec<(String, Case)> {
         let name = format!("transposed conv {channels}->{out}@{size} {kernel}x{kernel}/{stride}");
         cases.push((name, Case::ConvTranspose(problem)));
     }
-    for (q_len, kv_len, head_dim) in [(128, 128, 64), (512, 512, 64), (128, 128, 32), (1, 1024, 64)] {
+    for (heads, q_len, kv_len, head_dim) in [
+        (12, 128, 128, 64),
+        (12, 32, 32, 32),
+        (2, 16, 16, 64),
+        (12, 197, 197, 64),
+        (6, 1500, 1500, 64),
+        (12, 1, 1024, 64),
+    ] {
+        let row = heads * head_dim;
         let problem = Attention {
+            heads: [1, heads],
             q_len,
             kv_len,
             head_dim,
             value_dim: head_dim,
             scale: 0.125,
-            q_row: head_dim * 12,
-            k_row: head_dim * 12,
+            q_head: [0, head_dim],
+            q_row: row,
+            k_head: [0, head_dim],
+            k_row: row,
             k_column: 1,
-            v_row: head_dim * 12,
+            v_head: [0, head_dim],
+            v_row: row,
             v_column: 1,
-            out_row: head_dim * 12,
+            out_head: [0, head_dim],
+            out_row: row,
             causal: false,
             causal_offset: 0,
         };
         cases.push((
-            format!("attention {q_len}x{kv_len}x{head_dim}"),
+            format!("attention {heads}x{q_len}x{kv_len}x{head_dim}"),
             Case::Attention(problem),
         ));
     }
@@ -338,7 +351,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
                 values(p.kv_len * p.v_row),
             );
             let (mut out, mut scratch) = (values(p.q_len * p.out_row), values(attention_scratch(p)));
-            let flops = 2 * p.q_len * p.kv_len * (p.head_dim + p.value_dim);
+            let flops = 2 * p.heads[1] * p.q_len * p.kv_len * (p.head_dim + p.value_dim);
             (
                 flops,
                 best(|| isa.attention(p, &q, &k, &v, None, &mut out, &mut scratch)),

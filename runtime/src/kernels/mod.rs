@@ -13,6 +13,7 @@ pub mod reduce;
 pub mod resize;
 pub mod rows;
 pub mod simd;
+pub(crate) mod vector;
 
 /// Every family of kernels.
 pub trait Kernels: linear::Linear + pool::Pooling + reduce::Reductions + resize::Resizing + rows::Rows {}

@@ -65,7 +65,7 @@ pub(super) const fn block_scratch(n: usize, k: usize) -> usize {
 }
 
 /// The largest block, at most `limit`, out of as few equal blocks as `size` can be cut into, in steps of `unit`.
-const fn equal_blocks(size: usize, limit: usize, unit: usize) -> usize {
+pub(super) const fn equal_blocks(size: usize, limit: usize, unit: usize) -> usize {
     size.div_ceil(size.div_ceil(limit)).div_ceil(unit) * unit
 }
 

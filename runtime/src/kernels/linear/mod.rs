@@ -190,8 +190,8 @@ crate::isa::kernel_table! {
             epilogue: Epilogue<'_>,
         ) = conv_transpose::conv_transpose2d;
 
-        /// `out = softmax(scale * q k^T + mask) v` for one head; `scratch` holds at least [`attention_scratch`]
-        /// values.
+        /// `out = softmax(scale * q k^T + mask) v` for every head; `scratch` holds at least
+        /// [`attention_scratch`] values.
         ///
         /// # Panics
         ///
