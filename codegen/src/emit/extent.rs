@@ -1,7 +1,9 @@
 //! How many elements a step reaches from the start of each access.
 
 use crate::ir::{Bounds, Dim, TensorType};
-use crate::plan::kernel::{Conv, EpilogueMap, Gemm, HeadStrides, Init, Load, Matrix};
+use crate::plan::kernel::{
+    Conv, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, HeadStrides, Init, Load, Matrix, PoolResult,
+};
 use crate::plan::{Access, Kernel, Step};
 
 /// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
@@ -76,11 +78,16 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Kernel::Sort { rows, size, .. } => (vec![dense([rows, size])], vec![dense([rows, size])]),
         Kernel::Gemm(gemm) => gemm_axes(gemm),
         Kernel::Conv(conv) => conv_axes(conv),
+        Kernel::DepthwiseBlock(block) => block_axes(block),
+        Kernel::ConvTranspose(conv) => conv_transpose_axes(conv),
         Kernel::Pool(pool) => {
             let [c, h, w] = &pool.input;
             let [x0, x1, x2] = &pool.x;
             let pixels = pool.output[0].clone() * pool.output[1].clone();
-            let y = strided([c, &pixels], [&pool.y_channel, &one]);
+            let y = match &pool.y {
+                PoolResult::Planes(channel) => strided([c, &pixels], [channel, &one]),
+                PoolResult::Pixels(pixel) => strided([&pixels, c], [pixel, &one]),
+            };
             (vec![strided([c, h, w], [x0, x1, x2])], vec![y])
         }
         Kernel::Reduce { sizes: [a, b, c], .. } | Kernel::ArgReduce { sizes: [a, b, c], .. } => {
@@ -170,31 +177,73 @@ fn gemm_axes(gemm: &Gemm) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Matrix::Strided { row, column } => strided([rows, columns], [row, column]),
     };
     let mut reads = vec![matrix(&gemm.a, &gemm.m, &gemm.k), matrix(&gemm.b, &gemm.k, &gemm.n)];
-    match gemm.init {
-        Init::Zero => {}
-        Init::PerRow => reads.push(dense([&gemm.m])),
-        Init::PerColumn => reads.push(dense([&gemm.n])),
-    }
+    reads.extend(init_axes(gemm.init, &gemm.m, &gemm.n));
     reads.extend(epilogue_axes(gemm.epilogue.as_ref(), &gemm.m, &gemm.n));
     (reads, vec![strided([&gemm.m, &gemm.n], [&gemm.c_row, &one])])
 }
 
 fn conv_axes(conv: &Conv) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
-    let one = Dim::from(1i64);
-    let [c, h, w] = &conv.input;
-    let [x0, x1, x2] = &conv.x;
-    let pixels = conv.output[1].clone() * conv.output[2].clone();
-    let mut reads = vec![strided([c, h, w], [x0, x1, x2]), None];
-    match conv.init {
-        Init::Zero => {}
-        Init::PerRow => reads.push(dense([&conv.output[0]])),
-        Init::PerColumn => reads.push(dense([&pixels])),
-    }
-    reads.extend(epilogue_axes(conv.epilogue.as_ref(), &conv.output[0], &pixels));
+    let (rows, columns) = (conv.window.pixels(), &conv.window.output[0]);
+    let mut reads = vec![window_axes(&conv.window), None];
+    reads.extend(init_axes(conv.init, &rows, columns));
+    reads.extend(epilogue_axes(conv.epilogue.as_ref(), &rows, columns));
     (
         reads,
-        vec![strided([&conv.output[0], &pixels], [&conv.y_channel, &one])],
+        vec![strided([&rows, columns], [&conv.y_pixel, &Dim::from(1i64)])],
     )
+}
+
+fn block_axes(block: &DepthwiseBlock) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let window = &block.depthwise.window;
+    let pixels = [window.input[1].clone() * window.input[2].clone(), window.pixels()];
+    let channels = &window.output[0];
+    let inputs = block.expand.as_ref().map_or(channels, |expand| &expand.channels);
+    let outputs = block.project.as_ref().map_or(channels, |project| &project.channels);
+    let x = [inputs, &window.input[1], &window.input[2]];
+    let mut reads = vec![strided(x, window.x.each_ref())];
+    let mut part = |init: Init, epilogue: Option<&EpilogueMap>, rows: &Dim, columns: &Dim| {
+        reads.push(None);
+        reads.extend(init_axes(init, rows, columns));
+        reads.extend(epilogue_axes(epilogue, rows, columns));
+    };
+    if let Some(expand) = &block.expand {
+        part(expand.init, expand.epilogue.as_ref(), &pixels[0], channels);
+    }
+    part(
+        block.depthwise.init,
+        block.depthwise.epilogue.as_ref(),
+        &pixels[1],
+        channels,
+    );
+    if let Some(project) = &block.project {
+        part(project.init, project.epilogue.as_ref(), &pixels[1], outputs);
+    }
+    let y = strided([&pixels[1], outputs], [&block.depthwise.y_pixel, &Dim::from(1i64)]);
+    (reads, vec![y])
+}
+
+fn conv_transpose_axes(conv: &ConvTranspose) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
+    let (rows, columns) = (&conv.window.output[0], conv.window.pixels());
+    let mut reads = vec![window_axes(&conv.window), None];
+    reads.extend(init_axes(conv.init, rows, &columns));
+    reads.extend(epilogue_axes(conv.epilogue.as_ref(), rows, &columns));
+    (
+        reads,
+        vec![strided([rows, &columns], [&conv.y_channel, &Dim::from(1i64)])],
+    )
+}
+
+fn window_axes(window: &ConvWindow) -> Option<Axes> {
+    strided(window.input.each_ref(), window.x.each_ref())
+}
+
+/// The read of what accumulators start from, if there is one.
+fn init_axes(init: Init, rows: &Dim, columns: &Dim) -> Option<Option<Axes>> {
+    match init {
+        Init::Zero | Init::Accumulate => None,
+        Init::PerRow => Some(dense([rows])),
+        Init::PerColumn => Some(dense([columns])),
+    }
 }
 
 fn epilogue_axes(epilogue: Option<&EpilogueMap>, rows: &Dim, columns: &Dim) -> Vec<Option<Axes>> {

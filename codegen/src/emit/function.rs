@@ -7,7 +7,7 @@ use super::size::Sizes;
 use super::text::Writer;
 use super::{fold, linear, map, opaque, rows, spatial};
 use crate::ir::Dim;
-use crate::plan::kernel::{Conv, Gemm, Init};
+use crate::plan::kernel::{Conv, ConvTranspose, Gemm};
 use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
 
 /// Names of the operands of elementwise steps.
@@ -40,17 +40,18 @@ impl Roles {
             }
             Kernel::Gemm(Gemm { init, .. }) => {
                 push(&["a", "b"]);
-                if *init != Init::Zero {
+                if init.reads() {
                     push(&["bias"]);
                 }
                 writes = vec!["c"];
             }
-            Kernel::Conv(Conv { init, .. }) => {
+            Kernel::Conv(Conv { init, .. }) | Kernel::ConvTranspose(ConvTranspose { init, .. }) => {
                 push(&["x", "w"]);
-                if *init != Init::Zero {
+                if init.reads() {
                     push(&["bias"]);
                 }
             }
+            Kernel::DepthwiseBlock(block) => reads = linear::block_roles(block),
             Kernel::Normalize { scale, bias, .. } => {
                 push(&["x"]);
                 if *scale {
@@ -114,9 +115,53 @@ impl Roles {
     /// Every name that a role or a local of generated code may have.
     pub(super) fn reserved<'a>() -> Vec<&'a str> {
         let mut names = vec![
-            "s", "d", "m", "p", "at", "step", "number", "weights", "slots", "x", "y", "w", "r", "q", "v", "out",
-            "bias", "scale", "mask", "data", "indices", "value", "scratch", "epilogue", "problem", "self", "run",
-            "acc", "math", "linear", "fold", "order", "places", "updates", "start", "dims", "inside", "layer", "block",
+            "s",
+            "d",
+            "m",
+            "p",
+            "at",
+            "step",
+            "number",
+            "weights",
+            "slots",
+            "x",
+            "y",
+            "w",
+            "r",
+            "q",
+            "v",
+            "out",
+            "bias",
+            "scale",
+            "mask",
+            "data",
+            "indices",
+            "value",
+            "scratch",
+            "epilogue",
+            "problem",
+            "self",
+            "run",
+            "acc",
+            "math",
+            "linear",
+            "fold",
+            "order",
+            "places",
+            "updates",
+            "start",
+            "dims",
+            "inside",
+            "layer",
+            "block",
+            "expand",
+            "project",
+            "expand_epilogue",
+            "project_epilogue",
+            "w_in",
+            "bias_in",
+            "w_out",
+            "bias_out",
         ];
         names.extend(LETTERS);
         names.extend(COUNTERS);
@@ -246,6 +291,8 @@ impl Body<'_> {
             Kernel::Sort { descending, size, .. } => fold::sort(self, *descending, size),
             Kernel::Gemm(gemm) => linear::gemm(self, gemm),
             Kernel::Conv(conv) => linear::conv(self, conv),
+            Kernel::DepthwiseBlock(block) => linear::depthwise_block(self, block),
+            Kernel::ConvTranspose(conv) => linear::conv_transpose(self, conv),
             Kernel::Attention(attention) => linear::attention(self, attention),
             Kernel::Recurrent(layer) => linear::recurrent(self, layer),
             Kernel::Pool(pool) => spatial::pool(self, pool),

@@ -5,7 +5,10 @@ use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
 use crate::ir::{Cell, Dim, Scalar};
-use crate::plan::kernel::{Attention, Conv, ConvKind, EpilogueMap, Gemm, Init, Matrix, Recurrent};
+use crate::plan::kernel::{
+    Attention, Conv, ConvKind, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Matrix, Pointwise,
+    Recurrent,
+};
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let sizes = body.sizes;
@@ -20,7 +23,7 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
             ("c_row", sizes.text(&gemm.c_row)),
         ],
     );
-    let first = 2 + usize::from(gemm.init != Init::Zero);
+    let first = 2 + usize::from(gemm.init.reads());
     let outside = hoisted(body, first, gemm.epilogue.as_ref());
     body.open_loops();
     let a = matrix(body, "Lhs", "a", &gemm.a, 0);
@@ -33,52 +36,120 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
 }
 
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
-    let (ty, method) = match conv.kind {
-        ConvKind::Gemm => ("Conv2d", "s.conv2d"),
-        ConvKind::Depthwise => ("Conv2d", "s.depthwise_conv2d"),
-        ConvKind::Transposed => ("ConvTranspose2d", "s.conv_transpose2d"),
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
+    structure(body, "Conv2dNhwc", "problem", fields);
+    match conv.kind {
+        ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
+        ConvKind::Depthwise => convolve(
+            body,
+            "s.depthwise_conv2d_nhwc",
+            false,
+            conv.init,
+            conv.epilogue.as_ref(),
+        ),
+    }
+}
+
+/// The names of what a depthwise block reads.
+pub(super) fn block_roles(block: &DepthwiseBlock) -> Vec<String> {
+    let mut roles = vec!["x".to_owned()];
+    let mut part = |suffix: &str, init: Init, map: Option<&EpilogueMap>| {
+        roles.push(format!("w{suffix}"));
+        roles.extend(init.reads().then(|| format!("bias{suffix}")));
+        let operands = map.map_or(0, |map| map.operands.len());
+        roles.extend((1..=operands).map(|number| format!("e{number}{suffix}")));
     };
+    if let Some(expand) = &block.expand {
+        part("_in", expand.init, expand.epilogue.as_ref());
+    }
+    part("", block.depthwise.init, block.depthwise.epilogue.as_ref());
+    if let Some(project) = &block.project {
+        part("_out", project.init, project.epilogue.as_ref());
+    }
+    roles
+}
+
+pub(super) fn depthwise_block(body: &mut Body<'_>, block: &DepthwiseBlock) {
+    let conv = &block.depthwise;
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
+    structure(body, "Conv2dNhwc", "problem", fields);
+    let mut next = 1;
+    let expand = pointwise(body, "expand", &mut next, block.expand.as_ref());
+    let (w, bias) = (body.read(next), next + 1);
+    let first = bias + usize::from(conv.init.reads());
+    let epilogue = epilogue(body, first, conv.epilogue.as_ref());
+    let start = init_from(body, conv.init, bias);
+    next = first + conv.epilogue.as_ref().map_or(0, |map| map.operands.len());
+    let project = pointwise(body, "project", &mut next, block.project.as_ref());
+    let (x, y) = (body.read(0), body.write(0));
+    let scratch = body.scratch();
+    let arguments = ["&problem", &x, &expand, &w, &start, &epilogue, &project, &y, scratch];
+    call(body, "s.depthwise_block", &arguments);
+}
+
+/// The argument for a pointwise convolution whose weights are the read `next`, after a `let`.
+fn pointwise(body: &mut Body<'_>, name: &'static str, next: &mut usize, part: Option<&Pointwise>) -> String {
+    let Some(part) = part else {
+        return "None".to_owned();
+    };
+    let (w, bias) = (body.read(*next), *next + 1);
+    let first = bias + usize::from(part.init.reads());
+    let epilogue = named_epilogue(body, &format!("{name}_epilogue"), first, part.epilogue.as_ref());
+    let init = init_from(body, part.init, bias);
+    *next = first + part.epilogue.as_ref().map_or(0, |map| map.operands.len());
+    let fields = vec![
+        ("channels", body.sizes.text(&part.channels)),
+        ("w", w),
+        ("init", init),
+        ("epilogue", epilogue),
+    ];
+    structure(body, "Pointwise", name, fields);
+    format!("Some({name})")
+}
+
+pub(super) fn conv_transpose(body: &mut Body<'_>, conv: &ConvTranspose) {
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_channel", body.sizes.text(&conv.y_channel)));
+    structure(body, "ConvTranspose2d", "problem", fields);
+    convolve(body, "s.conv_transpose2d", true, conv.init, conv.epilogue.as_ref());
+}
+
+/// The fields that all convolutions have.
+fn window(body: &Body<'_>, window: &ConvWindow) -> Vec<(&'static str, String)> {
     let sizes = body.sizes;
     let pair = |pair: [usize; 2]| format!("[{}, {}]", pair[0], pair[1]);
-    structure(
-        body,
-        ty,
-        "problem",
-        vec![
-            ("in_channels", sizes.text(&conv.input[0])),
-            ("in_height", sizes.text(&conv.input[1])),
-            ("in_width", sizes.text(&conv.input[2])),
-            ("out_channels", sizes.text(&conv.output[0])),
-            ("out_height", sizes.text(&conv.output[1])),
-            ("out_width", sizes.text(&conv.output[2])),
-            ("kernel", pair(conv.kernel)),
-            ("stride", pair(conv.stride)),
-            ("dilation", pair(conv.dilation)),
-            (
-                "pad",
-                format!("[{}, {}]", sizes.text(&conv.pad[0]), sizes.text(&conv.pad[1])),
-            ),
-            ("groups", conv.groups.to_string()),
-            ("x_channel", sizes.text(&conv.x[0])),
-            ("x_row", sizes.text(&conv.x[1])),
-            ("x_column", sizes.text(&conv.x[2])),
-            ("y_channel", sizes.text(&conv.y_channel)),
-        ],
-    );
-    let first = 2 + usize::from(conv.init != Init::Zero);
-    let outside = hoisted(body, first, conv.epilogue.as_ref());
+    let pad = &window.pad;
+    vec![
+        ("in_channels", sizes.text(&window.input[0])),
+        ("in_height", sizes.text(&window.input[1])),
+        ("in_width", sizes.text(&window.input[2])),
+        ("out_channels", sizes.text(&window.output[0])),
+        ("out_height", sizes.text(&window.output[1])),
+        ("out_width", sizes.text(&window.output[2])),
+        ("kernel", pair(window.kernel)),
+        ("stride", pair(window.stride)),
+        ("dilation", pair(window.dilation)),
+        ("pad", format!("[{}, {}]", sizes.text(&pad[0]), sizes.text(&pad[1]))),
+        ("groups", window.groups.to_string()),
+        ("x_channel", sizes.text(&window.x[0])),
+        ("x_row", sizes.text(&window.x[1])),
+        ("x_column", sizes.text(&window.x[2])),
+    ]
+}
+
+/// The call of a convolution of `problem`.
+fn convolve(body: &mut Body<'_>, method: &str, has_scratch: bool, start: Init, map: Option<&EpilogueMap>) {
+    let first = 2 + usize::from(start.reads());
+    let outside = hoisted(body, first, map);
     body.open_loops();
-    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, conv.epilogue.as_ref()));
-    let init = init(body, conv.init);
-    let arguments = [
-        "&problem",
-        &body.read(0),
-        &body.read(1),
-        &init,
-        &body.write(0),
-        body.scratch(),
-        &epilogue,
-    ];
+    let epilogue = outside.unwrap_or_else(|| epilogue(body, first, map));
+    let init = init(body, start);
+    let (x, w, y) = (body.read(0), body.read(1), body.write(0));
+    let mut arguments = vec!["&problem", &x, &w, &init, &y];
+    arguments.extend(has_scratch.then(|| body.scratch()));
+    arguments.push(&epilogue);
     call(body, method, &arguments);
     body.close_loops();
 }
@@ -214,11 +285,17 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
 
 /// What accumulators start from.
 fn init(body: &mut Body<'_>, init: Init) -> String {
+    init_from(body, init, 2)
+}
+
+/// What accumulators start from, where a bias is the read `index`.
+fn init_from(body: &mut Body<'_>, init: Init, index: usize) -> String {
     body.imports.add("linear", "Init");
     match init {
         Init::Zero => "Init::Zero".to_owned(),
-        Init::PerRow => format!("Init::PerRow({})", body.read(2)),
-        Init::PerColumn => format!("Init::PerColumn({})", body.read(2)),
+        Init::PerRow => format!("Init::PerRow({})", body.read(index)),
+        Init::PerColumn => format!("Init::PerColumn({})", body.read(index)),
+        Init::Accumulate => "Init::Accumulate".to_owned(),
     }
 }
 
@@ -237,7 +314,12 @@ fn hoisted(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Opti
 }
 
 /// The argument for an epilogue, after a `let` of its closure. Its first operand is the read `first`.
-fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -> String {
+fn epilogue(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> String {
+    named_epilogue(body, "epilogue", first, map)
+}
+
+/// The argument for an epilogue whose closure has a name.
+fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Option<&EpilogueMap>) -> String {
     let Some(epilogue) = epilogue else {
         return "None".to_owned();
     };
@@ -290,7 +372,7 @@ fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -
     body.imports.expression(&epilogue.expr);
     let at = if uses_position { "at" } else { "_" };
     body.writer
-        .open(format!("let epilogue = |run: &mut [f32], {at}: Position| {{"));
+        .open(format!("let {name} = |run: &mut [f32], {at}: Position| {{"));
     for slice in slices {
         body.writer.line(slice);
     }
@@ -303,5 +385,5 @@ fn epilogue(body: &mut Body<'_>, first: usize, epilogue: Option<&EpilogueMap>) -
     );
     body.writer.code("", &call, ";");
     body.writer.close("};");
-    "Some(&epilogue)".to_owned()
+    format!("Some(&{name})")
 }

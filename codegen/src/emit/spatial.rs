@@ -6,17 +6,44 @@ use super::scalar::single;
 use super::text::Code;
 use crate::ir::Dim;
 use crate::ir::op::{NearestRounding, PadMode, PoolKind, ResizeCoordinates};
-use crate::plan::kernel::{Pool, Resize};
+use crate::plan::kernel::{Pool, PoolResult, Resize};
 
 pub(super) fn pool(body: &mut Body<'_>, pool: &Pool) {
-    body.imports.add("kernels::pool", "Pool");
+    let (ty, suffix, fields) = match &pool.y {
+        PoolResult::Planes(channel) => ("Pool", "", plane_fields(body, pool, channel)),
+        PoolResult::Pixels(pixel) => ("PoolNhwc", "_nhwc", pixel_fields(body, pool, pixel)),
+    };
+    body.imports.add("kernels::pool", ty);
+    body.writer.code("let problem = ", &Code::structure(ty, fields), ";");
+    body.open_loops();
+    let (x, y) = (body.read(0), body.write(0));
+    let element = if suffix.is_empty() { "_f32" } else { "" };
+    match pool.kind {
+        PoolKind::Max => call(body, &format!("s.max_pool{element}{suffix}"), &[&y, &x, "&problem"]),
+        PoolKind::Average { count_include_pad } => {
+            body.imports.add("kernels::pool", "Divisor");
+            let divisor = if count_include_pad {
+                "Divisor::Padded"
+            } else {
+                "Divisor::Inside"
+            };
+            let method = format!("s.average_pool{suffix}");
+            call(body, &method, &[&y, &x, "&problem", divisor]);
+        }
+        PoolKind::Lp { p } => call(body, "s.lp_pool", &[&y, &x, "&problem", &p.to_string()]),
+    }
+    body.close_loops();
+}
+
+/// The fields of pooling over planes.
+fn plane_fields(body: &Body<'_>, pool: &Pool, channel: &Dim) -> Vec<Code> {
     let sizes = body.sizes;
     let one = "1".to_owned();
     let triple = |y: String, x: String| format!("[{one}, {y}, {x}]");
     let dims = |pair: &[Dim]| triple(sizes.text(&pair[0]), sizes.text(&pair[1]));
     let numbers = |pair: [usize; 2]| triple(pair[0].to_string(), pair[1].to_string());
     let zeros = |pair: &[Dim]| format!("[0, {}, {}]", sizes.text(&pair[0]), sizes.text(&pair[1]));
-    let fields: Vec<Code> = vec![
+    vec![
         format!("planes: {}", sizes.text(&pool.input[0])).into(),
         format!("input: {}", dims(&pool.input[1..])).into(),
         format!("output: {}", dims(&pool.output)).into(),
@@ -32,26 +59,28 @@ pub(super) fn pool(body: &mut Body<'_>, pool: &Pool) {
             sizes.text(&pool.x[2])
         )
         .into(),
-        format!("output_stride: {}", sizes.text(&pool.y_channel)).into(),
-    ];
-    body.writer
-        .code("let problem = ", &Code::structure("Pool", fields), ";");
-    body.open_loops();
-    let (x, y) = (body.read(0), body.write(0));
-    match pool.kind {
-        PoolKind::Max => call(body, "s.max_pool_f32", &[&y, &x, "&problem"]),
-        PoolKind::Average { count_include_pad } => {
-            body.imports.add("kernels::pool", "Divisor");
-            let divisor = if count_include_pad {
-                "Divisor::Padded"
-            } else {
-                "Divisor::Inside"
-            };
-            call(body, "s.average_pool", &[&y, &x, "&problem", divisor]);
-        }
-        PoolKind::Lp { p } => call(body, "s.lp_pool", &[&y, &x, "&problem", &p.to_string()]),
-    }
-    body.close_loops();
+        format!("output_stride: {}", sizes.text(channel)).into(),
+    ]
+}
+
+/// The fields of pooling over an image that is stored channels last.
+fn pixel_fields(body: &Body<'_>, pool: &Pool, pixel: &Dim) -> Vec<Code> {
+    let sizes = body.sizes;
+    let dims = |pair: &[Dim]| format!("[{}, {}]", sizes.text(&pair[0]), sizes.text(&pair[1]));
+    let numbers = |pair: [usize; 2]| format!("[{}, {}]", pair[0], pair[1]);
+    vec![
+        format!("channels: {}", sizes.text(&pool.input[0])).into(),
+        format!("input: {}", dims(&pool.input[1..])).into(),
+        format!("output: {}", dims(&pool.output)).into(),
+        format!("kernel: {}", numbers(pool.kernel)).into(),
+        format!("stride: {}", numbers(pool.stride)).into(),
+        format!("dilation: {}", numbers(pool.dilation)).into(),
+        format!("pad_begin: {}", dims(&pool.pad)).into(),
+        format!("pad_end: {}", dims(&pool.pad_after)).into(),
+        format!("x_row: {}", sizes.text(&pool.x[1])).into(),
+        format!("x_column: {}", sizes.text(&pool.x[2])).into(),
+        format!("y_pixel: {}", sizes.text(pixel)).into(),
+    ]
 }
 
 pub(super) fn resize(body: &mut Body<'_>, resize: &Resize) {

@@ -1,7 +1,7 @@
 //! Functions that steps share.
 
 use super::access::{Access, Base};
-use super::kernel::{Conv, ConvKind, EpilogueMap};
+use super::kernel::{ConvKind, ConvWindow, EpilogueMap};
 use super::names::{Names, identifier};
 use super::repeat::accesses;
 use super::{Kernel, Plan, Step};
@@ -113,7 +113,30 @@ fn function_name(step: &Step) -> String {
         }
         Kernel::Sort { size, .. } => format!("sort{}", sizes([size])),
         Kernel::Gemm(gemm) => format!("matmul{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n])),
-        Kernel::Conv(conv) => conv_name(conv),
+        Kernel::Conv(conv) => {
+            let kind = match conv.kind {
+                ConvKind::Direct => "conv",
+                ConvKind::Depthwise => "depthwise_conv",
+            };
+            conv_name(kind, &conv.window, conv.epilogue.as_ref())
+        }
+        Kernel::DepthwiseBlock(block) => {
+            let window = &block.depthwise.window;
+            let part = |name: &'static str, there: bool| if there { name } else { "" };
+            let kind = [
+                part("expand_", block.expand.is_some()),
+                "depthwise",
+                part("_project", block.project.is_some()),
+            ];
+            let channels = block
+                .project
+                .as_ref()
+                .map_or(&window.output[0], |project| &project.channels);
+            let [height, width] = window.kernel;
+            let plane = plane(&window.output[1], &window.output[2]);
+            format!("{}_{height}x{width}{}{plane}", kind.concat(), sizes([channels]))
+        }
+        Kernel::ConvTranspose(conv) => conv_name("conv_transpose", &conv.window, conv.epilogue.as_ref()),
         Kernel::Pool(pool) => {
             let kind = match pool.kind {
                 PoolKind::Max => "max",
@@ -171,16 +194,11 @@ fn function_name(step: &Step) -> String {
     }
 }
 
-fn conv_name(conv: &Conv) -> String {
-    let kind = match conv.kind {
-        ConvKind::Gemm => "conv",
-        ConvKind::Depthwise => "depthwise_conv",
-        ConvKind::Transposed => "conv_transpose",
-    };
-    let [height, width] = conv.kernel;
-    let epilogue = epilogue_name(conv.epilogue.as_ref());
-    let plane = plane(&conv.output[1], &conv.output[2]);
-    format!("{kind}_{height}x{width}{epilogue}{}{plane}", sizes([&conv.output[0]]))
+fn conv_name(kind: &str, window: &ConvWindow, epilogue: Option<&EpilogueMap>) -> String {
+    let [height, width] = window.kernel;
+    let epilogue = epilogue_name(epilogue);
+    let plane = plane(&window.output[1], &window.output[2]);
+    format!("{kind}_{height}x{width}{epilogue}{}{plane}", sizes([&window.output[0]]))
 }
 
 /// The sizes that are constant and not 1: `_3_224`.

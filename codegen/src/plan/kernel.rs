@@ -32,6 +32,11 @@ pub enum Kernel {
     Gemm(Gemm),
     /// A convolution of one image. Reads `x`, `w`, the bias if there is one, then the operands of the epilogue.
     Conv(Conv),
+    /// A depthwise convolution between pointwise ones, a few rows at a time. Reads `x`, then for each of the
+    /// convolutions in order its weights, its bias if there is one, and the operands of its epilogue.
+    DepthwiseBlock(DepthwiseBlock),
+    /// A transposed convolution of one image; reads as `Conv`.
+    ConvTranspose(ConvTranspose),
     /// Pooling of one image.
     Pool(Pool),
     /// A reduction of the middle of three axes.
@@ -184,10 +189,19 @@ pub enum Matrix {
 pub enum Init {
     /// Zero.
     Zero,
-    /// A bias per row (or output channel).
+    /// A bias per row.
     PerRow,
     /// A bias per column.
     PerColumn,
+    /// What the place of the result holds: an operand that is added, whose storage the result takes over.
+    Accumulate,
+}
+
+impl Init {
+    /// Whether a bias is read.
+    pub fn reads(self) -> bool {
+        matches!(self, Init::PerRow | Init::PerColumn)
+    }
 }
 
 /// A matrix product `[m, k] x [k, n]`.
@@ -220,7 +234,7 @@ pub struct EpilogueMap {
     pub operands: Vec<EpilogueOperand>,
 }
 
-/// How an operand of an epilogue follows the result. A convolution's rows are output channels, its columns pixels.
+/// How an operand of an epilogue follows the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpilogueOperand {
     /// The element type.
@@ -234,19 +248,15 @@ pub struct EpilogueOperand {
 /// Which convolution kernel is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvKind {
-    /// Implicit matrix product.
-    Gemm,
-    /// One input channel per group.
+    /// Sums of products over taps and channels.
+    Direct,
+    /// One channel per group.
     Depthwise,
-    /// Transposed.
-    Transposed,
 }
 
-/// A two-dimensional convolution of one image; a one-dimensional one has height 1.
+/// The window of a two-dimensional convolution of one image; a one-dimensional one has height 1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conv {
-    /// Which kernel.
-    pub kind: ConvKind,
+pub struct ConvWindow {
     /// Channels, height and width of the input.
     pub input: [Dim; 3],
     /// Channels, height and width of the result.
@@ -263,7 +273,66 @@ pub struct Conv {
     pub groups: usize,
     /// Elements between channels, rows and columns of the input.
     pub x: [Dim; 3],
-    /// Elements between channels of the result; rows are dense.
+}
+
+impl ConvWindow {
+    /// Whether no size depends on a symbol.
+    pub fn is_fixed(&self) -> bool {
+        self.input
+            .iter()
+            .chain(&self.output)
+            .all(|size| size.as_const().is_some())
+    }
+
+    /// The pixels of the result.
+    pub fn pixels(&self) -> Dim {
+        self.output[1].clone() * self.output[2].clone()
+    }
+}
+
+/// A convolution of one image whose result is stored channels last. Its rows are pixels, its columns channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Which kernel.
+    pub kind: ConvKind,
+    /// Sizes and strides.
+    pub window: ConvWindow,
+    /// Elements between pixels of the result, whose channels are contiguous.
+    pub y_pixel: Dim,
+    /// What accumulators start from.
+    pub init: Init,
+    /// What is done to the result.
+    pub epilogue: Option<EpilogueMap>,
+}
+
+/// A pointwise convolution before or after a depthwise one, as the matrix product that it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pointwise {
+    /// The channels on the side that is not the depthwise convolution's.
+    pub channels: Dim,
+    /// What accumulators start from.
+    pub init: Init,
+    /// What is done to the result.
+    pub epilogue: Option<EpilogueMap>,
+}
+
+/// A depthwise convolution between pointwise ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DepthwiseBlock {
+    /// What computes the input of the depthwise convolution.
+    pub expand: Option<Pointwise>,
+    /// The depthwise convolution, with the strides of the input and the result of the block.
+    pub depthwise: Conv,
+    /// What is done to the result of the depthwise convolution.
+    pub project: Option<Pointwise>,
+}
+
+/// A transposed convolution of one image whose result is stored as planes. Its rows are channels, its columns pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvTranspose {
+    /// Sizes and strides.
+    pub window: ConvWindow,
+    /// Elements between channels of the result; planes are dense.
     pub y_channel: Dim,
     /// What accumulators start from.
     pub init: Init,
@@ -292,8 +361,17 @@ pub struct Pool {
     pub pad_after: [Dim; 2],
     /// Elements between channels, rows and columns of the input.
     pub x: [Dim; 3],
-    /// Elements between channels of the result.
-    pub y_channel: Dim,
+    /// How the result is stored.
+    pub y: PoolResult,
+}
+
+/// How the result of pooling is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PoolResult {
+    /// As dense planes with this many elements from one to the next.
+    Planes(Dim),
+    /// Channels last, as is the input, with this many elements from a pixel to the next.
+    Pixels(Dim),
 }
 
 /// Attention of many heads.

@@ -1,5 +1,6 @@
 //! A text form of plans, for tests and for people who look for a copy that should not be there.
 
+use super::kernel::{ConvWindow, Init};
 use super::{Access, Base, Buffer, Item, Kernel, Plan, Step};
 use crate::ir::Dim;
 use std::fmt;
@@ -150,27 +151,31 @@ impl fmt::Display for Kernel {
             } => write!(f, "scatter {kind:?} {updates} into {elements}"),
             Kernel::Sort { rows, size, .. } => write!(f, "sort [{rows}, {size}]"),
             Kernel::Gemm(gemm) => {
-                write!(f, "gemm {}x{}x{} {:?}", gemm.m, gemm.n, gemm.k, gemm.init)?;
-                if gemm.epilogue.is_some() {
-                    f.write_str(" epilogue")
-                } else {
-                    Ok(())
-                }
+                write!(f, "gemm {}x{}x{}", gemm.m, gemm.n, gemm.k)?;
+                start_and_epilogue(f, gemm.init, gemm.epilogue.is_some())
             }
             Kernel::Conv(conv) => {
-                let [height, width] = conv.kernel;
-                write!(
-                    f,
-                    "{:?} conv {height}x{width} [{}] to [{}]",
-                    conv.kind,
-                    list(&conv.input),
-                    list(&conv.output)
-                )?;
-                if conv.epilogue.is_some() {
-                    f.write_str(" epilogue")
-                } else {
-                    Ok(())
+                write!(f, "{:?} conv {}", conv.kind, shown_window(&conv.window))?;
+                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
+            }
+            Kernel::DepthwiseBlock(block) => {
+                if let Some(expand) = &block.expand {
+                    write!(f, "expand {}", expand.channels)?;
+                    start_and_epilogue(f, expand.init, expand.epilogue.is_some())?;
+                    f.write_str(", ")?;
                 }
+                let depthwise = &block.depthwise;
+                write!(f, "{:?} conv {}", depthwise.kind, shown_window(&depthwise.window))?;
+                start_and_epilogue(f, depthwise.init, depthwise.epilogue.is_some())?;
+                if let Some(project) = &block.project {
+                    write!(f, ", project {}", project.channels)?;
+                    start_and_epilogue(f, project.init, project.epilogue.is_some())?;
+                }
+                Ok(())
+            }
+            Kernel::ConvTranspose(conv) => {
+                write!(f, "transposed conv {}", shown_window(&conv.window))?;
+                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
             }
             Kernel::Pool(pool) => {
                 write!(
@@ -205,6 +210,19 @@ impl fmt::Display for Kernel {
             Kernel::Pad { shape, .. } => write!(f, "pad [{}]", list(shape)),
         }
     }
+}
+
+fn shown_window(window: &ConvWindow) -> String {
+    let [height, width] = window.kernel;
+    format!(
+        "{height}x{width} [{}] to [{}]",
+        list(&window.input),
+        list(&window.output)
+    )
+}
+
+fn start_and_epilogue(f: &mut fmt::Formatter<'_>, init: Init, epilogue: bool) -> fmt::Result {
+    write!(f, " {init:?}{}", if epilogue { " epilogue" } else { "" })
 }
 
 fn list(dims: &[Dim]) -> String {

@@ -3,7 +3,9 @@
 //! A step is divided where that surely pays: each part must take some ten times as long as handing it to another thread
 //! does. How long a step takes is estimated from its sizes alone, so that the same model always becomes the same module.
 
-use super::kernel::{Conv, ConvKind, EpilogueMap, Fold, Gemm, Map};
+use super::kernel::{
+    Attention, Conv, ConvKind, DepthwiseBlock, EpilogueMap, Fold, Gemm, Map, Pointwise, Pool, PoolResult,
+};
 use super::layout::dense_strides;
 use super::{Base, Kernel, Plan, Step};
 use crate::ir::{Bounds, DType, Dim, Expr, Scalar, UnaryOp};
@@ -74,6 +76,9 @@ fn work(step: &Step) -> Option<Dim> {
     Some(match &step.kernel {
         Kernel::Gemm(gemm) => gemm_work(gemm),
         Kernel::Conv(conv) => conv_work(conv)?,
+        Kernel::DepthwiseBlock(block) => block_work(block)?,
+        Kernel::Pool(pool) => pool_work(pool)?,
+        Kernel::Attention(attention) => attention_work(attention)?,
         Kernel::Map(map) => map_work(map),
         Kernel::Fold(fold) => fold_work(fold),
         // Only the reductions of this type are compiled for the instruction sets, and for teams.
@@ -105,11 +110,56 @@ fn gemm_work(gemm: &Gemm) -> Dim {
     (m.clone() + Dim::from(2i64)) * k * n.clone() + m * n * Dim::from(epilogue_work(gemm.epilogue.as_ref()))
 }
 
-/// No convolution of planes is divided.
 fn conv_work(conv: &Conv) -> Option<Dim> {
-    match conv.kind {
-        ConvKind::Gemm | ConvKind::Depthwise | ConvKind::Transposed => None,
+    let window = &conv.window;
+    let results = volume(&window.output);
+    let taps = Dim::from((window.kernel[0] * window.kernel[1]) as i64);
+    let epilogue = Dim::from(epilogue_work(conv.epilogue.as_ref()));
+    let products = match conv.kind {
+        ConvKind::Direct => {
+            let depth = window.input[0].floor_div(&Dim::from(window.groups.max(1) as i64)) * taps;
+            // A product of few pixels takes the time in which the weights come from a cache.
+            (window.pixels() + Dim::from(2i64)) * window.output[0].clone() * depth
+        }
+        // Every product needs an element of the image and a weight of its own.
+        ConvKind::Depthwise if window.output[1].is(1) && window.output[2].is(1) => return None,
+        ConvKind::Depthwise => results.clone() * taps * Dim::from(2i64),
+    };
+    Some(products + results * epilogue)
+}
+
+fn block_work(block: &DepthwiseBlock) -> Option<Dim> {
+    let window = &block.depthwise.window;
+    if window.output[1].is(1) {
+        return None;
     }
+    let pointwise = |part: &Option<Pointwise>, pixels: Dim| match part {
+        None => Dim::from(0i64),
+        Some(part) => {
+            let epilogue = Dim::from(epilogue_work(part.epilogue.as_ref()));
+            let channels = window.input[0].clone();
+            pixels * channels * (part.channels.clone() + epilogue)
+        }
+    };
+    let inside = window.input[1].clone() * window.input[2].clone();
+    let whole = conv_work(&block.depthwise)? + pointwise(&block.expand, inside);
+    Some(whole + pointwise(&block.project, window.pixels()))
+}
+
+fn pool_work(pool: &Pool) -> Option<Dim> {
+    let window = Dim::from((pool.kernel[0] * pool.kernel[1]) as i64);
+    let divided = matches!(pool.y, PoolResult::Pixels(_)) && !pool.output[0].is(1);
+    divided.then(|| pool.input[0].clone() * volume(&pool.output) * window * Dim::from(2i64))
+}
+
+/// All heads of all sequences: two products, and the exponential of each score.
+fn attention_work(attention: &Attention) -> Option<Dim> {
+    let [sequences, heads] = &attention.heads;
+    if sequences.is(1) && heads.is(1) {
+        return None;
+    }
+    let scores = sequences.clone() * heads.clone() * attention.queries.clone() * attention.keys.clone();
+    Some(scores * (attention.head.clone() + attention.value.clone() + Dim::from(30i64)))
 }
 
 fn epilogue_work(epilogue: Option<&EpilogueMap>) -> i64 {

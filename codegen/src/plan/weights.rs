@@ -38,7 +38,9 @@ pub enum Packing {
         hidden: usize,
     },
     /// As the weights of a convolution.
-    Conv(linear::Conv2d),
+    Conv(linear::Conv2dNhwc),
+    /// As the weights of a convolution of one channel per group.
+    DepthwiseConv(linear::Conv2dNhwc),
     /// As the weights of a transposed convolution.
     ConvTranspose(linear::ConvTranspose2d),
 }
@@ -86,7 +88,8 @@ impl WeightTable {
                 linear::packed_rhs_len(*hidden, 2 * hidden) + linear::packed_rhs_len(*hidden, *hidden)
             }
             Packing::GruBias { hidden } => 4 * hidden,
-            Packing::Conv(problem) => linear::conv2d_packed_len(problem),
+            Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
+            Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
             Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
         };
         let id = WeightId(self.entries.len());
@@ -181,7 +184,8 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
             packed[2 * hidden..3 * hidden].copy_from_slice(&input[2 * hidden..]);
             packed[3 * hidden..].copy_from_slice(&state[2 * hidden..]);
         }
-        Packing::Conv(problem) => linear::pack_conv2d(problem, source, packed),
+        Packing::Conv(problem) => linear::pack_conv2d_nhwc(problem, source, packed),
+        Packing::DepthwiseConv(problem) => linear::pack_depthwise_conv2d_nhwc(problem, source, packed),
         Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
     }
 }

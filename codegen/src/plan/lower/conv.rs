@@ -1,158 +1,116 @@
 //! Convolutions, one image at a time.
 
 use super::super::Kernel;
-use super::super::kernel::{Conv, ConvKind, Init};
+use super::super::kernel::{Conv, ConvKind, ConvWindow, Init, Matrix};
 use super::super::layout::Layout;
-use super::matmul::take_loops;
-use super::{Lowered, Lowering, Packing, Ref, product};
-use crate::ir::graph::Node;
+use super::matmul::{View, take_loops};
+use super::order::channels_last;
+use super::residual::Residual;
+use super::{Access, Lowered, Lowering, Packing, Ref, product};
+use crate::ir::graph::{Node, ValueId};
 use crate::ir::op::Window;
-use crate::ir::{DType, Dim, Op};
+use crate::ir::{DType, Dim, Expr, Op};
 use onnxide_runtime::linear;
 
 impl Lowering<'_> {
+    /// A convolution. Its result is stored channels last: rows are pixels, columns channels.
     pub(super) fn conv(&mut self, node: &Node) -> Lowered {
-        let (window, groups, bias, transposed) = match &node.op {
-            Op::Conv {
-                window, groups, bias, ..
-            } => (window, *groups, *bias, false),
-            Op::ConvTranspose {
-                window, groups, bias, ..
-            } => (window, *groups, *bias, true),
-            _ => return Err("not a convolution".into()),
+        let Op::Conv {
+            window, groups, bias, ..
+        } = &node.op
+        else {
+            return Err("not a convolution".into());
         };
-        let base = node.op.epilogue_base().unwrap_or(2);
-        let mut x = self.operand(node.inputs[0]);
-        if x.dtype != DType::F32 {
-            return Err(format!(
-                "a convolution of {} is not supported yet, only of f32",
-                x.dtype
-            ));
-        }
-        let weights = self.operand(node.inputs[1]);
-        let Some((weight_value, _)) = self.constant_of(&weights).filter(|_| weights.layout == dense(&weights)) else {
-            return Err("weights known only at run time are not supported yet; they must be constant".into());
-        };
-        let y = self.result(node.outputs[0])?;
-        x = self.apart_from(&x, &y, &node.origin)?;
+        let (x, weights) = self.image_and_weights(node)?;
+        let extras = &node.inputs[node.op.epilogue_base().unwrap_or(2)..];
+        let Residual { target: y, expr, taken } = self.result_or_residual(node, extras)?;
         let plane = Plane::new(window)?;
-        let (x_view, y_view) = (plane.lift(&x.layout), plane.lift(&y.layout));
-        if !(y_view.strides[3].is(1) || y_view.shape[3].is(1))
-            || !(y_view.strides[2] == y_view.shape[3] || y_view.shape[2].is(1))
-        {
-            return Err("the rows of a convolution's result are not dense".into());
+        let y_view = plane.lift(&y.layout);
+        let channels = &x.layout.shape[1];
+        let depthwise = *groups > 1 && channels.is(*groups as i64) && y_view.shape[1].is(*groups as i64);
+        let mut x = self.apart_from(&x, &y, &node.origin)?;
+        if depthwise && !x.layout.strides[1].is(1) {
+            x = self.dense_in(&x, &channels_last(x.layout.shape.len()), &node.origin)?;
         }
-        let pixels = product(&y_view.shape[2..]);
-        let flat = [y_view.shape[0].clone(), y_view.shape[1].clone(), pixels.clone()];
-        let mut extras: Vec<Ref> = Vec::new();
-        let mut layouts = vec![x_view.clone(), y_view.clone()];
-        let mut flat_layouts = Vec::new();
-        for &value in &node.inputs[base..] {
-            let operand = self.operand(value);
-            let operand = self.apart_from(&operand, &y, &node.origin)?;
-            let mut operand = self.epilogue_ready(&operand, &y.layout.shape, &node.origin)?;
-            let seen = plane.lift(&operand.layout.broadcast(&y.layout.shape));
-            let layout = match seen.reshape(self.graph, &flat) {
-                Some(layout) => layout,
-                None => {
-                    let whole = Ref {
-                        layout: operand.layout.broadcast(&y.layout.shape),
-                        ..operand.clone()
-                    };
-                    operand = self.copy(&whole, &node.origin)?;
-                    let seen = plane.lift(&operand.layout);
-                    seen.reshape(self.graph, &flat).ok_or("a dense value has a reshape")?
-                }
-            };
-            flat_layouts.push(layout);
-            extras.push(operand);
-        }
-        // The batch is the loop; every layout has it as its first axis.
-        layouts.extend(flat_layouts.into_iter().map(|layout| Layout {
-            offset: layout.offset,
-            shape: [layout.shape, vec![Dim::from(1i64)]].concat(),
-            strides: [layout.strides, vec![Dim::from(0i64)]].concat(),
-        }));
-        let (loops, mut views) = take_loops(&layouts, 3);
-        for view in &mut views[2..] {
-            view.layout.shape.truncate(2);
-            view.layout.strides.truncate(2);
-        }
-        let in_channels = x_view.shape[1].clone();
-        let out_channels = y_view.shape[1].clone();
-        let kind = match () {
-            () if transposed => ConvKind::Transposed,
-            () if in_channels.is(groups as i64) && groups > 1 => ConvKind::Depthwise,
-            () => ConvKind::Gemm,
-        };
-        let taps = product(&[Dim::from(plane.kernel[0]), Dim::from(plane.kernel[1])]);
-        let per_pixel = taps.clone() * in_channels.floor_div(&Dim::from(groups));
-        let macs = match transposed {
-            true => product(&x_view.shape[1..]) * out_channels.floor_div(&Dim::from(groups)) * taps,
-            false => out_channels.clone() * pixels.clone() * per_pixel,
-        };
-        let kernel = Conv {
-            kind,
-            input: [in_channels, x_view.shape[2].clone(), x_view.shape[3].clone()],
-            output: [out_channels.clone(), y_view.shape[2].clone(), y_view.shape[3].clone()],
-            kernel: plane.kernel,
-            stride: plane.stride,
-            dilation: plane.dilation,
-            pad: plane.pad.clone(),
-            groups,
-            x: [1, 2, 3].map(|axis| x_view.strides[axis].clone()),
-            y_channel: y_view.strides[1].clone(),
-            init: Init::Zero,
-            epilogue: None,
-        };
-        let bounded = self.bounded(&kernel);
-        let fixed = kernel
-            .input
-            .iter()
-            .chain(&kernel.output)
-            .all(|size| size.as_const().is_some());
-        let (packing, scratch) = match kind {
-            ConvKind::Gemm => (Packing::Conv(bounded), linear::conv2d_scratch(&bounded)),
-            ConvKind::Depthwise if fixed => (Packing::Dense, linear::depthwise_conv2d_scratch(&bounded)),
-            ConvKind::Depthwise => (Packing::Dense, linear::depthwise_conv2d_scratch_bound(&bounded)),
-            ConvKind::Transposed => {
-                let problem = transposed_problem(&bounded);
-                let scratch = match fixed {
-                    true => linear::conv_transpose2d_scratch(&problem),
-                    false => linear::conv_transpose2d_scratch_bound(&problem),
-                };
-                (Packing::ConvTranspose(problem), scratch)
+        let x_view = plane.lift(&x.layout);
+        let y_rows = self
+            .rows_of_pixels(&y_view)
+            .filter(|rows| rows.strides[2].is(1) || rows.shape[2].is(1));
+        let y_rows = y_rows.ok_or("the pixels of a convolution's result are no rows of a matrix")?;
+        let mut operands = Operands::default();
+        for (index, &value) in extras.iter().enumerate() {
+            if taken != Some(index) {
+                self.add_operand(&mut operands, value, &y, &plane, &node.origin)?;
             }
-        };
-        let packing = self.canonical(packing);
-        let mut w = self.packed(weight_value, packing);
-        w.loop_strides = vec![Dim::from(0i64); loops.len()];
-        let x_access = self.access_view(&x, &views[0]);
-        let y_access = self.access_view(&y, &views[1]);
-        let starts: &[Init] = if bias { &[] } else { &[Init::PerRow] };
-        let sizes = [&out_channels, &pixels];
-        let mut placed = self.place_epilogue(node.op.epilogue(), &extras, &views[2..], sizes, starts)?;
-        if bias {
-            let operand = self.operand(node.inputs[2]);
-            let operand = self.dense(&operand, &node.origin)?;
-            placed.init = Init::PerRow;
-            placed.bias = Some(self.access(&operand, vec![Dim::from(0i64); loops.len()]));
         }
+        let mut expr = expr;
+        if *bias {
+            let bias = self.operand(node.inputs[2]);
+            let bias = self.dense(&bias, &node.origin)?;
+            operands.layouts.push(bias.layout.broadcast(&y_rows.shape));
+            operands.values.push(bias);
+            expr = Some(with_bias(expr, operands.values.len()));
+        }
+        let starts: &[Init] = match taken {
+            Some(_) => &[Init::Accumulate],
+            None => &[Init::PerColumn],
+        };
+        let x_rows = match plane.is_pointwise() && *groups == 1 {
+            true => self.rows_of_pixels(&x_view),
+            false => None,
+        };
+        if let Some(x_rows) = x_rows {
+            let packing = right_matrix_of(&x_rows.shape[2], &y_rows.shape[2]);
+            let w = self.packed(weights, packing.ok_or("the channels of a convolution are known")?);
+            let layouts = [vec![x_rows, y_rows], operands.layouts].concat();
+            let (loops, views) = take_loops(&self.tall(layouts), 2);
+            let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
+            return self.product(
+                node,
+                (&x, &views[0]),
+                (Matrix::Packed, w),
+                (&y, &views[1]),
+                loops,
+                placed,
+            );
+        }
+        let (loops, views) = take_image_loops(x_view, [vec![y_rows], operands.layouts].concat());
+        let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
         let kernel = Conv {
+            kind: if depthwise {
+                ConvKind::Depthwise
+            } else {
+                ConvKind::Direct
+            },
+            window: plane.window(&views[0], &y_view, *groups),
+            y_pixel: views[1].layout.strides[0].clone(),
             init: placed.init,
             epilogue: placed.map,
-            ..kernel
         };
-        let scratch = self.scratch(scratch)?;
-        let mut reads = vec![x_access, w];
+        let problem = self.bounded(&kernel);
+        let (packing, scratch) = match kernel.kind {
+            ConvKind::Direct => (
+                Packing::Conv(weights_only(problem)),
+                linear::conv2d_nhwc_scratch(&problem),
+            ),
+            ConvKind::Depthwise => (Packing::DepthwiseConv(weights_only(problem)), 0),
+        };
+        let per_output = Dim::from(plane.kernel[0] * plane.kernel[1]) * channels.floor_div(&Dim::from(*groups));
+        let macs = product(&y_view.shape[1..]) * per_output;
+        let mut reads = vec![
+            self.access_view(&x, &views[0]),
+            self.packed_in(weights, packing, &loops),
+        ];
         reads.extend(placed.bias);
         reads.extend(placed.reads);
+        let writes = vec![self.access_view(&y, &views[1])];
+        let scratch = self.scratch(scratch)?;
         let results = self.types_of(&node.outputs);
         self.push(
             Kernel::Conv(kernel),
             loops,
             reads,
-            vec![y_access],
+            writes,
             scratch,
             &node.origin,
             results,
@@ -161,69 +119,150 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// The image and the constant weights of a convolution.
+    pub(super) fn image_and_weights(&self, node: &Node) -> Result<(Ref, ValueId), String> {
+        let x = self.operand(node.inputs[0]);
+        if x.dtype != DType::F32 {
+            return Err(format!(
+                "a convolution of {} is not supported yet, only of f32",
+                x.dtype
+            ));
+        }
+        let weights = self.operand(node.inputs[1]);
+        match self.constant_of(&weights) {
+            Some((value, _)) if weights.layout == Layout::dense(&weights.layout.shape) => Ok((x, value)),
+            _ => Err("weights known only at run time are not supported yet; they must be constant".into()),
+        }
+    }
+
+    /// A read of packed weights that is the same in all loops.
+    pub(super) fn packed_in(&mut self, weights: ValueId, packing: Packing, loops: &[Dim]) -> Access {
+        Access {
+            loop_strides: vec![Dim::from(0i64); loops.len()],
+            ..self.packed(weights, packing)
+        }
+    }
+
+    /// An image `[batch, channels, height, width]` seen as `[batch, pixels, channels]`, if its pixels are equally far
+    /// apart.
+    fn rows_of_pixels(&self, image: &Layout) -> Option<Layout> {
+        let [batch, channels, height, width] = [0, 1, 2, 3].map(|axis| image.shape[axis].clone());
+        let rows = image.transpose(&[0, 2, 3, 1]);
+        rows.reshape(self.graph, &[batch, height * width, channels])
+    }
+
+    /// Adds an operand of the epilogue, seen as `[batch, pixels, channels]`.
+    fn add_operand(
+        &mut self,
+        operands: &mut Operands,
+        value: ValueId,
+        y: &Ref,
+        plane: &Plane,
+        origin: &[String],
+    ) -> Lowered {
+        let operand = self.operand(value);
+        let mut operand = self.apart_from(&operand, y, origin)?;
+        operand.layout = operand.layout.broadcast(&y.layout.shape);
+        let readable = |rows: &Layout| rows.strides[2].is(1) || rows.strides[2].is(0);
+        let mut rows = self.rows_of_pixels(&plane.lift(&operand.layout)).filter(readable);
+        if rows.is_none() {
+            operand = self.dense_in(&operand, &channels_last(y.layout.shape.len()), origin)?;
+            rows = self.rows_of_pixels(&plane.lift(&operand.layout));
+        }
+        operands.layouts.push(rows.ok_or("a dense value has a reshape")?);
+        operands.values.push(operand);
+        Ok(())
+    }
+
     /// The problem at the bounds of the symbols.
-    fn bounded(&self, kernel: &Conv) -> linear::Conv2d {
-        linear::Conv2d {
-            in_channels: self.upper(&kernel.input[0]),
-            in_height: self.upper(&kernel.input[1]),
-            in_width: self.upper(&kernel.input[2]),
-            out_channels: self.upper(&kernel.output[0]),
-            out_height: self.upper(&kernel.output[1]),
-            out_width: self.upper(&kernel.output[2]),
-            kernel: kernel.kernel,
-            stride: kernel.stride,
-            dilation: kernel.dilation,
-            pad: [self.upper(&kernel.pad[0]), self.upper(&kernel.pad[1])],
-            groups: kernel.groups,
-            x_channel: self.upper(&kernel.x[0]),
-            x_row: self.upper(&kernel.x[1]),
-            x_column: self.upper(&kernel.x[2]),
-            y_channel: self.upper(&kernel.y_channel),
-        }
-    }
-
-    /// The packing with everything that it does not depend on set to zero, so that equal weights share an entry.
-    fn canonical(&self, packing: Packing) -> Packing {
-        match packing {
-            Packing::Conv(problem) => Packing::Conv(linear::Conv2d {
-                in_height: 0,
-                in_width: 0,
-                out_height: 0,
-                out_width: 0,
-                x_channel: 0,
-                x_row: 0,
-                x_column: 0,
-                y_channel: 0,
-                ..problem
-            }),
-            other => other,
+    pub(super) fn bounded(&self, kernel: &Conv) -> linear::Conv2dNhwc {
+        let window = &kernel.window;
+        let [in_channels, in_height, in_width] = [0, 1, 2].map(|axis| self.upper(&window.input[axis]));
+        let [out_channels, out_height, out_width] = [0, 1, 2].map(|axis| self.upper(&window.output[axis]));
+        let [x_channel, x_row, x_column] = [0, 1, 2].map(|axis| self.upper(&window.x[axis]));
+        linear::Conv2dNhwc {
+            in_channels,
+            in_height,
+            in_width,
+            out_channels,
+            out_height,
+            out_width,
+            kernel: window.kernel,
+            stride: window.stride,
+            dilation: window.dilation,
+            pad: [0, 1].map(|axis| self.upper(&window.pad[axis])),
+            groups: window.groups,
+            x_channel,
+            x_row,
+            x_column,
+            y_pixel: self.upper(&kernel.y_pixel),
         }
     }
 }
 
-fn dense(value: &Ref) -> Layout {
-    Layout::dense(&value.layout.shape)
+/// The operands of an epilogue and how they are seen from the result.
+#[derive(Default)]
+struct Operands {
+    values: Vec<Ref>,
+    layouts: Vec<Layout>,
 }
 
-/// A transposed problem from the fields it shares with a convolution.
-pub(crate) fn transposed_problem(problem: &linear::Conv2d) -> linear::ConvTranspose2d {
-    linear::ConvTranspose2d {
-        in_channels: problem.in_channels,
-        in_height: problem.in_height,
-        in_width: problem.in_width,
-        out_channels: problem.out_channels,
-        out_height: problem.out_height,
-        out_width: problem.out_width,
-        kernel: problem.kernel,
-        stride: problem.stride,
-        dilation: problem.dilation,
-        pad: problem.pad,
-        groups: problem.groups,
-        x_channel: problem.x_channel,
-        x_row: problem.x_row,
-        x_column: problem.x_column,
-        y_channel: problem.y_channel,
+/// An epilogue before which operand `bias` is added.
+fn with_bias(epilogue: Option<Expr>, bias: usize) -> Expr {
+    let mut sum = Expr::empty();
+    let (acc, operand) = (sum.input(0, DType::F32), sum.input(bias, DType::F32));
+    let total = sum.apply2(crate::ir::BinaryOp::Add, acc, operand);
+    let Some(epilogue) = epilogue else {
+        return sum.finish(total);
+    };
+    let result = sum.append(&epilogue, epilogue.result(), &mut |sum, index, dtype| match index {
+        0 => total,
+        _ => sum.input(index, dtype),
+    });
+    sum.finish(result)
+}
+
+/// The weights `[out, in, 1, 1]` of a pointwise convolution as the right matrix `[in, out]`.
+fn right_matrix_of(channels: &Dim, out_channels: &Dim) -> Option<Packing> {
+    Some(Packing::Rhs {
+        k: channels.as_usize()?,
+        n: out_channels.as_usize()?,
+        row: 1,
+        column: channels.as_usize()?,
+        offset: 0,
+    })
+}
+
+/// The problem with everything that its weights do not depend on set to zero, so that equal weights share an entry.
+fn weights_only(problem: linear::Conv2dNhwc) -> linear::Conv2dNhwc {
+    linear::Conv2dNhwc {
+        in_height: 0,
+        in_width: 0,
+        out_height: 0,
+        out_width: 0,
+        x_row: 0,
+        x_column: 0,
+        y_pixel: 0,
+        ..problem
     }
+}
+
+/// Loops over images: `[batch, channels, height, width]` of the input beside matrices `[batch, rows, columns]`.
+pub(super) fn take_image_loops(image: Layout, matrices: Vec<Layout>) -> (Vec<Dim>, Vec<View>) {
+    let with_axis = |matrix: Layout| Layout {
+        shape: [matrix.shape, vec![Dim::from(1i64)]].concat(),
+        strides: [matrix.strides, vec![Dim::from(0i64)]].concat(),
+        offset: matrix.offset,
+    };
+    let layouts: Vec<Layout> = std::iter::once(image)
+        .chain(matrices.into_iter().map(with_axis))
+        .collect();
+    let (loops, mut views) = take_loops(&layouts, 3);
+    for view in &mut views[1..] {
+        view.layout.shape.truncate(2);
+        view.layout.strides.truncate(2);
+    }
+    (loops, views)
 }
 
 /// A window over one or two spatial axes as one over two.
@@ -266,6 +305,26 @@ impl Plane {
             pad,
             pad_after,
         })
+    }
+
+    /// Whether each pixel of the result is computed from the pixel at the same place.
+    fn is_pointwise(&self) -> bool {
+        let pads = self.pad.iter().chain(&self.pad_after);
+        self.kernel == [1, 1] && self.stride == [1, 1] && pads.into_iter().all(|pad| pad.is(0))
+    }
+
+    /// The window over an image, with the sizes of the result.
+    pub(super) fn window(&self, x: &View, y: &Layout, groups: usize) -> ConvWindow {
+        ConvWindow {
+            input: [0, 1, 2].map(|axis| x.layout.shape[axis].clone()),
+            output: [1, 2, 3].map(|axis| y.shape[axis].clone()),
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            pad: self.pad.clone(),
+            groups,
+            x: [0, 1, 2].map(|axis| x.layout.strides[axis].clone()),
+        }
     }
 
     /// A layout `[batch, channels, spatial...]` with two spatial axes.

@@ -1,45 +1,37 @@
 //! Where results are wanted: inside a concatenation, or transposed.
 
-use super::{Lowering, Ref, storage_dtype};
+use super::order::inverse;
+use super::{Layout, Lowering, Ref, storage_dtype};
 use crate::ir::graph::{Block, Node, ValueId};
+use crate::ir::op::PoolKind;
 use crate::ir::{Dim, Op};
 use std::collections::HashMap;
 
 impl Lowering<'_> {
-    /// Gives values that are only concatenated a place inside the concatenation, and notes products that are only
-    /// transposed. Later concatenations come first, so that one inside another finds its own place.
-    pub(super) fn plan_destinations(&mut self, block: &Block) {
-        let mut uses: HashMap<ValueId, usize> = HashMap::new();
-        let mut producer: HashMap<ValueId, usize> = HashMap::new();
-        for (number, node) in block.nodes.iter().enumerate() {
-            for &input in &node.inputs {
-                *uses.entry(input).or_default() += 1;
-            }
-            for region in &node.regions {
-                for captured in region.captures() {
-                    *uses.entry(captured).or_default() += 1;
-                }
-            }
-            for &output in &node.outputs {
-                producer.insert(output, number);
+    /// Notes the products that are only transposed, so that they are written transposed.
+    pub(super) fn plan_transposes(&mut self, block: &Block) {
+        let (uses, producer) = links(block);
+        for node in &block.nodes {
+            let Op::Transpose { permutation } = &node.op else {
+                continue;
+            };
+            let value = node.inputs[0];
+            let inner_stays = permutation.last().is_some_and(|&last| last + 1 == permutation.len());
+            let writer = producer.get(&value).map(|&number| &block.nodes[number].op);
+            let strided = matches!(writer, Some(Op::MatMul { .. } | Op::Attention { .. }));
+            if inner_stays && strided && uses[&value] == 1 {
+                self.orders.insert(value, permutation.clone());
             }
         }
-        for &result in &block.results {
-            *uses.entry(result).or_default() += 1;
-        }
+    }
+
+    /// Gives values that are only concatenated a place inside the concatenation. Later concatenations come first, so
+    /// that one inside another finds its own place.
+    pub(super) fn plan_concats(&mut self, block: &Block) {
+        let (_, producer) = links(block);
         for node in block.nodes.iter().rev() {
-            match &node.op {
-                Op::Concat { axis } => self.plan_concat(block, node, *axis, &producer),
-                Op::Transpose { permutation } => {
-                    let value = node.inputs[0];
-                    let inner_stays = permutation.last().is_some_and(|&last| last + 1 == permutation.len());
-                    let writer = producer.get(&value).map(|&number| &block.nodes[number].op);
-                    let strided = matches!(writer, Some(Op::MatMul { .. } | Op::Attention { .. }));
-                    if inner_stays && strided && uses[&value] == 1 && !self.destinations.contains_key(&value) {
-                        self.transposed.insert(value, permutation.clone());
-                    }
-                }
-                _ => {}
+            if let Op::Concat { axis } = &node.op {
+                self.plan_concat(block, node, *axis, &producer);
             }
         }
     }
@@ -51,8 +43,10 @@ impl Lowering<'_> {
             Some(y) => y.clone(),
             None => {
                 let name = self.graph.value(output).name.clone().unwrap_or_default();
-                match self.whole_buffer(ty.dtype, &ty.shape, &name) {
-                    Ok(y) => y,
+                let order = self.order(output);
+                let stored: Vec<Dim> = order.iter().map(|&axis| ty.shape[axis].clone()).collect();
+                match self.whole_buffer(ty.dtype, &stored, &name) {
+                    Ok(y) => y.transpose(&inverse(&order)),
                     // The node itself reports the error when it is lowered.
                     Err(_) => return,
                 }
@@ -93,31 +87,66 @@ impl Lowering<'_> {
     }
 }
 
+/// How often values are used in a block, and the number of the node that computes each.
+pub(super) fn links(block: &Block) -> (HashMap<ValueId, usize>, HashMap<ValueId, usize>) {
+    let mut uses: HashMap<ValueId, usize> = HashMap::new();
+    let mut producer: HashMap<ValueId, usize> = HashMap::new();
+    for (number, node) in block.nodes.iter().enumerate() {
+        let captured = node.regions.iter().flat_map(Block::captures);
+        for value in node.inputs.iter().copied().chain(captured) {
+            *uses.entry(value).or_default() += 1;
+        }
+        for &output in &node.outputs {
+            producer.insert(output, number);
+        }
+    }
+    for &result in &block.results {
+        *uses.entry(result).or_default() += 1;
+    }
+    (uses, producer)
+}
+
 /// Whether the kernels of an operation can write their result the way `part` lies.
 pub(super) fn writes_strided(op: &Op, part: &Ref) -> bool {
-    let strides = &part.layout.strides;
-    let shape = &part.layout.shape;
-    let rank = shape.len();
-    if part.layout.is_dense() {
-        let view = matches!(
-            op,
-            Op::Constant(_) | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. }
-        );
-        let control = matches!(op, Op::If | Op::Loop { .. } | Op::Scan { .. } | Op::Recurrent { .. });
-        return !view && !control;
-    }
+    let layout = &part.layout;
     match op {
+        Op::Constant(_)
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice { .. }
+        | Op::Broadcast { .. }
+        | Op::If
+        | Op::Loop { .. }
+        | Op::Scan { .. }
+        | Op::Recurrent { .. } => false,
         Op::Elementwise { .. } | Op::Concat { .. } => true,
-        Op::MatMul { .. } | Op::Attention { .. } => strides[rank - 1].is(1),
-        // The planes of images are dense; channels and images lie anywhere.
-        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } => {
-            let mut expected = Dim::from(1i64);
-            (2..rank).rev().all(|axis| {
-                let fits = strides[axis] == expected || shape[axis].is(1);
-                expected = expected.clone() * shape[axis].clone();
-                fits
-            })
+        Op::Conv { .. } => is_rows_of_pixels(layout),
+        Op::Pool { kind, .. } => {
+            has_dense_planes(layout) || is_rows_of_pixels(layout) && !matches!(kind, PoolKind::Lp { .. })
         }
-        _ => false,
+        Op::ConvTranspose { .. } => has_dense_planes(layout),
+        Op::MatMul { .. } | Op::Attention { .. } => layout.strides.last().is_some_and(|stride| stride.is(1)),
+        _ => layout.is_dense(),
     }
+}
+
+/// Whether the channels of a pixel are contiguous and its pixels equally far apart, row after row.
+pub(super) fn is_rows_of_pixels(layout: &Layout) -> bool {
+    let rank = layout.shape.len();
+    (layout.strides[1].is(1) || layout.shape[1].is(1)) && are_runs(layout, layout.strides[rank - 1].clone())
+}
+
+/// Whether the planes of an image are dense; channels and images lie anywhere.
+pub(super) fn has_dense_planes(layout: &Layout) -> bool {
+    are_runs(layout, Dim::from(1i64))
+}
+
+/// Whether the spatial axes of an image are walked with one stride.
+fn are_runs(layout: &Layout, stride: Dim) -> bool {
+    let mut expected = stride;
+    (2..layout.shape.len()).rev().all(|axis| {
+        let fits = layout.strides[axis] == expected || layout.shape[axis].is(1);
+        expected = expected.clone() * layout.shape[axis].clone();
+        fits
+    })
 }

@@ -3,8 +3,9 @@
 use super::super::Kernel;
 use super::super::kernel::{Load, Map};
 use super::super::layout::Layout;
+use super::order::{Order, ordered, stored_order};
 use super::{Lowered, Lowering, Origin, Ref};
-use crate::ir::graph::{Node, TensorType};
+use crate::ir::graph::{Node, TensorType, ValueId};
 use crate::ir::{BinaryOp, DType, Dim, Expr, Scalar};
 
 /// The most axes of the runtime's elementwise engine, after merging.
@@ -22,7 +23,7 @@ impl Lowering<'_> {
             Some(index) => {
                 // The operand may lack axes of size 1 that the result has.
                 let target = Ref {
-                    layout: Layout::dense(&self.graph.ty(output).shape),
+                    layout: ordered(&self.graph.ty(output).shape, &self.order(output)),
                     ..operands[index].clone()
                 };
                 self.refs.insert(output, target.clone());
@@ -35,40 +36,42 @@ impl Lowering<'_> {
         }
     }
 
-    /// An operand whose storage the result can take over: it fills its buffer, lies as the result would, has its type
-    /// and is read by nobody later.
+    /// An operand whose storage the result can take over.
     fn reusable_operand(&self, node: &Node, expr: &Expr, operands: &[Ref]) -> Option<usize> {
-        // An element that is read at a computed place may have been written over.
+        (0..operands.len()).find(|&index| {
+            let others = operands.iter().enumerate().filter(|(other, _)| *other != index);
+            let others: Vec<Ref> = others.map(|(_, operand)| operand.clone()).collect();
+            // An element that is read at a computed place may have been written over.
+            expr.reads_element(index)
+                && !expr.reads_at(index)
+                && self.can_take_over(node, node.inputs[index], &operands[index], &others)
+        })
+    }
+
+    /// Whether the result of a node can take over the storage of an operand: it fills its buffer, lies as the result
+    /// would, has its type, is read by nobody later, and no other operand shares the buffer.
+    pub(super) fn can_take_over(&self, node: &Node, value: ValueId, operand: &Ref, others: &[Ref]) -> bool {
         let output = node.outputs[0];
-        if self.destinations.contains_key(&output) || self.transposed.contains_key(&output) {
-            return None;
+        let Origin::Buffer(id) = operand.origin else {
+            return false;
+        };
+        if self.destinations.contains_key(&output) {
+            return false;
         }
         let ty = self.graph.ty(output);
-        let wanted = Layout::dense(&ty.shape);
-        (0..operands.len()).find(|&index| {
-            let operand = &operands[index];
-            let value = node.inputs[index];
-            let Origin::Buffer(id) = operand.origin else {
-                return false;
-            };
-            let alone = operands
-                .iter()
-                .enumerate()
-                .all(|(other, o)| other == index || o.origin != operand.origin);
-            let dead = self.last_use.get(&value).is_some_and(|&last| last == self.now);
-            let whole = operand.layout.elements().upper(&self.graph.bounds) == self.buffers[id.0].capacity as i64;
-            alone
-                && expr.reads_element(index)
-                && !expr.reads_at(index)
-                && dead
-                && whole
-                && self.owned(id)
-                && operand.dtype == super::storage_dtype(expr.dtype())
-                && operand.layout.offset == wanted.offset
-                && operand.layout.is_dense()
-                && operand.layout.elements() == wanted.elements()
-                && self.graph.ty(value).elements() == wanted.elements()
-        })
+        let order = self.order(output);
+        let alone = others.iter().all(|other| other.origin != operand.origin);
+        let dead = self.last_use.get(&value).is_some_and(|&last| last == self.now);
+        let whole = operand.layout.elements().upper(&self.graph.bounds) == self.buffers[id.0].capacity as i64;
+        alone
+            && dead
+            && whole
+            && self.owned(id)
+            && operand.dtype == super::storage_dtype(ty.dtype)
+            && operand.layout.offset.is(0)
+            && lies_like(&operand.layout, &order)
+            && operand.layout.elements() == ty.elements()
+            && self.graph.ty(value).elements() == ty.elements()
     }
 
     /// Whether every value in a buffer that is still needed belongs to the block being lowered and dies now.
@@ -113,7 +116,8 @@ impl Lowering<'_> {
         let all: Vec<&[Dim]> = std::iter::once(target.layout.strides.as_slice())
             .chain(layouts.iter().map(|l| l.strides.as_slice()))
             .collect();
-        let axes = merge_axes(shape, &all, &mut expr);
+        let order = stored_order(&target.layout, &self.graph.bounds);
+        let axes = merge_axes(shape, &order, &all, &mut expr);
         let pick = |strides: &[Dim]| -> Vec<Dim> {
             axes.iter()
                 .map(|run| strides.get(run.last).cloned().unwrap_or_default())
@@ -251,6 +255,14 @@ impl Lowering<'_> {
     }
 }
 
+/// Whether a value is stored densely in an order, which may be of a higher rank with leading axes of size 1.
+fn lies_like(layout: &Layout, order: &[usize]) -> bool {
+    match layout.shape.len() == order.len() {
+        true => layout.transpose(order).is_dense(),
+        false => order.is_sorted() && layout.is_dense(),
+    }
+}
+
 /// A run of axes that is walked as one.
 struct Run {
     size: Dim,
@@ -258,9 +270,9 @@ struct Run {
     last: usize,
 }
 
-/// Merges neighboring axes where every operand walks them as one, drops those of size 1, and renumbers the axes whose
-/// coordinate the expression uses. At least one axis remains.
-fn merge_axes(shape: &[Dim], strides: &[&[Dim]], expr: &mut Expr) -> Vec<Run> {
+/// Takes axes in an order, merges neighboring ones where every operand walks them as one, drops those of size 1, and
+/// renumbers the axes whose coordinate the expression uses. At least one axis remains.
+fn merge_axes(shape: &[Dim], order: &Order, strides: &[&[Dim]], expr: &mut Expr) -> Vec<Run> {
     let mut indexed: Vec<usize> = Vec::new();
     for node in &expr.nodes {
         if let Scalar::Index(axis) = node.op {
@@ -269,7 +281,7 @@ fn merge_axes(shape: &[Dim], strides: &[&[Dim]], expr: &mut Expr) -> Vec<Run> {
     }
     let mut runs: Vec<Run> = Vec::new();
     let mut place = vec![0usize; shape.len()];
-    for axis in 0..shape.len() {
+    for &axis in order {
         if shape[axis].is(1) && !indexed.contains(&axis) {
             continue;
         }

@@ -3,9 +3,10 @@
 use super::super::Kernel;
 use super::super::kernel::{EpilogueMap, EpilogueOperand, Gemm, Init, Matrix};
 use super::super::layout::Layout;
+use super::residual::{Residual, without_sum};
 use super::{Access, Lowered, Lowering, Packing, Ref, product};
 use crate::ir::graph::Node;
-use crate::ir::{BinaryOp, DType, Dim, Epilogue, Scalar};
+use crate::ir::{DType, Dim, Expr, Scalar};
 use onnxide_runtime::linear;
 
 /// An epilogue whose operands are seen as `[loops..., rows, columns]`.
@@ -17,17 +18,18 @@ pub(super) struct PlacedEpilogue {
 }
 
 impl Lowering<'_> {
-    pub(super) fn matmul(&mut self, node: &Node, epilogue: Option<&Epilogue>) -> Lowered {
+    pub(super) fn matmul(&mut self, node: &Node) -> Lowered {
         let (mut a, mut b) = (self.operand(node.inputs[0]), self.operand(node.inputs[1]));
-        let output = node.outputs[0];
         if a.dtype != DType::F32 {
             return Err(format!(
                 "a matrix product of {} is not supported yet, only of f32",
                 a.dtype
             ));
         }
-        let mut extras: Vec<Ref> = node.inputs[2..].iter().map(|&value| self.operand(value)).collect();
-        let c = self.result(output)?;
+        let Residual { target: c, expr, taken } = self.result_or_residual(node, &node.inputs[2..])?;
+        let left = node.inputs[2..].iter().enumerate();
+        let left = left.filter(|(index, _)| taken != Some(*index));
+        let mut extras: Vec<Ref> = left.map(|(_, &value)| self.operand(value)).collect();
         let shape = c.layout.shape.clone();
         let rank = shape.len();
         let n = shape[rank - 1].clone();
@@ -68,58 +70,69 @@ impl Lowering<'_> {
         layouts.extend(extra_layouts);
         let (loops, layouts) = take_loops(&layouts, 2);
         let [a_view, b_view, c_view] = [&layouts[0], &layouts[1], &layouts[2]];
-        let m = c_view.layout.shape[0].clone();
         if !(c_view.layout.strides[1].is(1) || n.is(1)) {
             return Err("the columns of a product are not adjacent".into());
         }
-        let a_matrix = Matrix::Strided {
-            row: a_view.layout.strides[0].clone(),
-            column: a_view.layout.strides[1].clone(),
+        let right = self.right_matrix(&b, b_view, &k, &n);
+        let starts: &[Init] = match taken {
+            Some(_) => &[Init::Accumulate],
+            None => &[Init::PerRow, Init::PerColumn],
         };
-        let (b_matrix, b_access) = self.right_matrix(&b, b_view, &k, &n);
-        let c_row = c_view.layout.strides[0].clone();
-        let c_access = self.access_view(&c, c_view);
-        let a_access = self.access_view(&a, a_view);
-        let placed = self.place_epilogue(
-            epilogue,
-            &extras,
-            &layouts[3..],
-            [&m, &n],
-            &[Init::PerRow, Init::PerColumn],
-        )?;
-        let scratch = linear::gemm_scratch(
-            self.upper(&m),
-            self.upper(&n),
-            self.upper(&k),
-            b_matrix == Matrix::Packed,
-        );
+        let placed = self.place_epilogue(expr.as_ref(), &extras, &layouts[3..], starts)?;
+        self.product(node, (&a, a_view), right, (&c, c_view), loops, placed)
+    }
+
+    /// Appends the step of a product of matrices.
+    pub(super) fn product(
+        &mut self,
+        node: &Node,
+        (a, a_view): (&Ref, &View),
+        (b_matrix, b_access): (Matrix, Access),
+        (c, c_view): (&Ref, &View),
+        loops: Vec<Dim>,
+        placed: PlacedEpilogue,
+    ) -> Lowered {
+        let [m, n] = [0, 1].map(|axis| c_view.layout.shape[axis].clone());
+        let k = a_view.layout.shape[1].clone();
+        let packed = b_matrix == Matrix::Packed;
+        let scratch = linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed);
         let scratch = self.scratch(scratch)?;
-        let mut reads = vec![a_access, b_access];
+        let b_access = match packed {
+            true => Access {
+                loop_strides: vec![Dim::from(0i64); loops.len()],
+                ..b_access
+            },
+            false => b_access,
+        };
+        let mut reads = vec![self.access_view(a, a_view), b_access];
         reads.extend(placed.bias);
         reads.extend(placed.reads);
+        let writes = vec![self.access_view(c, c_view)];
         let macs = m.clone() * n.clone() * k.clone();
+        let [row, column] = [0, 1].map(|axis| a_view.layout.strides[axis].clone());
         let kernel = Gemm {
             m,
             n,
             k,
-            a: a_matrix,
+            a: Matrix::Strided { row, column },
             b: b_matrix,
-            c_row,
+            c_row: c_view.layout.strides[0].clone(),
             init: placed.init,
             epilogue: placed.map,
         };
         let results = self.types_of(&node.outputs);
-        self.push(
-            Kernel::Gemm(kernel),
-            loops,
-            reads,
-            vec![c_access],
-            scratch,
-            &node.origin,
-            results,
-            macs,
-        );
+        let kernel = Kernel::Gemm(kernel);
+        self.push(kernel, loops, reads, writes, scratch, &node.origin, results, macs);
         Ok(())
+    }
+
+    /// Matrices `[batch, rows, columns]` as `[batch * rows, columns]`, if all can be seen so.
+    pub(super) fn tall(&self, matrices: Vec<Layout>) -> Vec<Layout> {
+        let tall = matrices.iter().map(|matrix| {
+            let [batch, rows, columns] = [0, 1, 2].map(|axis| matrix.shape[axis].clone());
+            matrix.reshape(self.graph, &[batch * rows, columns])
+        });
+        tall.collect::<Option<Vec<Layout>>>().unwrap_or(matrices)
     }
 
     /// The right matrix: packed in the weights if it is constant and the same in all loops.
@@ -136,18 +149,14 @@ impl Lowering<'_> {
         if let (Some((value, _)), (Some(k), Some(n), Some(row), Some(column), Some(offset)), true) =
             (self.constant_of(b), fixed, same)
         {
-            let mut access = self.packed(
-                value,
-                Packing::Rhs {
-                    k,
-                    n,
-                    row,
-                    column,
-                    offset,
-                },
-            );
-            access.loop_strides = vec![Dim::from(0i64); view.loop_strides.len()];
-            return (Matrix::Packed, access);
+            let packing = Packing::Rhs {
+                k,
+                n,
+                row,
+                column,
+                offset,
+            };
+            return (Matrix::Packed, self.packed(value, packing));
         }
         let matrix = Matrix::Strided {
             row: row.clone(),
@@ -176,17 +185,19 @@ impl Lowering<'_> {
     }
 
     /// Places the operands of an epilogue, given as views `[rows, columns]`, and takes a bias of one of the kinds in
-    /// `starts` out of its expression.
+    /// `starts` out of its expression. `[Accumulate]` says that an operand is taken out already.
     pub(super) fn place_epilogue(
         &mut self,
-        epilogue: Option<&Epilogue>,
+        epilogue: Option<&Expr>,
         extras: &[Ref],
         views: &[View],
-        [rows, columns]: [&Dim; 2],
         starts: &[Init],
     ) -> Result<PlacedEpilogue, String> {
         let mut placed = PlacedEpilogue {
-            init: Init::Zero,
+            init: match starts {
+                [Init::Accumulate] => Init::Accumulate,
+                _ => Init::Zero,
+            },
             bias: None,
             map: None,
             reads: Vec::new(),
@@ -194,7 +205,7 @@ impl Lowering<'_> {
         let Some(epilogue) = epilogue else {
             return Ok(placed);
         };
-        let mut expr = epilogue.expr.clone();
+        let mut expr = epilogue.clone();
         if expr.nodes.iter().any(|node| matches!(node.op, Scalar::Index(_))) {
             return Err("coordinates in what follows a product are not supported yet".into());
         }
@@ -202,6 +213,7 @@ impl Lowering<'_> {
         for (index, view) in views.iter().enumerate() {
             let once = view.loop_strides.iter().all(|stride| stride.is(0)) && extras[index].dtype == DType::F32;
             let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
+            let [rows, columns] = [&view.layout.shape[0], &view.layout.shape[1]];
             let init = match () {
                 () if once && (row.is(0) || rows.is(1)) && column.is(1) => Init::PerColumn,
                 () if once && row.is(1) && (column.is(0) || columns.is(1)) => Init::PerRow,
@@ -225,6 +237,7 @@ impl Lowering<'_> {
                 continue;
             }
             let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
+            let columns = &view.layout.shape[1];
             if !(column.is(0) || column.is(1) || columns.is(1)) {
                 return Err("an operand of an epilogue is not adjacent along columns".into());
             }
@@ -300,26 +313,4 @@ fn broadcast_lead(layout: &Layout, lead: &[Dim]) -> Layout {
     let rank = layout.shape.len();
     let shape = [lead, &layout.shape[rank - 2..]].concat();
     layout.broadcast(&shape)
-}
-
-/// The expression with `acc + operand` replaced by `acc`, if the result (operand 0) and the operand occur only there.
-fn without_sum(expr: &crate::ir::Expr, operand: usize) -> Option<crate::ir::Expr> {
-    let place = |wanted: usize| expr.nodes.iter().position(|node| node.op == Scalar::Input(wanted));
-    let (acc, other) = (place(0)?, place(operand)?);
-    let sum = expr.nodes.iter().position(|node| match node.op {
-        Scalar::Binary(BinaryOp::Add, a, b) => (a, b) == (acc, other) || (a, b) == (other, acc),
-        _ => false,
-    })?;
-    let mut uses = 0;
-    for node in &expr.nodes {
-        node.op
-            .for_each_operand(|id| uses += usize::from(id == acc || id == other));
-    }
-    if uses != 2 {
-        return None;
-    }
-    let mut result = expr.clone();
-    result.nodes[sum].op = Scalar::Input(0);
-    // The former operands are dropped with everything else that the result does not need.
-    Some(result.with_result(result.result()))
 }

@@ -2,19 +2,24 @@
 //!
 //! Views (reshape, transpose, slice, broadcast) move no data: they change the [`Layout`] under which a value is read.
 //! A value is copied only where no kernel can read or write it the way it lies. Values that are concatenated are
-//! written where the concatenation wants them, and a product whose only user is a transpose is written transposed.
+//! written where the concatenation wants them, a product whose only user is a transpose is written transposed, and
+//! images are stored channels last (`order.rs`).
 
 mod attention;
+mod block;
 mod control;
 mod conv;
+mod conv_transpose;
 mod destination;
 mod fold;
 mod gather;
 mod map;
 mod matmul;
 mod opaque;
+mod order;
 mod range;
 mod recurrent;
+mod residual;
 mod rows;
 mod spatial;
 
@@ -61,8 +66,10 @@ struct Lowering<'g> {
     constants: HashMap<ValueId, (Tensor, String)>,
     /// Where a value must be written, for values that have no storage of their own.
     destinations: HashMap<ValueId, Ref>,
-    /// Values whose only user is a transpose, with its permutation.
-    transposed: HashMap<ValueId, Vec<usize>>,
+    /// The order in which values store their axes, where it is not that of the IR.
+    orders: HashMap<ValueId, order::Order>,
+    /// Depthwise convolutions that are to be computed together with the pointwise ones around them.
+    chains: Vec<block::Chain>,
     /// The number of the last top-level node that reads a value or a view of it.
     last_use: HashMap<ValueId, usize>,
     /// The number of the node being lowered, counted in the block that is being lowered.
@@ -90,7 +97,8 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         refs: HashMap::new(),
         constants: HashMap::new(),
         destinations: HashMap::new(),
-        transposed: HashMap::new(),
+        orders: HashMap::new(),
+        chains: Vec::new(),
         last_use: HashMap::new(),
         now: 0,
         local: HashSet::new(),
@@ -160,14 +168,15 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         constraints: graph.constraints.clone(),
         inputs,
         outputs,
-        buffers: lowering.buffers,
-        steps: lowering.steps,
-        program: lowering.items,
+        buffers: std::mem::take(&mut lowering.buffers),
+        steps: std::mem::take(&mut lowering.steps),
+        program: std::mem::take(&mut lowering.items),
         functions: Vec::new(),
         threads: 1,
-        weights: lowering.weights,
+        weights: std::mem::take(&mut lowering.weights),
         certificate: Certificate::default(),
     };
+    lowering.fuse_depthwise_blocks(&mut plan);
     control::mark_lives(&mut plan);
     Ok(plan)
 }
@@ -190,7 +199,10 @@ impl Lowering<'_> {
         let outer_now = self.now;
         let outer_uses = std::mem::take(&mut self.last_use);
         self.plan_uses(block);
-        self.plan_destinations(block);
+        self.plan_transposes(block);
+        self.plan_orders(block);
+        self.plan_concats(block);
+        self.plan_depthwise_blocks(block);
         for (number, node) in block.nodes.iter().enumerate() {
             self.now = number;
             self.origin.clone_from(&node.origin);
@@ -267,8 +279,9 @@ impl Lowering<'_> {
                 });
                 Ok(())
             }
-            Op::MatMul { epilogue } => self.matmul(node, epilogue.as_ref()),
-            Op::Conv { .. } | Op::ConvTranspose { .. } => self.conv(node),
+            Op::MatMul { .. } => self.matmul(node),
+            Op::Conv { .. } => self.conv(node),
+            Op::ConvTranspose { .. } => self.conv_transpose(node),
             Op::Pool { .. } => self.pool(node),
             Op::Resize { .. } => self.resize(node),
             Op::Pad { .. } => self.pad(node),
@@ -320,18 +333,33 @@ impl Lowering<'_> {
         };
         let view = match (layout, &node.op) {
             (Some(layout), _) => Ref { layout, ..source },
-            (None, Op::Reshape { shape }) => {
-                let dense = self.dense(&source, &node.origin)?;
-                let layout = Layout {
-                    offset: dense.layout.offset.clone(),
-                    ..Layout::dense(shape)
-                };
-                Ref { layout, ..dense }
-            }
+            (None, Op::Reshape { shape }) => self.reshaped(node.outputs[0], &source, shape, &node.origin)?,
             (None, _) => return Err("not a view".into()),
         };
         self.refs.insert(node.outputs[0], view);
         Ok(())
+    }
+
+    /// A copy of a value in another shape, stored in the order of `value`.
+    fn reshaped(&mut self, value: ValueId, source: &Ref, shape: &[Dim], origin: &[String]) -> Result<Ref, String> {
+        let order = self.order(value);
+        if !order.is_sorted() && !self.destinations.contains_key(&value) {
+            let target = self.result(value)?;
+            if let Some(layout) = target.layout.reshape(self.graph, &source.layout.shape) {
+                let seen = Ref {
+                    layout,
+                    ..target.clone()
+                };
+                self.copy_to(source, &seen, origin)?;
+                return Ok(target);
+            }
+        }
+        let dense = self.dense(source, origin)?;
+        let layout = Layout {
+            offset: dense.layout.offset.clone(),
+            ..Layout::dense(shape)
+        };
+        Ok(Ref { layout, ..dense })
     }
 
     /// The access of a value of rank 0.
@@ -434,28 +462,18 @@ impl Lowering<'_> {
         })
     }
 
-    /// Where a result is written: its destination if it has one, otherwise a new buffer, transposed if its only user
-    /// transposes it and `inner_fixed` kernels can write it that way.
+    /// Where a result is written: its destination if it has one, otherwise a new buffer, stored in its order.
     fn result(&mut self, value: ValueId) -> Result<Ref, String> {
-        let ty = self.graph.ty(value).clone();
-        let name = self.graph.value(value).name.clone().unwrap_or_default();
         let target = match self.destinations.get(&value) {
             Some(target) => target.clone(),
-            None => match self.transposed.get(&value).cloned() {
-                Some(permutation) => {
-                    let shape: Vec<Dim> = permutation.iter().map(|&axis| ty.shape[axis].clone()).collect();
-                    let target = self.new_buffer(ty.dtype, &shape, &name)?;
-                    let mut inverse = vec![0; permutation.len()];
-                    for (place, &axis) in permutation.iter().enumerate() {
-                        inverse[axis] = place;
-                    }
-                    Ref {
-                        layout: target.layout.transpose(&inverse),
-                        ..target
-                    }
-                }
-                None => self.new_buffer(ty.dtype, &ty.shape, &name)?,
-            },
+            None => {
+                let ty = self.graph.ty(value).clone();
+                let name = self.graph.value(value).name.clone().unwrap_or_default();
+                let order = self.order(value);
+                let stored: Vec<Dim> = order.iter().map(|&axis| ty.shape[axis].clone()).collect();
+                self.new_buffer(ty.dtype, &stored, &name)?
+                    .transpose(&order::inverse(&order))
+            }
         };
         self.refs.insert(value, target.clone());
         Ok(target)

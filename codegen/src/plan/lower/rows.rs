@@ -1,6 +1,7 @@
 //! Operations along axes: reductions, running sums, softmax, normalization.
 
 use super::super::Kernel;
+use super::order::stored_order;
 use super::{Lowered, Lowering, Ref, product};
 use crate::ir::graph::Node;
 use crate::ir::op::NormalizeKind;
@@ -107,6 +108,9 @@ impl Lowering<'_> {
             let size = x.layout.elements();
             return Ok((x, [size, Dim::from(1i64), Dim::from(1i64)]));
         };
+        if let Some(sizes) = self.stored_middle(x, &wide) {
+            return Ok((x.clone(), sizes));
+        }
         let together = (first..=last).all(|axis| wide.contains(&axis) || shape[axis].is(1));
         if together {
             let x = self.dense(x, origin)?;
@@ -132,5 +136,22 @@ impl Lowering<'_> {
             Dim::from(1i64),
         ];
         Ok((moved, sizes))
+    }
+
+    /// The sizes before, at and after the reduced axes of a value that is stored densely in another order than that of
+    /// the IR, if the reduced axes lie together and the others in the order of the IR, in which the result is written.
+    fn stored_middle(&self, x: &Ref, reduced: &[usize]) -> Option<[Dim; 3]> {
+        let order = stored_order(&x.layout, &self.graph.bounds);
+        if !x.layout.transpose(&order).is_dense() {
+            return None;
+        }
+        let wide: Vec<usize> = order.into_iter().filter(|&axis| !x.layout.shape[axis].is(1)).collect();
+        let first = wide.iter().position(|axis| reduced.contains(axis))?;
+        let (before, rest) = wide.split_at(first);
+        let (middle, after) = rest.split_at(reduced.len());
+        let kept: Vec<usize> = before.iter().chain(after).copied().collect();
+        let fits = middle.iter().all(|axis| reduced.contains(axis)) && kept.is_sorted();
+        let size = |axes: &[usize]| axes.iter().map(|&axis| x.layout.shape[axis].clone()).product();
+        fits.then(|| [size(before), size(middle), size(after)])
     }
 }

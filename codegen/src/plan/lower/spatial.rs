@@ -1,9 +1,11 @@
 //! Pooling, interpolation and padding.
 
 use super::super::Kernel;
-use super::super::kernel::{Pool, Resize};
+use super::super::kernel::{Pool, PoolResult, Resize};
 use super::conv::Plane;
+use super::destination::has_dense_planes;
 use super::matmul::take_loops;
+use super::order::{channels_last, stored_order};
 use super::{Lowered, Lowering, product};
 use crate::ir::graph::Node;
 use crate::ir::op::{PadMode, ResizeMode};
@@ -17,8 +19,12 @@ impl Lowering<'_> {
         let x = self.operand(node.inputs[0]);
         self.only_f32(x.dtype)?;
         let y = self.result(node.outputs[0])?;
-        let x = self.apart_from(&x, &y, &node.origin)?;
+        let mut x = self.apart_from(&x, &y, &node.origin)?;
         let plane = Plane::new(window)?;
+        let planes = has_dense_planes(&y.layout);
+        if !planes && !x.layout.strides[1].is(1) {
+            x = self.dense_in(&x, &channels_last(x.layout.shape.len()), &node.origin)?;
+        }
         let layouts = [plane.lift(&x.layout), plane.lift(&y.layout)];
         let (loops, views) = take_loops(&layouts, 3);
         let (x_view, y_view) = (&views[0].layout, &views[1].layout);
@@ -32,7 +38,10 @@ impl Lowering<'_> {
             pad: plane.pad,
             pad_after: plane.pad_after,
             x: [0, 1, 2].map(|axis| x_view.strides[axis].clone()),
-            y_channel: y_view.strides[0].clone(),
+            y: match planes {
+                true => PoolResult::Planes(y_view.strides[0].clone()),
+                false => PoolResult::Pixels(y_view.strides[2].clone()),
+            },
         };
         let (x_access, y_access) = (self.access_view(&x, &views[0]), self.access_view(&y, &views[1]));
         let results = self.types_of(&node.outputs);
@@ -123,7 +132,9 @@ impl Lowering<'_> {
         self.only_f32(x.dtype)?;
         let y = self.result(node.outputs[0])?;
         let x = self.apart_from(&x, &y, &node.origin)?;
-        let x = self.dense(&x, &node.origin)?;
+        // The axes are taken in the order in which the result is stored.
+        let order = stored_order(&y.layout, &self.graph.bounds);
+        let x = self.dense_in(&x, &order, &node.origin)?;
         let mut reads = vec![self.access(&x, Vec::new())];
         if *mode == PadMode::Constant {
             let value = self.operand(node.inputs[1]);
@@ -132,9 +143,9 @@ impl Lowering<'_> {
         }
         let kernel = Kernel::Pad {
             mode: *mode,
-            shape: x.layout.shape.clone(),
-            before: before.clone(),
-            after: after.clone(),
+            shape: x.layout.transpose(&order).shape,
+            before: order.iter().map(|&axis| before[axis].clone()).collect(),
+            after: order.iter().map(|&axis| after[axis].clone()).collect(),
         };
         let writes = vec![self.access(&y, Vec::new())];
         let results = self.types_of(&node.outputs);

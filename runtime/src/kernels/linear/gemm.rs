@@ -124,12 +124,7 @@ pub(super) fn gemm<S: Simd + Blocks>(
     epilogue: Epilogue<'_>,
 ) {
     let &Gemm { m, n, k, c_row } = problem;
-    let part = GemmPart {
-        k,
-        whole_m: m,
-        row: 0,
-        column: 0,
-    };
+    let part = GemmPart::whole(m, k);
     let c = MatrixMut::new(c, m, n, c_row);
     gemm_part(isa, part, a, b, init, c, scratch, epilogue);
 }
@@ -144,6 +139,28 @@ pub struct GemmPart {
     /// What the epilogue gets as the position of the first element.
     row: usize,
     column: usize,
+}
+
+impl GemmPart {
+    /// All of a product of `m` rows.
+    pub(super) const fn whole(m: usize, k: usize) -> GemmPart {
+        GemmPart {
+            k,
+            whole_m: m,
+            row: 0,
+            column: 0,
+        }
+    }
+
+    /// Rows from `row` on of a product whose sums have the same order for any number of rows.
+    pub(super) const fn of_any(k: usize, row: usize) -> GemmPart {
+        GemmPart {
+            k,
+            whole_m: usize::MAX,
+            row,
+            column: 0,
+        }
+    }
 }
 
 #[inline(always)]

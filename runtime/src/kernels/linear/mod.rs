@@ -39,8 +39,8 @@ pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
-    Conv2dNhwc, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc,
-    pack_depthwise_conv2d_nhwc,
+    Conv2dNhwc, Pointwise, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
+    depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -99,6 +99,17 @@ pub struct Position {
     /// The column of the matrix, or `y * out_width + x` of a convolution. Of a channels-last convolution it is the output
     /// channel.
     pub column: usize,
+}
+
+impl Position {
+    /// The position in a matrix of which this one is a part that begins at `row`.
+    #[inline(always)]
+    const fn below(self, row: usize) -> Position {
+        Position {
+            row: self.row + row,
+            ..self
+        }
+    }
 }
 
 /// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
@@ -179,6 +190,19 @@ crate::isa::kernel_table! {
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>,
         ) = nhwc::depthwise_conv2d_nhwc, divided by nhwc::depthwise_conv2d_nhwc_parts;
 
+        /// A depthwise convolution `problem` with `w`, `init` and `epilogue`, whose input is what `expand` makes of
+        /// `x`, and whose result goes through `project` into `y`, where these are given. The strides of `problem` are
+        /// those of `x` and `y`; `scratch` holds at least [`depthwise_block_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, if something else than a bias per channel is added, or as
+        /// [`depthwise_conv2d_nhwc`](Linear::depthwise_conv2d_nhwc).
+        fn depthwise_block(
+            problem: &Conv2dNhwc, x: &[f32], expand: Option<Pointwise<'_>>, w: &[f32], init: Init<'_>,
+            epilogue: Epilogue<'_>, project: Option<Pointwise<'_>>, y: &mut [f32], scratch: &mut [f32],
+        ) = nhwc::depthwise_block, divided by nhwc::depthwise_block_parts;
+
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.
         ///
@@ -199,7 +223,13 @@ crate::isa::kernel_table! {
         fn attention(
             problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: &mut [f32],
             scratch: &mut [f32],
-        ) = attention::attention;
+        ) = attention::attention, divided by attention::attention_parts;
+
+        #[doc(hidden)]
+        fn attention_columns(
+            problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: MatrixMut<'_>,
+            scratch: &mut [f32],
+        ) = attention::attention_columns;
 
         /// A long short-term memory layer in one direction, see [`Lstm`].
         ///

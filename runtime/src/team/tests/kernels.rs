@@ -574,3 +574,180 @@ fn pools() {
         }
     }
 }
+
+#[derive(Debug)]
+struct Block {
+    problem: Conv2dNhwc,
+    expand: Option<usize>,
+    project: Option<usize>,
+}
+
+impl Case for Block {
+    fn output(&self) -> Vec<f32> {
+        random(
+            7,
+            self.problem.out_height * self.problem.out_width * self.problem.y_pixel,
+        )
+    }
+
+    fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
+        let problem = &self.problem;
+        let channels = problem.in_channels;
+        let x = random(1, problem.in_height * problem.x_row);
+        let packed = |seed: u64, k: usize, n: usize| {
+            let mut packed = vec![0.0; packed_rhs_len(k, n)];
+            pack_rhs(k, n, &random(seed, k * n), n, 1, &mut packed);
+            packed
+        };
+        let mut w = vec![0.0; depthwise_conv2d_nhwc_packed_len(problem)];
+        pack_depthwise_conv2d_nhwc(problem, &random(2, channels * 9), &mut w);
+        let (w_in, w_out) = (
+            packed(3, self.expand.unwrap_or(0), channels),
+            packed(4, channels, self.project.unwrap_or(0)),
+        );
+        let bias = random(5, channels);
+        // Every epilogue depends on the position.
+        let by_position = |run: &mut [f32], at: Position| {
+            let factor = (1 + (at.row * 7 + at.column) % 5) as f32 * 0.3;
+            compute.apply(run, (Splat(factor),), |acc, (factor,)| math::relu(acc) * factor);
+        };
+        let pointwise = |channels: usize, w| Pointwise {
+            channels,
+            w,
+            init: Init::Zero,
+            epilogue: Some(&by_position),
+        };
+        let expand = self.expand.map(|channels| pointwise(channels, &w_in));
+        let project = self.project.map(|channels| pointwise(channels, &w_out));
+        let needed = depthwise_block_scratch(problem, expand.is_some(), project.is_some());
+        let mut scratch = vec![0.0; 3 * needed];
+        let init = Init::PerColumn(&bias);
+        compute.depthwise_block(
+            problem,
+            &x,
+            expand,
+            &w,
+            init,
+            Some(&by_position),
+            project,
+            out,
+            &mut scratch,
+        );
+    }
+}
+
+#[test]
+fn depthwise_blocks() {
+    for (size, channels, expand, project, stride) in [
+        ([7, 7], 300, Some(50), Some(70), 1),
+        ([28, 30], 96, Some(16), Some(24), 2),
+        ([14, 5], 40, None, Some(300), 1),
+        ([9, 9], 16, Some(700), None, 1),
+        ([2, 3], 500, Some(20), Some(20), 1),
+    ] {
+        let [height, width] = size;
+        let inputs = expand.unwrap_or(channels);
+        check(&Block {
+            problem: Conv2dNhwc {
+                in_channels: channels,
+                in_height: height,
+                in_width: width,
+                out_channels: channels,
+                out_height: (height - 1) / stride + 1,
+                out_width: (width - 1) / stride + 1,
+                kernel: [3, 3],
+                stride: [stride, stride],
+                dilation: [1, 1],
+                pad: [1, 1],
+                groups: channels,
+                x_channel: 1,
+                x_row: width * inputs,
+                x_column: inputs,
+                y_pixel: project.unwrap_or(channels) + 1,
+            },
+            expand,
+            project,
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Heads {
+    heads: [usize; 2],
+    lengths: [usize; 2],
+    /// Whether the heads of a sequence lie side by side, or one after another.
+    interleaved: bool,
+    causal: bool,
+    masked: bool,
+}
+
+impl Heads {
+    const HEAD: usize = 20;
+
+    /// The distances of sequences and heads, and of rows, of `len` rows.
+    fn strides(&self, len: usize) -> ([usize; 2], usize) {
+        let heads = self.heads[1];
+        match self.interleaved {
+            true => ([len * heads * Heads::HEAD, Heads::HEAD], heads * Heads::HEAD),
+            false => ([len * heads * Heads::HEAD, len * Heads::HEAD], Heads::HEAD),
+        }
+    }
+}
+
+impl Case for Heads {
+    fn output(&self) -> Vec<f32> {
+        random(7, self.heads[0] * self.heads[1] * self.lengths[0] * Heads::HEAD)
+    }
+
+    fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
+        let ([sequences, heads], [q_len, kv_len]) = (self.heads, self.lengths);
+        let ((q_head, q_row), (k_head, k_row)) = (self.strides(q_len), self.strides(kv_len));
+        let problem = Attention {
+            heads: self.heads,
+            q_len,
+            kv_len,
+            head_dim: Heads::HEAD,
+            value_dim: Heads::HEAD,
+            scale: 0.3,
+            q_head,
+            q_row,
+            k_head,
+            k_row,
+            k_column: 1,
+            v_head: k_head,
+            v_row: k_row,
+            v_column: 1,
+            out_head: q_head,
+            out_row: q_row,
+            causal: self.causal,
+            causal_offset: 0,
+        };
+        let data = |seed, len| random(seed, sequences * heads * len * Heads::HEAD);
+        let (q, k, v) = (data(1, q_len), data(2, kv_len), data(3, kv_len));
+        let mask = random(4, sequences * heads * kv_len);
+        let mask = self.masked.then_some(Mask {
+            data: &mask,
+            head: [heads * kv_len, kv_len],
+            row: 0,
+        });
+        let mut scratch = vec![0.0; 3 * attention_scratch(&problem)];
+        compute.attention(&problem, &q, &k, &v, mask, out, &mut scratch);
+    }
+}
+
+#[test]
+fn attention() {
+    for heads in [[1, 1], [1, 5], [2, 3], [7, 2], [3, 1]] {
+        for lengths in [[1, 30], [2, 300], [13, 40], [40, 270]] {
+            for (interleaved, causal, masked) in [(true, false, true), (false, true, false), (true, true, true)] {
+                check(&Heads {
+                    heads,
+                    lengths,
+                    interleaved,
+                    causal,
+                    masked,
+                });
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
 
+mod block;
 mod conv;
 mod depthwise;
 mod parts;
@@ -7,12 +8,14 @@ mod patches;
 
 use super::{Init, PANEL_COLUMNS, extent};
 
+pub use block::{Pointwise, depthwise_block_scratch, depthwise_block_scratch_bound};
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 
+pub(super) use block::depthwise_block;
 pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;
-pub(super) use parts::{conv2d_nhwc_parts, depthwise_conv2d_nhwc_parts};
+pub(super) use parts::{conv2d_nhwc_parts, depthwise_block_parts, depthwise_conv2d_nhwc_parts};
 
 /// A convolution of one image whose result is stored channels last. A convolution in one dimension has height 1.
 ///
@@ -78,6 +81,23 @@ impl Conv2dNhwc {
         self.group_in() * self.taps()
     }
 
+    /// The part of the problem that computes `count` rows of the output from row `first` on.
+    fn rows(&self, first: usize, count: usize) -> Rows {
+        let start = first * self.stride[0];
+        let end = (first + count).saturating_sub(1) * self.stride[0]
+            + self.kernel[0].saturating_sub(1) * self.dilation[0]
+            + 1;
+        let inside = |row: usize| row.saturating_sub(self.pad[0]).min(self.in_height);
+        let sees = inside(start)..inside(end);
+        let problem = Conv2dNhwc {
+            in_height: sees.len(),
+            out_height: count,
+            pad: [self.pad[0].saturating_sub(start), self.pad[1]],
+            ..*self
+        };
+        Rows { problem, sees }
+    }
+
     fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
         self.check_operands(x, init);
         let y_len = extent([(self.pixels(), self.y_pixel), (self.out_channels, 1)]);
@@ -136,4 +156,12 @@ impl Conv2dNhwc {
         });
         weights.is_some() && pixels.is_some_and(|pixels| pixels <= usize::MAX / 4) && positions_fit
     }
+}
+
+/// Some rows of the output of a convolution.
+struct Rows {
+    /// The problem that computes them from the rows that it sees.
+    problem: Conv2dNhwc,
+    /// The rows of the input that it sees.
+    sees: core::ops::Range<usize>,
 }

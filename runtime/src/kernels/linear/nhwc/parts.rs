@@ -1,6 +1,6 @@
 //! The division of channels-last convolutions.
 
-use super::Conv2dNhwc;
+use super::{Conv2dNhwc, Pointwise};
 use crate::isa::Isa;
 use crate::kernels::linear::gemm::shares;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, Position, packed_rhs_len};
@@ -118,11 +118,76 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_parts<S: Isa>(
         let init = init.from(first * unit, 0);
         let shifted = |run: &mut [f32], at: Position| {
             if let Some(epilogue) = epilogue {
-                let row = first * unit + at.row;
-                epilogue(run, Position { row, ..at });
+                epilogue(run, at.below(first * unit));
             }
         };
         let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
         team.isa().depthwise_conv2d_nhwc(&part, x, w, init, y, epilogue);
+    });
+}
+
+/// Divides the rows of the output. Rows of the input that two parts see are expanded by both.
+pub(in crate::kernels::linear) fn depthwise_block_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    expand: Option<Pointwise<'_>>,
+    w: &[f32],
+    init: Init<'_>,
+    epilogue: Epilogue<'_>,
+    project: Option<Pointwise<'_>>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    // A part has the scratch of the whole, at least.
+    let needed = super::depthwise_block_scratch(problem, expand.is_some(), project.is_some());
+    let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
+    let team = team.parts(team.count(room));
+    let (width, count) = (problem.out_width, problem.out_height);
+    let share = team.share(count);
+    let pieces = y
+        .chunks_mut((share * width * problem.y_pixel).max(1))
+        .take(count.div_ceil(share));
+    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    team.each(pieces.zip(scratch), |index, (y, scratch)| {
+        let first = index * share;
+        let (part, skipped) = problem.part(0, first, share.min(count - first));
+        let x = x.get(skipped..).unwrap_or_default();
+        let (below, above) = (first * width, (problem.in_height - part.in_height) * problem.in_width);
+        let shifted = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = epilogue {
+                epilogue(run, at.below(below));
+            }
+        };
+        let shifted: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        let expanded = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = expand.and_then(|expand| expand.epilogue) {
+                epilogue(run, at.below(above));
+            }
+        };
+        let expand = expand.map(|expand| Pointwise {
+            epilogue: if expand.epilogue.is_some() {
+                Some(&expanded)
+            } else {
+                None
+            },
+            ..expand
+        });
+        let projected = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = project.and_then(|project| project.epilogue) {
+                epilogue(run, at.below(below));
+            }
+        };
+        let project = project.map(|project| Pointwise {
+            epilogue: if project.epilogue.is_some() {
+                Some(&projected)
+            } else {
+                None
+            },
+            ..project
+        });
+        team.isa()
+            .depthwise_block(&part, x, expand, w, init, shifted, project, y, scratch);
     });
 }

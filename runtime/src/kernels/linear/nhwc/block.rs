@@ -1,0 +1,205 @@
+//! A depthwise convolution between pointwise ones, a few rows at a time.
+//!
+//! The expanded image of an inverted residual (Sandler et al., *MobileNetV2: Inverted Residuals and Linear Bottlenecks*,
+//! 2018) is several times as large as the input and the output of the block. Here only a band of it exists: the rows
+//! that a few rows of the output see, which stay in the second level cache from the expansion to the projection. Every
+//! row is expanded once, because a band keeps the rows that the next one sees, too.
+
+use super::{Conv2dNhwc, depthwise};
+use crate::kernels::linear::block::Blocks;
+use crate::kernels::linear::gemm::{Gemm, GemmPart, gemm_part};
+use crate::kernels::linear::{Epilogue, Init, Lhs, MatrixMut, Position, Rhs, min};
+use crate::kernels::simd::Simd;
+
+/// A pointwise convolution before or after a depthwise one.
+#[derive(Clone, Copy)]
+pub struct Pointwise<'a> {
+    /// Channels of the input of an expansion, or of the output of a projection. On the other side are those of the
+    /// depthwise convolution.
+    pub channels: usize,
+    /// The weights as a right-hand side, see [`pack_rhs`](crate::kernels::linear::pack_rhs).
+    pub w: &'a [f32],
+    /// What is added: nothing or a bias per channel.
+    pub init: Init<'a>,
+    /// What is done to the result.
+    pub epilogue: Epilogue<'a>,
+}
+
+/// Values of the band and of what is computed from it: a part of a second level cache.
+const BAND: usize = 48 * 1024;
+
+/// Input rows that some rows of the output see.
+const fn seen(problem: &Conv2dNhwc, rows: usize) -> usize {
+    let reach =
+        (rows.saturating_sub(1) * problem.stride[0]) + (problem.kernel[0].saturating_sub(1)) * problem.dilation[0] + 1;
+    min(reach, problem.in_height)
+}
+
+/// Values of the band of the expanded image, and of the rows of the depthwise result.
+const fn band_values(problem: &Conv2dNhwc, rows: usize, expands: bool, projects: bool) -> (usize, usize) {
+    let band = seen(problem, rows) * problem.in_width * problem.in_channels;
+    let result = rows * problem.out_width * problem.in_channels;
+    (if expands { band } else { 0 }, if projects { result } else { 0 })
+}
+
+/// Rows of the output that are computed at a time.
+const fn band_rows(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
+    let mut rows = 1;
+    while rows < problem.out_height {
+        let (band, result) = band_values(problem, rows + 1, expands, projects);
+        if band + result > BAND {
+            break;
+        }
+        rows += 1;
+    }
+    rows
+}
+
+/// Values of scratch that a block needs.
+pub const fn depthwise_block_scratch(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
+    let rows = band_rows(problem, expands, projects);
+    let (band, result) = band_values(problem, rows, expands, projects);
+    band + result
+}
+
+/// An upper bound of [`depthwise_block_scratch`] for all problems that are no larger than this one.
+pub const fn depthwise_block_scratch_bound(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
+    let (band, result) = band_values(problem, 1, expands, projects);
+    if band + result > BAND { band + result } else { BAND }
+}
+
+#[inline(always)]
+pub(in crate::kernels::linear) fn depthwise_block<S: Simd + Blocks>(
+    isa: S,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    expand: Option<Pointwise<'_>>,
+    w: &[f32],
+    init: Init<'_>,
+    epilogue: Epilogue<'_>,
+    project: Option<Pointwise<'_>>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let channels = problem.in_channels;
+    let starts = [Some(init), expand.map(|part| part.init), project.map(|part| part.init)];
+    let by_channel = |init: &Init<'_>| matches!(init, Init::Zero | Init::PerColumn(_));
+    assert!(
+        starts.iter().flatten().all(by_channel),
+        "depthwise block: only a bias per channel can be added"
+    );
+    // A part of a block may have room for more rows than the whole, but has no more scratch.
+    let mut rows = band_rows(problem, expand.is_some(), project.is_some());
+    let (band_len, result_len) = loop {
+        let (band, result) = band_values(problem, rows, expand.is_some(), project.is_some());
+        if rows == 1 || band + result <= scratch.len() {
+            break (band, result);
+        }
+        rows -= 1;
+    };
+    assert!(
+        scratch.len() >= band_len + result_len,
+        "depthwise block: the scratch is too short"
+    );
+    let (band, result) = scratch.split_at_mut(band_len);
+    let line = problem.in_width * channels;
+    // The input rows that the band holds, from its beginning on.
+    let mut held = 0..0;
+    for first in (0..problem.out_height).step_by(rows) {
+        let part = problem.rows(first, rows.min(problem.out_height - first));
+        let (sees, pixel) = (part.sees.clone(), first * problem.out_width);
+        let mut convolution = part.problem;
+        let source = match &expand {
+            None => x.get(sees.start * problem.x_row..).unwrap_or_default(),
+            Some(expand) => {
+                let kept = held.end.min(sees.end).saturating_sub(sees.start);
+                if kept > 0 {
+                    let from = (sees.start - held.start) * line;
+                    band.copy_within(from..from + kept * line, 0);
+                }
+                let new = sees.start + kept..sees.end;
+                held = sees.clone();
+                expand_rows(isa, problem, expand, x, new, &mut band[kept * line..]);
+                (convolution.x_channel, convolution.x_row, convolution.x_column) = (1, line, channels);
+                &*band
+            }
+        };
+        let moved = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = epilogue {
+                epilogue(run, at.below(pixel));
+            }
+        };
+        let moved: Epilogue<'_> = if epilogue.is_some() { Some(&moved) } else { None };
+        let below = y.get_mut(pixel * problem.y_pixel..).unwrap_or_default();
+        let Some(project) = &project else {
+            depthwise::depthwise_conv2d_nhwc(isa, &convolution, source, w, init, below, moved);
+            continue;
+        };
+        convolution.y_pixel = channels;
+        depthwise::depthwise_conv2d_nhwc(isa, &convolution, source, w, init, result, moved);
+        let product = Gemm {
+            m: convolution.out_height * problem.out_width,
+            n: project.channels,
+            k: channels,
+            c_row: problem.y_pixel,
+        };
+        pointwise(isa, &product, &*result, channels, project, below, pixel);
+    }
+}
+
+/// Expands rows of the input into the band.
+#[inline(always)]
+fn expand_rows<S: Simd + Blocks>(
+    isa: S,
+    problem: &Conv2dNhwc,
+    expand: &Pointwise<'_>,
+    x: &[f32],
+    rows: core::ops::Range<usize>,
+    band: &mut [f32],
+) {
+    let (width, channels) = (problem.in_width, problem.in_channels);
+    let dense = problem.x_row == width * problem.x_column;
+    let together = if dense { rows.len().max(1) } else { 1 };
+    for (index, row) in rows.clone().step_by(together).enumerate() {
+        let product = Gemm {
+            m: together.min(rows.end - row) * width,
+            n: channels,
+            k: expand.channels,
+            c_row: channels,
+        };
+        let a = x.get(row * problem.x_row..).unwrap_or_default();
+        let c = &mut band[index * width * channels..];
+        pointwise(isa, &product, a, problem.x_column, expand, c, row * width);
+    }
+}
+
+/// A product whose first row is row `first` to the epilogue.
+#[inline(always)]
+fn pointwise<S: Simd + Blocks>(
+    isa: S,
+    product: &Gemm,
+    a: &[f32],
+    pixel: usize,
+    part: &Pointwise<'_>,
+    c: &mut [f32],
+    first: usize,
+) {
+    let lhs = Lhs::Strided {
+        data: a,
+        row: pixel,
+        column: 1,
+    };
+    let &Gemm { m, n, k, c_row } = product;
+    let c = MatrixMut::new(c, m, n, c_row);
+    let product = GemmPart::of_any(k, first);
+    gemm_part(
+        isa,
+        product,
+        lhs,
+        Rhs::Packed(part.w),
+        part.init,
+        c,
+        &mut [],
+        part.epilogue,
+    );
+}
