@@ -14,7 +14,7 @@
 //!
 //! - `cli` (default): the command `onnxide`.
 //! - `alloc`: models on the heap.
-//! - `std`: whatever needs an operating system.
+//! - `std`: whatever needs an operating system, such as threads.
 #![no_std]
 
 pub use onnxide_runtime as runtime;
@@ -68,6 +68,20 @@ pub use onnxide_macros::include_model as __include_model;
 /// ```
 ///
 /// `docs/custom-operators.md` has the rest.
+///
+/// `threads = 2` divides steps that are large enough over two threads. The outputs are those of one thread, to the bit,
+/// for any number up to 32. `run` takes threads of a pool that all models of the process share, which needs the feature
+/// `std`; without it, `run` computes on its caller's thread. `run_on` takes threads of an
+/// [`Executor`](runtime::team::Executor), which is a trait of one method:
+///
+/// ```ignore
+/// onnxide::include_model! {
+///     pub mod minilm = "models/minilm.onnx", dims(batch = 1, sequence <= 256), threads = 2;
+/// }
+///
+/// let pool = onnxide::runtime::team::Pool::new(2);
+/// let vectors = model.run_on(&pool, ids, mask)?;
+/// ```
 #[macro_export]
 macro_rules! include_model {
     ($($input:tt)*) => {

@@ -74,6 +74,7 @@ fn help_of_each_command() {
                                   chooses; once for every dimension
           --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
                                   with the path of the function that computes it; once for every one
+          --threads <N>           Number of threads that a run computes on [default: 1]
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -98,6 +99,7 @@ fn help_of_each_command() {
           --operator <OPERATOR>       Operator that onnxide does not know, as
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
+          --threads <N>               Number of threads that a run computes on [default: 1]
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -120,6 +122,7 @@ fn help_of_each_command() {
                                   chooses; once for every dimension
           --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
                                   with the path of the function that computes it; once for every one
+          --threads <N>           Number of threads that a run computes on [default: 1]
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -142,10 +145,10 @@ fn help_of_each_command() {
           --operator <OPERATOR>       Operator that onnxide does not know, as
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
+          --threads <N>               Number of threads that a run computes on [default: 1]
           --reference <REF.npz>       Inputs and the outputs expected of them
           --tolerance <X>             Largest relative error of an output [default: 1e-4]
           --isa <NAME>                Instruction set; by default the best that this machine has
-          --threads <N>               Number of threads [default: 1]
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
           --json                      Print JSON
@@ -176,10 +179,10 @@ fn help_of_each_command() {
           --operator <OPERATOR>       Operator that onnxide does not know, as
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
+          --threads <N>               Number of threads that a run computes on [default: 1]
           --inputs <IN.npz>           File to read the inputs from
           --outputs <OUT.npz>         File to write the outputs to
           --isa <NAME>                Instruction set; by default the best that this machine has
-          --threads <N>               Number of threads [default: 1]
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -206,10 +209,10 @@ fn help_of_each_command() {
           --operator <OPERATOR>       Operator that onnxide does not know, as
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
+          --threads <N>               Number of threads that a run computes on [default: 1]
           --reference <REF.npz>       Inputs, as for `check`
           --seconds <S>               How long to measure [default: 3]
           --isa <NAME>                Instruction set; by default the best that this machine has
-          --threads <N>               Number of threads [default: 1]
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
           --json                      Print JSON
@@ -234,7 +237,11 @@ fn wrong_arguments() {
 
     For more information, try '--help'.
     ");
-    insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--threads", "2"]), @"error: models do not run on more than one thread yet; leave --threads out");
+    insta::assert_snapshot!(error(&["inspect", BERT, "--dim", "batch=1", "--dim", "sequence=8", "--threads", "33"]), @r"
+    error: cannot compile models/bert_tiny_dyn.onnx
+      a model cannot run on 33 threads
+        help: the number is 1 to 32
+    ");
     insta::assert_snapshot!(error(&["check", BERT, "--reference", REFERENCE, "--isa", "mmx"]), @r"
     error: invalid value 'mmx' for '--isa <NAME>': expected one of scalar, avx2, avx512
 

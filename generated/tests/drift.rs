@@ -34,6 +34,11 @@ fn check(name: &str, compiler: Compiler) {
     );
 }
 
+/// The same model on one thread and on two, with the same weights.
+fn bert_tiny_compiler() -> Compiler {
+    compiler("bert_tiny_dyn.onnx").dim("batch", ..=4).dim("sequence", ..=64)
+}
+
 fn compiler(file: &str) -> Compiler {
     Compiler::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(file))
 }
@@ -50,6 +55,10 @@ fn magika() {
 
 #[test]
 fn bert_tiny() {
-    let compiler = compiler("bert_tiny_dyn.onnx").dim("batch", ..=4).dim("sequence", ..=64);
-    check("bert_tiny", compiler);
+    check("bert_tiny", bert_tiny_compiler());
+}
+
+#[test]
+fn bert_tiny_threads() {
+    check("bert_tiny_threads", bert_tiny_compiler().threads(2));
 }

@@ -23,6 +23,7 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
     // The path as written, unless it would be looked for in the folder that the Rust compiler happens to run in.
     let mut compiler = Compiler::new(manifest.join(&path))
         .name(item.name.to_string())
+        .threads(item.threads)
         .front(Front::Macro);
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);

@@ -21,6 +21,7 @@ pub(crate) struct ModuleItem {
     pub(crate) name: Ident,
     pub(crate) path: LitStr,
     pub(crate) dims: Vec<Dim>,
+    pub(crate) threads: usize,
     pub(crate) operators: Vec<Operator>,
 }
 
@@ -53,7 +54,7 @@ impl Parse for ModuleItem {
         let name = input.parse()?;
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
-        let (mut dims, mut operators) = (None, None);
+        let (mut dims, mut threads, mut operators) = (None, None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -63,10 +64,13 @@ impl Parse for ModuleItem {
             match option.to_string().as_str() {
                 "dims" if dims.is_some() => return Err(repeated(option.span(), "dims")),
                 "dims" => dims = Some(parse_dims(input)?),
+                "threads" if threads.is_some() => return Err(repeated(option.span(), "threads")),
+                "threads" => threads = Some(parse_threads(input)?),
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let message = format!("unknown option `{other}`; the known ones are `dims` and `operators`");
+                    let message =
+                        format!("unknown option `{other}`; the known ones are `dims`, `operators` and `threads`");
                     return Err(syn::Error::new(option.span(), message));
                 }
             }
@@ -81,6 +85,7 @@ impl Parse for ModuleItem {
             name,
             path,
             dims: dims.unwrap_or_default(),
+            threads: threads.unwrap_or(1),
             operators: operators.unwrap_or_default(),
         })
     }
@@ -97,6 +102,14 @@ fn parse_dims(input: ParseStream<'_>) -> Result<Vec<Dim>> {
         dims.push(dim);
     }
     Ok(dims)
+}
+
+/// `= N`
+fn parse_threads(input: ParseStream<'_>) -> Result<usize> {
+    input.parse::<Token![=]>()?;
+    let literal: LitInt = input.parse()?;
+    let error = |_| syn::Error::new(literal.span(), "expected a number of threads, such as 2");
+    literal.base10_parse().map_err(error)
 }
 
 /// `"DOMAIN::NAME" => PATH: SIGNATURE, ..`
@@ -181,7 +194,7 @@ mod tests {
             r#"
             /// A cat.
             pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx", operators(
+            mod dog = "dog.onnx", threads = 2, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
             );
@@ -208,6 +221,7 @@ mod tests {
             ]
         );
         assert!(dog.dims.is_empty());
+        assert_eq!((cat.threads, dog.threads), (1, 2));
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -226,9 +240,16 @@ mod tests {
             ("mod m = \"m\"", "expected `,` and an option, or `;`"),
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
-                "mod m = \"m\", threads = 2;",
-                "unknown option `threads`; the known ones are `dims` and `operators`",
+                "mod m = \"m\", quantize = 2;",
+                "unknown option `quantize`; the known ones are `dims`, `operators` and `threads`",
             ),
+            ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
+            ("mod m = \"m\", threads(2);", "expected `=`"),
+            (
+                "mod m = \"m\", threads = -1;",
+                "expected a number of threads, such as 2",
+            ),
+            ("mod m = \"m\", threads = all;", "expected integer literal"),
             (
                 "mod m = \"m\", operators(\"a::B\" => c);",
                 "expected `\"DOMAIN::NAME\" => PATH: SIGNATURE`, such as `\"my.domain::MyOp\" => crate::my_op:",

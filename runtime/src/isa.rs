@@ -9,7 +9,7 @@ use crate::kernels::Kernels;
 use crate::kernels::simd::Simd;
 
 /// The token of an instruction set, through which every kernel is reached.
-pub trait Isa: Simd + Kernels {
+pub trait Isa: Simd + Kernels + Send + Sync {
     /// The level of this token.
     const LEVEL: Level;
 
@@ -235,8 +235,12 @@ impl Avx512 {
 /// `#[target_feature]` entry point that calls `implementation(token, arguments)`. The entry points are not generic,
 /// so they are compiled once, in this crate, and not again in every crate that holds generated code. An
 /// implementation is `#[inline(always)]` and generic over [`Simd`].
+///
+/// The trait is implemented for every [`Team`](crate::team::Team), too, unless the table is `single trait`. A row that
+/// ends in `implementation, divided by division;` then calls `division(team, arguments)`, and any other does all of its
+/// work on the caller's thread.
 macro_rules! kernel_table {
-    ($(#[$table_doc:meta])* $visibility:vis trait $table:ident $rows:tt) => {
+    ($(#[$table_doc:meta])* $visibility:vis single trait $table:ident $rows:tt) => {
         $crate::isa::kernel_table!(@trait [$(#[$table_doc])*] [$visibility] $table $rows);
         $crate::isa::kernel_table!(@scalar $table $rows);
         #[cfg(target_arch = "x86_64")]
@@ -244,8 +248,13 @@ macro_rules! kernel_table {
         #[cfg(target_arch = "x86_64")]
         $crate::isa::kernel_table!(@vector $table $crate::isa::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $rows);
     };
+    ($(#[$table_doc:meta])* $visibility:vis trait $table:ident $rows:tt) => {
+        $crate::isa::kernel_table!($(#[$table_doc])* $visibility single trait $table $rows);
+        $crate::isa::kernel_table!(@team $table $rows);
+    };
     (@trait [$($table_doc:tt)*] [$visibility:vis] $table:ident {
-        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $implementation:path;)*
+        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $implementation:path $(, divided by $division:path)?;)*
     }) => {
         $($table_doc)*
         $visibility trait $table: Copy {
@@ -253,7 +262,8 @@ macro_rules! kernel_table {
         }
     };
     (@scalar $table:ident {
-        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $implementation:path;)*
+        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $implementation:path $(, divided by $division:path)?;)*
     }) => {
         impl $table for $crate::isa::Scalar {
             $(fn $name(self, $($argument: $type),*) $(-> $result)? {
@@ -262,7 +272,8 @@ macro_rules! kernel_table {
         }
     };
     (@vector $table:ident $token:ty, $features:literal, {
-        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $implementation:path;)*
+        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $implementation:path $(, divided by $division:path)?;)*
     }) => {
         impl $table for $token {
             $(fn $name(self, $($argument: $type),*) $(-> $result)? {
@@ -275,6 +286,22 @@ macro_rules! kernel_table {
                 unsafe { entry(self, $($argument),*) }
             })*
         }
+    };
+    (@team $table:ident {
+        $($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $implementation:path $(, divided by $division:path)?;)*
+    }) => {
+        impl<S: $crate::isa::Isa> $table for $crate::team::Team<'_, S> {
+            $(fn $name(self, $($argument: $type),*) $(-> $result)? {
+                $crate::isa::kernel_table!(@call self, $name, [$($division)?], ($($argument),*))
+            })*
+        }
+    };
+    (@call $team:ident, $name:ident, [], ($($argument:ident),*)) => {
+        $crate::team::Compute::isa($team).$name($($argument),*)
+    };
+    (@call $team:ident, $name:ident, [$division:path], ($($argument:ident),*)) => {
+        $division($team, $($argument),*)
     };
 }
 pub(crate) use kernel_table;

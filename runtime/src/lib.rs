@@ -8,9 +8,11 @@
 //!   their elements, [`error`] what can be wrong
 //!   with them, and [`describe`] the same without types, for tools.
 //! - **Computation.** A token of an [instruction set](isa) leads to the [`kernels`], and to the elementwise engine in
-//!   [`kernels::map`], whose closures are written with the functions of [`math`].
+//!   [`kernels::map`], whose closures are written with the functions of [`math`]. A [`team`] divides the work of a step
+//!   over threads.
 //!
-//! The feature `alloc` adds models on the heap; `std` adds the `harness` that tools drive a model with.
+//! The feature `alloc` adds models on the heap; `std` adds threads, and the `harness` that tools drive a
+//! model with.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 #[cfg(feature = "alloc")]
@@ -30,6 +32,7 @@ pub mod math;
 pub mod nested;
 pub mod plan;
 pub mod sequence;
+pub mod team;
 pub mod tensor;
 pub mod text;
 pub mod weights;

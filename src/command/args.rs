@@ -60,6 +60,10 @@ pub(crate) struct ModelArgs {
     /// it; once for every one
     #[arg(long = "operator", value_name = "OPERATOR")]
     pub(crate) operators: Vec<Operator>,
+
+    /// Number of threads that a run computes on
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) threads: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
@@ -127,10 +131,6 @@ pub(crate) struct RunArgs {
     /// Instruction set; by default the best that this machine has
     #[arg(long, value_name = "NAME", value_parser = parse_isa)]
     pub(crate) isa: Option<Level>,
-
-    /// Number of threads
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(crate) threads: NonZeroUsize,
 
     /// Source of functions that compute operators: `crate::ops::f` is in a file `ops.rs`
     #[arg(long, value_name = "FILE.rs")]
@@ -268,25 +268,12 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     valid.ok_or_else(|| "expected a positive number, such as 0.5".into())
 }
 
-impl RunArgs {
-    /// Refuses what programs cannot do.
-    ///
-    /// # Errors
-    ///
-    /// Another number of threads than 1.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self.threads.get() == 1,
-            "models do not run on more than one thread yet; leave --threads out"
-        );
-        Ok(())
-    }
-}
-
 impl ModelArgs {
     /// A compiler of the model with these sizes.
     pub(crate) fn compiler(&self) -> Compiler {
-        let mut compiler = Compiler::new(&self.model).front(Front::Command);
+        let mut compiler = Compiler::new(&self.model)
+            .threads(self.threads.get())
+            .front(Front::Command);
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);
         }

@@ -41,7 +41,6 @@ struct StepTime<'a> {
 }
 
 pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
-    args.run.check()?;
     let sources = &args.run.operators_from;
     let (program, inputs) = match &args.reference {
         Some(reference) => {
@@ -141,6 +140,7 @@ mod tests {
             nodes: vec![node.into()],
             results: vec!["f32[1, 8]".into()],
             macs,
+            threads: 1,
             weight_bytes: 0,
             live_bytes: 0,
         };

@@ -175,6 +175,8 @@ fn range(name: &str, size: usize, dims: &[DimArg], file: &Path) -> Result<DimRan
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     fn arrays(shapes: [(&str, DType, &[usize]); 3]) -> BTreeMap<String, Array> {
@@ -197,6 +199,7 @@ mod tests {
             model: Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bert_tiny_dyn.onnx"),
             dims: dims.iter().map(|dim| dim.parse().unwrap()).collect(),
             operators: Vec::new(),
+            threads: NonZeroUsize::MIN,
         }
     }
 

@@ -12,7 +12,6 @@ use crate::term::BOLD;
 use crate::{Outcome, model};
 
 pub(crate) fn run(args: &Run) -> Result<Outcome> {
-    args.run.check()?;
     let mut arrays: BTreeMap<String, Array> = npz::read(&args.inputs)?.into_iter().collect();
     let bound = model::bind(&args.model, &mut arrays, &args.inputs)?;
     let outputs = Program::build(bound.compiler, &args.run.operators_from)?.run(&bound.inputs, &args.run)?;

@@ -61,7 +61,7 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
     let mut graph = import(model, &import_options)?;
     graph.name.clone_from(&options.name);
     passes::optimize(&mut graph, &mut |_, _| {});
-    Plan::new(&graph).map_err(|errors| {
+    Plan::for_threads(&graph, options.threads).map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
         for PlanError {
             origin,
@@ -95,6 +95,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         dtype: numpy_name(ty),
         shape: ty.shape.iter().map(ToString::to_string).collect(),
     };
+    let bounds = plan.bounds();
     let size = |size: i64| u64::try_from(size).unwrap_or(0);
     let steps = plan.steps.iter().enumerate().map(|(number, step)| {
         let weights = step.reads.iter().filter_map(|access| match access.base {
@@ -109,6 +110,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
             nodes: step.origin.clone(),
             results: step.results.iter().map(ToString::to_string).collect(),
             macs: step.macs,
+            threads: usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1),
             weight_bytes: weights.sum(),
             live_bytes: plan.certificate.peaks[number] as u64,
         }

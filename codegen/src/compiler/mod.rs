@@ -11,6 +11,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use onnxide_runtime::team::MAX_PARTS;
 
 pub use build_script::BuildError;
 pub use cache::Cached;
@@ -43,6 +44,7 @@ pub struct Compiler {
     path: PathBuf,
     name: Option<String>,
     dims: Vec<(String, DimRange)>,
+    threads: usize,
     profile: bool,
     program: bool,
     weights: Option<WeightsPath>,
@@ -85,6 +87,7 @@ impl Compiler {
             path: path.into(),
             name: None,
             dims: Vec::new(),
+            threads: 1,
             profile: false,
             program: false,
             weights: None,
@@ -105,6 +108,17 @@ impl Compiler {
     /// for a dimension counts.
     pub fn dim(mut self, name: impl Into<String>, range: impl Into<DimRange>) -> Self {
         self.dims.push((name.into(), range.into()));
+        self
+    }
+
+    /// Says how many threads a run computes on, at most: a step whose work is worth it is divided into up to as many
+    /// parts. The default is 1, with which a module knows of no threads.
+    ///
+    /// The outputs are the same to the bit for any number. With more than 1, `run` takes the threads of the process, which
+    /// there are if the runtime has the feature `std`, and `run_on` takes those of an
+    /// [`Executor`](onnxide_runtime::team::Executor).
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -175,11 +189,17 @@ impl Compiler {
                 .unwrap_or_else(|| WeightsPath::Beside(format!("{name}.weights"))),
             name,
             dims: self.dims.into_iter().collect(),
+            threads: self.threads,
             profile: self.profile,
             program: self.program,
             operators: self.operators,
             front: self.front,
         };
+        if !(1..=MAX_PARTS).contains(&options.threads) {
+            let finding = Diagnostic::new(format!("a model cannot run on {} threads", options.threads))
+                .help(format!("the number is 1 to {MAX_PARTS}"));
+            return Err(Diagnostics::one(&model.name, finding).into());
+        }
         operators::check(&model, &options.operators)?;
         dims::check(&model, &options.dims, self.front)?;
         let key = options.key(&model.hash);
@@ -218,6 +238,9 @@ impl Loaded {
         let mut command = format!("onnxide compile {file} --name {}", self.options.name);
         for (name, range) in &self.options.dims {
             command += &format!(" --dim {}={range}", printable(name));
+        }
+        if self.options.threads > 1 {
+            command += &format!(" --threads {}", self.options.threads);
         }
         for operator in &self.options.operators {
             command += &format!(" --operator '{}'", printable(&operator.to_string()));

@@ -18,6 +18,8 @@ pub struct Options {
     pub name: String,
     /// The sizes that symbolic dimensions may have.
     pub dims: BTreeMap<String, DimRange>,
+    /// The number of threads of a run.
+    pub threads: usize,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -132,6 +134,7 @@ impl Options {
         field(model);
         field(self.name.as_bytes());
         field(&[u8::from(self.profile), u8::from(self.program)]);
+        field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
             field(name.as_bytes());
             field(&(range.min as u64).to_le_bytes());
@@ -210,6 +213,7 @@ mod tests {
         let options = Options {
             name: "m".into(),
             dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
+            threads: 1,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -224,6 +228,7 @@ mod tests {
         };
         assert_eq!(key, with(&|o| o.weights = WeightsPath::Absolute("/m".into())));
         assert_ne!(key, with(&|o| o.name = "n".into()));
+        assert_ne!(key, with(&|o| o.threads = 2));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

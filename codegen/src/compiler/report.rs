@@ -62,6 +62,8 @@ pub struct StepReport {
     pub results: Vec<String>,
     /// Multiply-accumulate operations.
     pub macs: u64,
+    /// The largest number of threads that compute the step.
+    pub threads: usize,
     /// Bytes of weights that the step reads.
     pub weight_bytes: u64,
     /// Bytes of the arena that are alive while the step runs.

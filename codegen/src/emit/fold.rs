@@ -39,12 +39,21 @@ pub(super) fn print(body: &mut Body<'_>, fold: &Fold) {
     let rank = fold.shape.len();
     let mut arguments = vec![Code::from(body.roles.writes[0].as_str()), list(&fold.shape)];
     let here = coordinates(0..rank);
+    let divided = body.step.is_divided();
+    if divided {
+        body.imports.add("kernels::fold", "Folding");
+    }
     let Some(kind) = fold.kind else {
-        body.imports.add("kernels::fold", "generate");
-        let code = super::map::closure_call("generate", arguments, &format!("|{here}|"), &value);
+        if !divided {
+            body.imports.add("kernels::fold", "generate");
+        }
+        let function = if divided { "s.generate" } else { "generate" };
+        let code = super::map::closure_call(function, arguments, &format!("|{here}|"), &value);
         return body.writer.code("", &code, ";");
     };
-    body.imports.add("kernels::fold", "fold");
+    if !divided {
+        body.imports.add("kernels::fold", "fold");
+    }
     arguments.push(list(&fold.domain));
     let dtype = fold.expr.dtype();
     arguments.push(start(kind, dtype).into());
@@ -62,7 +71,8 @@ pub(super) fn print(body: &mut Body<'_>, fold: &Fold) {
     let combined = scalar::body(&combine, &context);
     body.imports.expression(&combine);
     arguments.push(closure("|so_far, x|", &combined));
-    body.writer.code("", &Code::call("fold", arguments), ";");
+    body.writer
+        .code("", &Code::call(if divided { "s.fold" } else { "fold" }, arguments), ";");
 }
 
 /// A closure as an argument.

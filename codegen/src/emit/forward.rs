@@ -30,6 +30,8 @@ pub(super) struct Forward<'a> {
     pub(super) names: &'a mut crate::plan::names::Names,
     /// Whether every step is reported to a profile.
     pub(super) profile: bool,
+    /// Whether steps are divided.
+    pub(super) has_team: bool,
     /// The functions of repeats, and their tables.
     pub(super) parts: Vec<String>,
     /// The inputs that the function being printed reads.
@@ -59,6 +61,9 @@ impl Forward<'_> {
     /// Prints `forward`.
     pub(super) fn print(&mut self, writer: &mut Writer) -> ForwardInputs {
         let mut body = Writer::new(1);
+        if self.has_team {
+            body.line("let team = Team::new(s, executor);");
+        }
         let program = &self.plan.program;
         self.items(&mut body, program);
         let result = if self.binds {
@@ -70,7 +75,10 @@ impl Forward<'_> {
         let dims = self.sizes.uses_dims() | self.dims;
         let inputs: Vec<usize> = std::mem::take(&mut self.used_inputs).into_iter().collect();
         let text = body.finish();
-        let parameters = self.parameters(&text, dims, &inputs);
+        let mut parameters = self.parameters(&text, dims, &inputs);
+        if self.has_team {
+            parameters.insert(1, "executor: &dyn Executor".into());
+        }
         writer.line("/// Computes every value of the model.");
         if parameters.len() > 7 {
             writer.line("#[allow(clippy::too_many_arguments)]");
@@ -237,7 +245,10 @@ impl Forward<'_> {
         let lengths = extents.reads.into_iter().chain(extents.writes).chain([None]);
         let mut arguments: Vec<Code> = Vec::new();
         if self.functions[step.function].isa {
-            arguments.push("s".into());
+            arguments.push(match step.is_divided() {
+                false => "s".into(),
+                true => format!("team.parts({})", self.sizes.text(&step.parts)).into(),
+            });
         }
         if self.functions[step.function].dims {
             arguments.push("d".into());
@@ -373,6 +384,7 @@ impl Forward<'_> {
             self.step(&mut body, number, Some(moved));
         }
         let fallible = repeat.all_steps().any(|step| self.fallible.contains(&step));
+        let divided = repeat.all_steps().any(|step| self.plan.steps[step].is_divided());
         let result = self.end(&mut body, fallible);
         let text = body.finish();
         let used = self.sizes.take_used();
@@ -380,6 +392,9 @@ impl Forward<'_> {
         let counters: Vec<&String> = used.iter().filter(|name| !name.starts_with("d.")).collect();
         let inputs: Vec<usize> = std::mem::take(&mut self.used_inputs).into_iter().collect();
         let mut parameters = self.parameters(&text, uses_dims, &inputs);
+        if divided {
+            parameters.insert(1, "team: Team<'_, S>".into());
+        }
         parameters.extend(counters.iter().map(|counter| format!("{counter}: usize")));
         let width = columns.len();
         let period = repeat.steps[0].len();
@@ -422,6 +437,9 @@ impl Forward<'_> {
         part.close("}");
         self.parts.push(part.finish());
         let mut arguments: Vec<String> = vec!["s".into()];
+        if divided {
+            arguments.push("team".into());
+        }
         if uses_dims {
             arguments.push("d".into());
         }

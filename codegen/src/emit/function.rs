@@ -253,7 +253,14 @@ pub(super) fn function(plan: &Plan, function: &Function, sizes: &Sizes, imports:
     if parameters.len() > 7 {
         writer.line("#[allow(clippy::too_many_arguments)]");
     }
-    let generics = if isa { "<S: Isa>" } else { "" };
+    let generics = match (isa, step.is_divided()) {
+        (false, _) => "",
+        (true, false) => "<S: Isa>",
+        (true, true) => {
+            imports.add("team", "Compute");
+            "<S: Compute>"
+        }
+    };
     let result = match step {
         step if reports(step) => " -> bool",
         step if can_fail(step) => " -> Result<(), &'static str>",

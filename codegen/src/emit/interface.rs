@@ -10,7 +10,7 @@ use super::text::{Code, Writer};
 use crate::ir::dim::Atom;
 use crate::ir::{DType, Dim, Part, Port, TensorType};
 use crate::plan::names::{Names, identifier};
-use crate::plan::{Base, Input, Plan};
+use crate::plan::{Base, Input, Plan, Step};
 use std::collections::{BTreeSet, HashMap};
 
 /// The names and types of a model's inputs and outputs.
@@ -51,6 +51,9 @@ const INTERFACE_LOCALS: [&str; 12] = [
     "bytes_of_bools",
 ];
 
+/// Names that functions of a model for several threads use besides.
+const TEAM_LOCALS: [&str; 2] = ["team", "executor"];
+
 /// How the value of a symbol follows from an axis of an input.
 struct Source {
     input: usize,
@@ -77,14 +80,19 @@ impl<'a> Interface<'a> {
             };
             plan.inputs.iter().map(&mut name).collect()
         };
-        let mut names = Names::reserving(&INTERFACE_LOCALS);
+        let mut locals = INTERFACE_LOCALS.to_vec();
+        let mut taken = super::function::Roles::reserved();
+        if plan.threads > 1 {
+            locals.extend(TEAM_LOCALS);
+            taken.extend(TEAM_LOCALS);
+        }
+        let mut names = Names::reserving(&locals);
         let inputs = name_inputs(&mut names);
         let ports: Vec<&Port> = plan.inputs.iter().map(|input| &input.port).collect();
         let arguments = Passed::group(&ports, |number, kind| match kind {
             Kind::Tensor => inputs[number].clone(),
             _ => names.unique_or(&identifier(&ports[number].name, "input"), "input"),
         });
-        let mut taken = super::function::Roles::reserved();
         taken.extend(plan.functions.iter().map(|function| function.name.as_str()));
         let inner_inputs = name_inputs(&mut Names::reserving(&taken));
         let mut names = Names::default();
@@ -123,6 +131,11 @@ impl<'a> Interface<'a> {
     /// Whether sizes are known only at run time.
     pub(super) fn is_dynamic(&self) -> bool {
         !self.symbols.is_empty() || self.binds()
+    }
+
+    /// Whether steps are divided for several threads.
+    pub(super) fn has_team(&self) -> bool {
+        self.plan.steps.iter().any(Step::is_divided)
     }
 
     /// Whether the run gives symbols their value.

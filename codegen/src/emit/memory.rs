@@ -185,8 +185,12 @@ pub(super) fn summary(plan: &Plan) -> String {
         false => format!("at least {} are needed", comments::bytes(certificate.lower_bound)),
     };
     let macs: u64 = plan.steps.iter().map(|step| step.macs).sum();
+    let threads = match plan.threads {
+        0 | 1 => String::new(),
+        threads => format!(" on {threads} threads"),
+    };
     format!(
-        "arena {} ({excess}), weights {}, {} steps, {} multiplications and additions.",
+        "arena {} ({excess}), weights {}, {} steps{threads}, {} multiplications and additions.",
         comments::bytes(certificate.arena_bytes),
         comments::bytes(plan.weights.bytes),
         plan.steps.len(),

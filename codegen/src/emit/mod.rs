@@ -116,6 +116,7 @@ fn print(plan: &Plan, interface: &Interface<'_>, options: &EmitOptions) -> Strin
         binds: interface.binds(),
         names: &mut names,
         profile: options.profile,
+        has_team: interface.has_team(),
         parts: Vec::new(),
         used_inputs: BTreeSet::new(),
         dims: false,

@@ -27,6 +27,9 @@ pub(super) fn print(
     for name in ["Isa", "Level", "Limit"] {
         imports.add("isa", name);
     }
+    if interface.has_team() {
+        imports.add("team", "Team");
+    }
     let plan = interface.plan;
     writer.open(format!("{runtime}::model! {{"));
     writer.line(format!("/// The model `{}` with its memory.", plan.name));
@@ -103,7 +106,10 @@ fn run(
     options: &EmitOptions,
 ) {
     let plan = interface.plan;
-    writer.line("/// Runs the model.");
+    match plan.threads {
+        0 | 1 => writer.line("/// Runs the model."),
+        threads => writer.line(format!("/// Runs the model on {threads} threads of the process.")),
+    }
     writer.line("///");
     for passed in &interface.arguments {
         let (name, port) = (&passed.name, &plan.inputs[passed.tensors.start].port);
@@ -170,11 +176,21 @@ fn run(
         true => format!(" -> Result<{result}, RunError>"),
         false => format!(" -> {result}"),
     };
+    let method = match plan.threads {
+        0 | 1 => "pub fn run",
+        _ => {
+            run_with_threads(writer, interface, imports, &mut parameters, &tail);
+            "pub fn run_on"
+        }
+    };
     if parameters.len() > 7 {
         writer.line("#[allow(clippy::too_many_arguments)]");
     }
-    writer.open_function("pub fn run", &parameters, &tail);
+    writer.open_function(method, &parameters, &tail);
     let mut arguments: Vec<Code> = Vec::new();
+    if interface.has_team() {
+        arguments.push("executor".into());
+    }
     if interface.is_dynamic() {
         let shapes = dynamic
             .iter()
@@ -232,6 +248,47 @@ fn run(
     writer.close("}");
 }
 
+/// Prints the method that takes the threads of the process, and the documentation of the one that takes an executor, which
+/// becomes its first parameter.
+fn run_with_threads(
+    writer: &mut Writer,
+    interface: &Interface<'_>,
+    imports: &mut Imports,
+    parameters: &mut Vec<String>,
+    tail: &str,
+) {
+    imports.add("team", "Executor");
+    let names = interface.arguments.iter().map(|passed| passed.name.as_str());
+    let used: Vec<String> = names
+        .zip(&parameters[1..])
+        .map(|(name, parameter)| parameter.replacen(&format!("_{name}: "), &format!("{name}: "), 1))
+        .collect();
+    let arguments = interface.arguments.iter().map(|passed| passed.name.as_str().into());
+    let call = Code::call(
+        "self.run_on",
+        std::iter::once("team::process()".into()).chain(arguments).collect(),
+    );
+    if parameters.len() > 7 {
+        writer.line("#[allow(clippy::too_many_arguments)]");
+    }
+    writer.open_function("pub fn run", &[&parameters[..1], &used].concat(), tail);
+    writer.code("", &call, "");
+    writer.close("}");
+    writer.blank();
+    writer.comment(
+        "///",
+        "Runs the model as [`run`](Model::run) does, on threads of an executor. The outputs are the same to the bit.",
+    );
+    if interface.is_fallible() {
+        writer.line("///");
+        writer.line("/// # Errors");
+        writer.line("///");
+        writer.line("/// As of [`run`](Model::run).");
+    }
+    let executor = if interface.has_team() { "executor" } else { "_executor" };
+    parameters.insert(1, format!("{executor}: &dyn Executor"));
+}
+
 /// The start of the statement that computes.
 pub(super) fn computed_head(interface: &Interface<'_>) -> &'static str {
     let mut outputs = interface.plan.outputs.iter();
@@ -253,6 +310,10 @@ pub(super) fn dims_head(interface: &Interface<'_>, forward: &ForwardInputs) -> &
 fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInputs, options: &EmitOptions) {
     let mut parameters = vec!["&mut self".to_owned()];
     let mut arguments = Vec::new();
+    if interface.has_team() {
+        parameters.push("executor: &dyn Executor".into());
+        arguments.push("executor".to_owned());
+    }
     if forward.dims {
         parameters.push("d: Dims".into());
         arguments.push("d".to_owned());

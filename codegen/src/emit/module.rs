@@ -46,6 +46,9 @@ impl Imports {
         if text.contains("dims::") {
             modules.push("dims");
         }
+        if text.contains("team::process()") {
+            modules.push("team");
+        }
         for module in modules {
             lines.push((runtime.to_owned(), vec![module]));
         }

@@ -108,6 +108,9 @@ pub(super) fn print(
     if interface.is_dynamic() {
         writer.code(dims_head(interface, forward), &Code::call("Dims::of", shapes), "?;");
     }
+    if interface.has_team() {
+        arguments.push("team::process()".into());
+    }
     if forward.dims {
         arguments.push("d".into());
     }

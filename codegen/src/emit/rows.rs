@@ -68,10 +68,16 @@ pub(super) fn print(body: &mut Body<'_>) {
         }
         Kernel::Gather { sizes, .. } | Kernel::GatherElements { sizes, .. } => {
             let function = match step.kernel {
+                Kernel::Gather { .. } if step.is_divided() => {
+                    body.imports.add("kernels::gather", "Gathering");
+                    "s.gather"
+                }
                 Kernel::Gather { .. } => "gather::gather",
                 _ => "gather::gather_elements",
             };
-            body.imports.add("kernels", "gather");
+            if !step.is_divided() {
+                body.imports.add("kernels", "gather");
+            }
             let shape = array(body, sizes);
             let arguments = [&out, &x, &body.read(1), &shape].map(|argument| Code::from(argument.as_str()));
             let (before, after) = if reports(step) {

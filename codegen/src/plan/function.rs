@@ -44,7 +44,12 @@ pub(super) fn find_functions(plan: &mut Plan) {
 fn signature(step: &Step) -> String {
     let is_weight = |access: &Access| matches!(access.base, Base::Weight(_));
     let types = accesses(step).map(|access| (access.dtype, is_weight(access), &access.loop_strides));
-    let counts = (step.reads.len(), step.writes.len(), step.scratch.is_some());
+    let counts = (
+        step.reads.len(),
+        step.writes.len(),
+        step.scratch.is_some(),
+        step.is_divided(),
+    );
     format!(
         "{:?} {:?} {:?} {:?}",
         step.kernel,

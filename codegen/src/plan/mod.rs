@@ -12,6 +12,7 @@ pub(crate) mod names;
 mod place;
 pub(crate) mod repeat;
 mod text;
+mod threads;
 mod weights;
 
 use crate::ir::graph::{Constraint, Graph, Port};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub program: Vec<Item>,
     /// The functions that steps share.
     pub functions: Vec<Function>,
+    /// The largest number of threads of a step.
+    pub threads: usize,
     /// The constant data.
     pub weights: WeightTable,
     /// The size of the arena and what it is compared with.
@@ -85,8 +88,11 @@ pub struct Step {
     pub reads: Vec<Access>,
     /// What is written, in the order of the kernel's parameters.
     pub writes: Vec<Access>,
-    /// Working memory of the kernel.
+    /// Working memory of the kernel, for all parts together.
     pub scratch: Option<Access>,
+    /// The number of parts that the kernel divides its work into; 1 or the constant or computed number of threads. The
+    /// result does not depend on it.
+    pub parts: Dim,
     /// The names of the nodes of the source model.
     pub origin: Vec<String>,
     /// The types of the results, for people.
@@ -171,13 +177,23 @@ pub struct PlanError {
 }
 
 impl Plan {
-    /// Plans a graph.
+    /// Plans a graph for one thread.
     ///
     /// # Errors
     ///
     /// Everything in the graph that no kernel computes.
     pub fn new(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
+        Plan::for_threads(graph, 1)
+    }
+
+    /// Plans a graph for a number of threads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Plan::new).
+    pub fn for_threads(graph: &Graph, threads: usize) -> Result<Plan, Vec<PlanError>> {
         let mut plan = lower::lower(graph)?;
+        threads::divide(&mut plan, threads);
         place::place(&mut plan);
         function::find_functions(&mut plan);
         plan.weights.assign_offsets();

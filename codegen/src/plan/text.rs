@@ -126,6 +126,9 @@ impl fmt::Display for ShownStep<'_> {
         if let Some(scratch) = &step.scratch {
             write!(f, " with {}", Shown(scratch))?;
         }
+        if step.is_divided() {
+            write!(f, " in {} parts", step.parts)?;
+        }
         Ok(())
     }
 }

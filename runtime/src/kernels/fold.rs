@@ -17,6 +17,7 @@
 //! ```
 
 use crate::element::Element;
+use crate::team::Compute;
 
 /// The element at a place, and zero where there is none.
 #[inline(always)]
@@ -33,10 +34,20 @@ pub fn at<T: Element>(data: &[T], place: i64) -> T {
 #[inline]
 pub fn generate<T: Element, const R: usize>(out: &mut [T], shape: [usize; R], value: impl Fn([i64; R]) -> T) {
     check(out, &shape);
-    let mut here = [0; R];
+    generate_from([0; R], out, &shape, value);
+}
+
+/// [`generate`] of the elements from some coordinates on.
+#[inline(always)]
+fn generate_from<T: Element, const R: usize>(
+    mut here: [i64; R],
+    out: &mut [T],
+    shape: &[usize; R],
+    value: impl Fn([i64; R]) -> T,
+) {
     for out in out {
         *out = value(here);
-        advance(&mut here, &shape);
+        advance(&mut here, shape);
     }
 }
 
@@ -56,13 +67,26 @@ pub fn fold<T: Element, const R: usize, const D: usize>(
     combine: impl Fn(T, T) -> T,
 ) {
     check(out, &shape);
+    fold_from([0; R], out, &shape, &domain, start, value, combine);
+}
+
+/// [`fold`] of the elements from some coordinates on.
+#[inline(always)]
+fn fold_from<T: Element, const R: usize, const D: usize>(
+    mut here: [i64; R],
+    out: &mut [T],
+    shape: &[usize; R],
+    domain: &[usize; D],
+    start: T,
+    value: impl Fn([i64; R], [i64; D]) -> T,
+    combine: impl Fn(T, T) -> T,
+) {
     // The innermost axis of the domain is a loop of its own, so that what does not depend on it is computed once.
     let (outer, inner) = match domain.split_last() {
         Some((&inner, outer)) => (outer, inner),
         None => (&domain[..], 1),
     };
     let rows: usize = outer.iter().product();
-    let mut here = [0; R];
     for out in out {
         let mut total = start;
         let mut place = [0; D];
@@ -76,8 +100,67 @@ pub fn fold<T: Element, const R: usize, const D: usize>(
             advance(&mut place[..outer.len()], outer);
         }
         *out = total;
-        advance(&mut here, &shape);
+        advance(&mut here, shape);
     }
+}
+
+/// These kernels, as methods of a [`Team`](crate::team::Team).
+pub trait Folding: Compute {
+    /// [`generate`], divided.
+    ///
+    /// # Panics
+    ///
+    /// As for [`generate`].
+    #[inline]
+    fn generate<T: Element, const R: usize>(
+        self,
+        out: &mut [T],
+        shape: [usize; R],
+        value: impl Fn([i64; R]) -> T + Sync,
+    ) {
+        check(out, &shape);
+        let team = self.team();
+        let share = team.share(out.len());
+        team.each(out.chunks_mut(share), |index, out| {
+            generate_from(coordinates(index * share, &shape), out, &shape, &value);
+        });
+    }
+
+    /// [`fold`], divided.
+    ///
+    /// # Panics
+    ///
+    /// As for [`fold`].
+    #[inline]
+    fn fold<T: Element, const R: usize, const D: usize>(
+        self,
+        out: &mut [T],
+        shape: [usize; R],
+        domain: [usize; D],
+        start: T,
+        value: impl Fn([i64; R], [i64; D]) -> T + Sync,
+        combine: impl Fn(T, T) -> T + Sync,
+    ) {
+        check(out, &shape);
+        let team = self.team();
+        let share = team.share(out.len());
+        team.each(out.chunks_mut(share), |index, out| {
+            let here = coordinates(index * share, &shape);
+            fold_from(here, out, &shape, &domain, start, &value, &combine);
+        });
+    }
+}
+
+impl<C: Compute> Folding for C {}
+
+/// The coordinates of an element, in row-major order.
+fn coordinates<const R: usize>(mut index: usize, shape: &[usize; R]) -> [i64; R] {
+    let mut here = [0; R];
+    for (coordinate, &size) in here.iter_mut().zip(shape).rev() {
+        *coordinate = (index % size) as i64;
+        index /= size;
+    }
+    here
 }
 
 #[inline(always)]

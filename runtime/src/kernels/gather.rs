@@ -4,6 +4,7 @@
 //! and makes the result `false`, so that a run can report it.
 
 use crate::element::Element;
+use crate::team::{Compute, MAX_PARTS};
 
 /// An element type of indices.
 pub trait IndexElement: Element {
@@ -75,6 +76,34 @@ pub fn gather<T: Element, I: IndexElement>(out: &mut [T], data: &[T], indices: &
     }
     inside
 }
+
+/// These kernels, as methods of a [`Team`](crate::team::Team).
+pub trait Gathering: Compute {
+    /// [`gather`], divided.
+    ///
+    /// # Panics
+    ///
+    /// As for [`gather`].
+    fn gather<T: Element, I: IndexElement>(self, out: &mut [T], data: &[T], indices: &[I], sizes: [usize; 3]) -> bool {
+        let [outer, size, inner] = sizes;
+        if outer != 1 || inner == 0 || out.len() != indices.len() * inner {
+            return gather(out, data, indices, sizes);
+        }
+        let team = self.team();
+        let share = team.share(indices.len());
+        let mut inside = [true; MAX_PARTS];
+        let pieces = out
+            .chunks_mut(share * inner)
+            .zip(indices.chunks(share))
+            .zip(&mut inside);
+        team.each(pieces, |_, ((out, indices), inside)| {
+            *inside = gather(out, data, indices, [1, size, inner]);
+        });
+        inside.iter().all(|&inside| inside)
+    }
+}
+
+impl<C: Compute> Gathering for C {}
 
 /// Elements of dense `data` `[outer, size, inner]` at indices along the middle axis, which `indices` and `out` have in
 /// another size: `out[o, j, i] = data[o, indices[o, j, i], i]`. Returns whether every index is inside of its axis.

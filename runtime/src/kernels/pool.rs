@@ -78,14 +78,16 @@ kernel_table! {
         /// # Panics
         ///
         /// If the pixels reach out of the input or the output.
-        fn max_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc) = nhwc::max_pool;
+        fn max_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc)
+            = nhwc::max_pool, divided by nhwc::max_pool_parts;
 
         /// The average of each window of channels-last images; 0 for a window that sees nothing.
         ///
         /// # Panics
         ///
         /// As for `max_pool_nhwc`.
-        fn average_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc, divisor: Divisor) = nhwc::average_pool;
+        fn average_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc, divisor: Divisor)
+            = nhwc::average_pool, divided by nhwc::average_pool_parts;
 
         /// The `p`-norm of each window; 0 for a window that sees nothing.
         ///

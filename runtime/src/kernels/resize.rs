@@ -6,8 +6,9 @@
 mod tests;
 
 use super::simd::Simd;
-use crate::isa::kernel_table;
+use crate::isa::{Isa, kernel_table};
 use crate::math;
+use crate::team::{Compute, Team};
 
 /// Which input coordinate belongs to an output coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,21 +68,24 @@ kernel_table! {
         /// # Panics
         ///
         /// If a length differs from the product of its shape, or the output has elements and the input has none.
-        fn resize_nearest(out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding) = resize_nearest;
+        fn resize_nearest(out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding)
+            = resize_nearest, divided by resize_nearest_parts;
 
         /// Linear interpolation between the two nearest elements of each axis.
         ///
         /// # Panics
         ///
         /// As for `resize_nearest`.
-        fn resize_linear(out: &mut [f32], input: &[f32], resize: &Resize) = resize_linear;
+        fn resize_linear(out: &mut [f32], input: &[f32], resize: &Resize)
+            = resize_linear, divided by resize_linear_parts;
 
         /// Cubic interpolation between the four nearest elements of each axis.
         ///
         /// # Panics
         ///
         /// As for `resize_nearest`.
-        fn resize_cubic(out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic) = resize_cubic;
+        fn resize_cubic(out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic)
+            = resize_cubic, divided by resize_cubic_parts;
     }
 }
 
@@ -217,6 +221,55 @@ impl Resize {
             }
         }
     }
+}
+
+/// Calls `planes` with an equal share of the planes for each part, of the output and of the input.
+fn divide<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: &[f32],
+    resize: &Resize,
+    planes: impl Fn(&mut [f32], &[f32], &Resize) + Sync,
+) {
+    if !resize.check(out.len(), input.len()) {
+        return;
+    }
+    let share = team.share(resize.planes);
+    let plane = |shape: [usize; 2]| share * shape[0] * shape[1];
+    let pieces = out
+        .chunks_mut(plane(resize.output))
+        .zip(input.chunks(plane(resize.input)));
+    team.each(pieces, |index, (out, input)| {
+        let part = Resize {
+            planes: share.min(resize.planes - index * share),
+            ..*resize
+        };
+        planes(out, input, &part);
+    });
+}
+
+fn resize_nearest_parts<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: &[f32],
+    resize: &Resize,
+    rounding: Rounding,
+) {
+    divide(team, out, input, resize, |out, input, part| {
+        team.isa().resize_nearest(out, input, part, rounding);
+    });
+}
+
+fn resize_linear_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], resize: &Resize) {
+    divide(team, out, input, resize, |out, input, part| {
+        team.isa().resize_linear(out, input, part)
+    });
+}
+
+fn resize_cubic_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic) {
+    divide(team, out, input, resize, |out, input, part| {
+        team.isa().resize_cubic(out, input, part, cubic)
+    });
 }
 
 #[inline(always)]

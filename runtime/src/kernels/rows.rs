@@ -7,8 +7,9 @@
 mod tests;
 
 use super::simd::Simd;
-use crate::isa::kernel_table;
+use crate::isa::{Isa, kernel_table};
 use crate::math;
+use crate::team::{Compute, Team};
 
 /// The number of partial sums of a row.
 const LANES: usize = 32;
@@ -48,14 +49,16 @@ kernel_table! {
         /// # Panics
         ///
         /// If a length differs from the product of the shape.
-        fn softmax(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 3]) = softmax::<_, false>;
+        fn softmax(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 3])
+            = softmax::<_, false>, divided by softmax_parts::<_, false>;
 
         /// `x - ln(sum(e^x))` along the middle axis of `[outer, n, inner]`, without overflow.
         ///
         /// # Panics
         ///
         /// If a length differs from the product of the shape.
-        fn log_softmax(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 3]) = softmax::<_, true>;
+        fn log_softmax(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 3])
+            = softmax::<_, true>, divided by softmax_parts::<_, true>;
 
         /// `(x - mean) / sqrt(variance + epsilon)` of each row of `[outer, n]`, then the affine with one factor and
         /// term for each element of a row.
@@ -64,7 +67,7 @@ kernel_table! {
         ///
         /// If a length differs from the product of the shape, or of the affine from `n`.
         fn layer_norm(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 2], epsilon: f32, affine: Affine<'_>)
-            = layer_norm;
+            = layer_norm, divided by layer_norm_parts;
 
         /// `x / sqrt(mean(x^2) + epsilon)` of each row of `[outer, n]`, then the affine as for `layer_norm`.
         ///
@@ -72,7 +75,7 @@ kernel_table! {
         ///
         /// As for `layer_norm`.
         fn rms_norm(out: &mut [f32], input: Option<&[f32]>, shape: [usize; 2], epsilon: f32, affine: Affine<'_>)
-            = rms_norm;
+            = rms_norm, divided by rms_norm_parts;
 
         /// `(x - mean) / sqrt(variance + epsilon)` of each group, then the affine with one factor and term for each
         /// channel of an example.
@@ -165,6 +168,63 @@ fn join(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
         half /= 2;
     }
     lanes[0]
+}
+
+/// Calls `rows` with an equal share of the rows of `n` elements for each part, of the output and of the input.
+fn divide<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: Option<&[f32]>,
+    [outer, n]: [usize; 2],
+    rows: impl Fn(&mut [f32], Option<&[f32]>, usize) + Sync,
+) {
+    check(out, input, outer * n);
+    let share = team.share(outer);
+    team.each(out.chunks_mut((share * n).max(1)), |index, out| {
+        let input = input.map(|input| &input[index * share * n..][..out.len()]);
+        rows(out, input, share.min(outer - index * share));
+    });
+}
+
+fn softmax_parts<S: Isa, const LOG: bool>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: Option<&[f32]>,
+    [outer, n, inner]: [usize; 3],
+) {
+    divide(team, out, input, [outer, n * inner], |out, input, rows| {
+        let shape = [rows, n, inner];
+        match LOG {
+            true => team.isa().log_softmax(out, input, shape),
+            false => team.isa().softmax(out, input, shape),
+        }
+    });
+}
+
+fn layer_norm_parts<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: Option<&[f32]>,
+    shape: [usize; 2],
+    epsilon: f32,
+    affine: Affine<'_>,
+) {
+    divide(team, out, input, shape, |out, input, rows| {
+        team.isa().layer_norm(out, input, [rows, shape[1]], epsilon, affine);
+    });
+}
+
+fn rms_norm_parts<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: Option<&[f32]>,
+    shape: [usize; 2],
+    epsilon: f32,
+    affine: Affine<'_>,
+) {
+    divide(team, out, input, shape, |out, input, rows| {
+        team.isa().rms_norm(out, input, [rows, shape[1]], epsilon, affine);
+    });
 }
 
 #[inline(always)]

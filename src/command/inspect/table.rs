@@ -68,20 +68,32 @@ fn steps(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let longest = texts.map(|text| text.chars().count()).max().unwrap_or(0);
         longest.max(title.len()).min(WIDEST)
     };
+    // The column of threads is there where a step has several.
+    let threads = |text: &dyn std::fmt::Display| match report.steps.iter().any(|step| step.threads > 1) {
+        true => format!("  {text:>7}"),
+        false => String::new(),
+    };
     let kernel = width("kernel", &mut report.steps.iter().map(|step| &step.kernel));
     let result = width("result", &mut results.iter());
     writeln!(
         out,
-        "{BOLD}{:>4}  {:<kernel$}  {:<result$}  {:>8}  {:>9}  {:>9}  nodes{BOLD:#}",
-        "step", "kernel", "result", "MACs", "weights", "live"
+        "{BOLD}{:>4}  {:<kernel$}  {:<result$}  {:>8}{}  {:>9}  {:>9}  nodes{BOLD:#}",
+        "step",
+        "kernel",
+        "result",
+        "MACs",
+        threads(&"threads"),
+        "weights",
+        "live"
     )?;
     for (index, (step, types)) in report.steps.iter().zip(&results).enumerate() {
         writeln!(
             out,
-            "{index:>4}  {:<kernel$}  {:<result$}  {:>8}  {:>9}  {:>9}  {DIM}{}{DIM:#}",
+            "{index:>4}  {:<kernel$}  {:<result$}  {:>8}{}  {:>9}  {:>9}  {DIM}{}{DIM:#}",
             term::shorten(&step.kernel, kernel),
             term::shorten(types, result),
             or_dash(step.macs, term::count),
+            threads(&step.threads),
             or_dash(step.weight_bytes, term::bytes),
             term::bytes(step.live_bytes),
             nodes(step)

@@ -247,6 +247,7 @@ fn fused(plan: &Plan, before: Option<usize>, middle: usize, after: Option<usize>
         origin: steps.iter().flat_map(|step| step.origin.iter().cloned()).collect(),
         results: last.results.clone(),
         macs: steps.iter().map(|step| step.macs).sum(),
+        parts: Dim::from(1i64),
         function: usize::MAX,
     })
 }

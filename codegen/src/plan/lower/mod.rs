@@ -172,6 +172,7 @@ pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
         steps: std::mem::take(&mut lowering.steps),
         program: std::mem::take(&mut lowering.items),
         functions: Vec::new(),
+        threads: 1,
         weights: std::mem::take(&mut lowering.weights),
         certificate: Certificate::default(),
     };
@@ -552,6 +553,7 @@ impl Lowering<'_> {
             reads,
             writes,
             scratch,
+            parts: Dim::from(1i64),
             origin: origin.to_vec(),
             results,
             macs,

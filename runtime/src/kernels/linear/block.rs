@@ -2,7 +2,7 @@
 
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
 use super::tile::{Heights, Operands, Segment, Start, Strip, Tiles};
-use super::{Init, extent};
+use super::{Init, MatrixMut, extent};
 use crate::kernels::simd::Simd;
 
 /// `c = init + a b` of a block whose operands are in cache.
@@ -11,8 +11,6 @@ use crate::kernels::simd::Simd;
 /// as strided matrices. Element `(p, j)` of `b` is `b[j / 16 * b_panel + p * b_row + j % 16]`, where the last panel is
 /// readable as a whole.
 pub(super) struct Block<'a> {
-    pub(super) m: usize,
-    pub(super) n: usize,
     pub(super) k: usize,
     pub(super) a: &'a [f32],
     pub(super) a_group: usize,
@@ -22,13 +20,12 @@ pub(super) struct Block<'a> {
     pub(super) b_panel: usize,
     pub(super) b_row: usize,
     pub(super) init: Init<'a>,
-    pub(super) c: &'a mut [f32],
-    pub(super) c_row: usize,
+    pub(super) c: MatrixMut<'a>,
 }
 
 crate::isa::kernel_table! {
     /// Matrix multiplications of cache blocks.
-    pub(super) trait Blocks {
+    pub(super) single trait Blocks {
         /// Runs a block.
         fn gemm_block(block: Block<'_>) = gemm_block;
     }
@@ -37,8 +34,6 @@ crate::isa::kernel_table! {
 #[inline(always)]
 fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
     let Block {
-        m,
-        n,
         k,
         a,
         a_group,
@@ -48,9 +43,9 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         b_panel,
         b_row,
         init,
-        c,
-        c_row,
+        mut c,
     } = block;
+    let (m, n, c_row) = (c.rows(), c.columns(), c.stride());
     if m == 0 || n == 0 {
         return;
     }
@@ -62,7 +57,6 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
     assert!(a.len() >= a_len, "gemm: the left matrix is too short");
     let b_len = extent([(n.div_ceil(PANEL_COLUMNS), b_panel), (k, b_row), (PANEL_COLUMNS, 1)]);
     assert!(b.len() >= b_len, "gemm: the right matrix is too short");
-    assert!(c.len() >= extent([(m, c_row), (n, 1)]), "gemm: the output is too short");
     let c = c.as_mut_ptr();
     let start = match init {
         Init::Zero => Start::Zero,

@@ -2,8 +2,10 @@
 
 use super::block::{Block, Blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_lhs_len, packed_rhs_len};
-use super::{Epilogue, Init, Lhs, Position, Rhs, extent, min};
+use super::{Epilogue, Init, Lhs, MatrixMut, Position, Rhs, extent, min};
+use crate::isa::Isa;
 use crate::kernels::simd::Simd;
+use crate::team::{Compute, Team};
 
 /// A matrix multiplication `c[m, n] = a[m, k] b[k, n]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +88,7 @@ pub(super) enum Source<'a, P> {
 
 /// Columns of a block and where their operand is.
 #[derive(Clone, Copy)]
-struct Part<'a> {
+struct Piece<'a> {
     column: usize,
     columns: usize,
     b: &'a [f32],
@@ -121,22 +123,167 @@ pub(super) fn gemm<S: Simd + Blocks>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
+    let &Gemm { m, n, k, c_row } = problem;
+    let part = GemmPart::whole(m, k);
+    let c = MatrixMut::new(c, m, n, c_row);
+    gemm_part(isa, part, a, b, init, c, scratch, epilogue);
+}
+
+/// A part of a product, whose size is that of its output.
+#[derive(Clone, Copy, Debug)]
+pub struct GemmPart {
+    /// Columns of `a`, rows of `b`.
+    k: usize,
+    /// Rows of the whole product, on which the order of a sum depends.
+    whole_m: usize,
+    /// What the epilogue gets as the position of the first element.
+    row: usize,
+    column: usize,
+}
+
+impl GemmPart {
+    /// All of a product of `m` rows.
+    pub(super) const fn whole(m: usize, k: usize) -> GemmPart {
+        GemmPart {
+            k,
+            whole_m: m,
+            row: 0,
+            column: 0,
+        }
+    }
+
+    /// Rows from `row` on of a product whose sums have the same order for any number of rows.
+    pub(super) const fn of_any(k: usize, row: usize) -> GemmPart {
+        GemmPart {
+            k,
+            whole_m: usize::MAX,
+            row,
+            column: 0,
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn gemm_part<S: Simd + Blocks>(
+    isa: S,
+    part: GemmPart,
+    a: Lhs<'_>,
+    b: Rhs<'_>,
+    init: Init<'_>,
+    c: MatrixMut<'_>,
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
     let source = match b {
         Rhs::Packed(data) => Source::Packed(data),
         Rhs::Strided { data, row, column } => {
             assert!(
-                data.len() >= extent([(problem.k, row), (problem.n, column)]),
+                data.len() >= extent([(part.k, row), (c.columns(), column)]),
                 "gemm: the right matrix is too short"
             );
             let strided = Strided { data, row, column };
-            if column == 1 && problem.m <= IN_PLACE_ROWS {
+            if column == 1 && part.whole_m <= IN_PLACE_ROWS {
                 Source::InPlace(data, row, strided)
             } else {
                 Source::OnTheFly(strided)
             }
         }
     };
-    multiply(isa, problem, a, source, init, c, scratch, epilogue, 0);
+    multiply_part(isa, part, a, source, init, c, scratch, epilogue);
+}
+
+/// Divides the rows or the columns of a product.
+pub(super) fn gemm_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Gemm,
+    a: Lhs<'_>,
+    b: Rhs<'_>,
+    init: Init<'_>,
+    c: &mut [f32],
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    let &Gemm { m, n, k, c_row } = problem;
+    // Every part packs its columns for itself, one block after another.
+    let room = match b {
+        Rhs::Packed(_) => usize::MAX,
+        Rhs::Strided { .. } => scratch.len().checked_div(block_scratch_min(n, k)).unwrap_or(usize::MAX),
+    };
+    let team = team.parts(team.count(room));
+    let unit = match a {
+        Lhs::Packed(_) => PANEL_ROWS,
+        Lhs::Strided { .. } => 2,
+    };
+    let (rows, columns) = shares(m, n, unit, |units| team.share(units));
+    let c = MatrixMut::new(c, m, n, c_row);
+    let parts = m.div_ceil(rows) * n.div_ceil(columns);
+    let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    team.each(c.divide(rows, columns).zip(scratch), |index, (c, scratch)| {
+        let (row, column) = (
+            index / n.div_ceil(columns) * rows,
+            index % n.div_ceil(columns) * columns,
+        );
+        let part = GemmPart {
+            k,
+            whole_m: m,
+            row,
+            column,
+        };
+        let init = match init {
+            Init::PerRow(values) => Init::PerRow(&values[row..]),
+            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
+            other => other,
+        };
+        let (a, b) = (a.rows_from(row, k), b.columns_from(column, k));
+        team.isa().gemm_part(part, a, b, init, c, scratch, epilogue);
+    });
+}
+
+/// Rows and columns of a part of a product, one of which are all: those with which the largest part takes the least time.
+/// Rows are divided in steps of `unit`, and `share` says how many of some units a part has.
+pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> usize) -> (usize, usize) {
+    // The time, for each row of `b`, of the products and of reading the operands, in products: an element comes from the
+    // third level cache in the time of some four.
+    let time = |rows: usize, columns: usize| {
+        let products = rows.saturating_mul(columns);
+        products.saturating_add(rows.saturating_add(columns).saturating_mul(4))
+    };
+    let rows = (share(m.div_ceil(unit)) * unit).min(m.max(1));
+    let columns = (share(n.div_ceil(PANEL_COLUMNS)) * PANEL_COLUMNS).min(n.max(1));
+    if time(rows, n) <= time(m, columns) {
+        (rows, n.max(1))
+    } else {
+        (m.max(1), columns)
+    }
+}
+
+impl Lhs<'_> {
+    /// The matrix from a row on, which begins a panel.
+    fn rows_from(self, first: usize, k: usize) -> Self {
+        match self {
+            Lhs::Strided { data, row, column } => Lhs::Strided {
+                data: data.get(first * row..).unwrap_or_default(),
+                row,
+                column,
+            },
+            Lhs::Packed(data) => Lhs::Packed(data.get(packed_lhs_len(first, k)..).unwrap_or_default()),
+        }
+    }
+}
+
+impl Rhs<'_> {
+    /// The matrix from a column on, which begins a panel.
+    fn columns_from(self, first: usize, k: usize) -> Self {
+        match self {
+            Rhs::Strided { data, row, column } => Rhs::Strided {
+                data: data.get(first * column..).unwrap_or_default(),
+                row,
+                column,
+            },
+            Rhs::Packed(data) => Rhs::Packed(data.get(packed_rhs_len(k, first)..).unwrap_or_default()),
+        }
+    }
 }
 
 /// `c = epilogue(init + a b)`, where row 0 of `c` is `first_row` to the epilogue.
@@ -153,10 +300,32 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
     first_row: usize,
 ) {
     let &Gemm { m, n, k, c_row } = problem;
+    let part = GemmPart {
+        k,
+        whole_m: m,
+        row: first_row,
+        column: 0,
+    };
+    let c = MatrixMut::new(c, m, n, c_row);
+    multiply_part(isa, part, a, b, init, c, scratch, epilogue);
+}
+
+/// `c = epilogue(init + a b)` of a part of a product, whose operands begin where it does.
+#[inline(always)]
+fn multiply_part<S: Simd + Blocks, P: Pack>(
+    isa: S,
+    part: GemmPart,
+    a: Lhs<'_>,
+    b: Source<'_, P>,
+    init: Init<'_>,
+    mut c: MatrixMut<'_>,
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    let (m, n, k) = (c.rows(), c.columns(), part.k);
     if m == 0 || n == 0 {
         return;
     }
-    assert!(c.len() >= extent([(m, c_row), (n, 1)]), "gemm: the output is too short");
     match init {
         Init::PerColumn(values) => assert!(values.len() >= n, "gemm: the initial row is too short"),
         Init::PerRow(values) => assert!(values.len() >= m, "gemm: the initial column is too short"),
@@ -181,8 +350,8 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
                 data.len() >= packed_rhs_len(k, n),
                 "gemm: the right matrix is too short"
             );
-            if m <= S::TILE_ROWS {
-                (DEPTH.max(RESIDENT / m), n)
+            if part.whole_m <= S::TILE_ROWS {
+                (DEPTH.max(RESIDENT / part.whole_m), n)
             } else {
                 (DEPTH, PACKED_COLUMNS)
             }
@@ -219,24 +388,24 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
             };
             let a = a.get(p * a_column..).unwrap_or_default();
             // A block has one part, or two where only the full panels are read in place.
-            let whole = Part {
+            let whole = Piece {
                 column: 0,
                 columns,
                 b: &[],
                 panel: 0,
                 row: PANEL_COLUMNS,
             };
-            let mut parts = [whole; 2];
+            let mut pieces = [whole; 2];
             let used = match &b {
                 Source::Packed(data) => {
-                    parts[0].b = &data[j * k + p * PANEL_COLUMNS..];
-                    parts[0].panel = k * PANEL_COLUMNS;
+                    pieces[0].b = &data[j * k + p * PANEL_COLUMNS..];
+                    pieces[0].panel = k * PANEL_COLUMNS;
                     1
                 }
                 Source::InPlace(data, row, tail) => {
                     let split = columns / PANEL_COLUMNS * PANEL_COLUMNS;
                     let data = data.get(p * row + j..).unwrap_or_default();
-                    parts[0] = Part {
+                    pieces[0] = Piece {
                         column: 0,
                         columns: split,
                         b: data,
@@ -246,7 +415,7 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
                     if split < columns {
                         let packed = &mut scratch[..depth * PANEL_COLUMNS];
                         tail.pack(p, depth, j + split, columns - split, packed);
-                        parts[1] = Part {
+                        pieces[1] = Piece {
                             column: split,
                             columns: columns - split,
                             b: packed,
@@ -260,8 +429,8 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
                 Source::OnTheFly(source) => {
                     let packed = &mut scratch[..packed_rhs_len(depth, columns)];
                     source.pack(p, depth, j, columns, packed);
-                    parts[0].b = packed;
-                    parts[0].panel = depth * PANEL_COLUMNS;
+                    pieces[0].b = packed;
+                    pieces[0].panel = depth * PANEL_COLUMNS;
                     1
                 }
             };
@@ -274,36 +443,33 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
             let mut i = 0;
             while i < m {
                 let rows = strip.min(m - i);
-                for part in &parts[..used] {
+                for piece in &pieces[..used] {
                     let init = match first {
                         Init::PerRow(values) => Init::PerRow(&values[i..]),
-                        Init::PerColumn(values) => Init::PerColumn(&values[part.column..]),
+                        Init::PerColumn(values) => Init::PerColumn(&values[piece.column..]),
                         other => other,
                     };
+                    let column = j + piece.column;
                     isa.gemm_block(Block {
-                        m: rows,
-                        n: part.columns,
                         k: depth,
                         a: a.get(i / PANEL_ROWS * a_group..).unwrap_or_default(),
                         a_group,
                         a_row,
                         a_column,
-                        b: part.b,
-                        b_panel: part.panel,
-                        b_row: part.row,
+                        b: piece.b,
+                        b_panel: piece.panel,
+                        b_row: piece.row,
                         init,
-                        c: &mut c[i * c_row + j + part.column..],
-                        c_row,
+                        c: c.part(i..i + rows, column..column + piece.columns),
                     });
                 }
                 if let (Some(epilogue), true) = (epilogue, last) {
                     for row in i..i + rows {
-                        let run = &mut c[row * c_row + j..][..columns];
                         epilogue(
-                            run,
+                            c.run(row, j..j + columns),
                             Position {
-                                row: first_row + row,
-                                column: j,
+                                row: part.row + row,
+                                column: part.column + j,
                             },
                         );
                     }

@@ -17,6 +17,7 @@ mod conv;
 mod conv_transpose;
 mod depthwise;
 mod gemm;
+mod matrix;
 mod nhwc;
 mod pack;
 mod patches;
@@ -32,7 +33,11 @@ pub use conv_transpose::{
     pack_conv_transpose2d,
 };
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
+#[doc(hidden)]
+pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
+#[doc(hidden)]
+pub use matrix::MatrixMut;
 pub use nhwc::{
     Conv2dNhwc, Pointwise, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
     depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc,
@@ -110,7 +115,7 @@ impl Position {
 /// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
 ///
 /// Every output belongs to exactly one run. How a row is cut into runs depends on the kernel and the instruction set.
-pub type Epilogue<'a> = Option<&'a dyn Fn(&mut [f32], Position)>;
+pub type Epilogue<'a> = Option<&'a (dyn Fn(&mut [f32], Position) + Sync)>;
 
 crate::isa::kernel_table! {
     /// Matrix multiplication, convolution, attention and recurrent layers.
@@ -124,7 +129,13 @@ crate::isa::kernel_table! {
         fn gemm(
             problem: &Gemm, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
             epilogue: Epilogue<'_>,
-        ) = gemm::gemm;
+        ) = gemm::gemm, divided by gemm::gemm_parts;
+
+        #[doc(hidden)]
+        fn gemm_part(
+            part: GemmPart, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = gemm::gemm_part;
 
         /// `y = epilogue(init + convolution of x with w)` for one image; `w` is the output of [`pack_conv2d`] and
         /// `scratch` holds [`conv2d_scratch`] values, or any number down to [`conv2d_scratch_min`]. A row of `init`
@@ -160,7 +171,13 @@ crate::isa::kernel_table! {
         fn conv2d_nhwc(
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
             epilogue: Epilogue<'_>,
-        ) = nhwc::conv2d_nhwc;
+        ) = nhwc::conv2d_nhwc, divided by nhwc::conv2d_nhwc_parts;
+
+        #[doc(hidden)]
+        fn conv2d_nhwc_part(
+            problem: &Conv2dNhwc, origin: Position, x: &[f32], w: &[f32], init: Init<'_>, y: MatrixMut<'_>,
+            scratch: &mut [f32], epilogue: Epilogue<'_>,
+        ) = nhwc::conv2d_nhwc_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of as many groups as input and output channels, which are contiguous
         /// in the input; `w` is the output of [`pack_depthwise_conv2d_nhwc`].
@@ -171,7 +188,7 @@ crate::isa::kernel_table! {
         /// or if the channels of the input are not contiguous.
         fn depthwise_conv2d_nhwc(
             problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>,
-        ) = nhwc::depthwise_conv2d_nhwc;
+        ) = nhwc::depthwise_conv2d_nhwc, divided by nhwc::depthwise_conv2d_nhwc_parts;
 
         /// A depthwise convolution `problem` with `w`, `init` and `epilogue`, whose input is what `expand` makes of
         /// `x`, and whose result goes through `project` into `y`, where these are given. The strides of `problem` are
@@ -184,7 +201,7 @@ crate::isa::kernel_table! {
         fn depthwise_block(
             problem: &Conv2dNhwc, x: &[f32], expand: Option<Pointwise<'_>>, w: &[f32], init: Init<'_>,
             epilogue: Epilogue<'_>, project: Option<Pointwise<'_>>, y: &mut [f32], scratch: &mut [f32],
-        ) = nhwc::depthwise_block;
+        ) = nhwc::depthwise_block, divided by nhwc::depthwise_block_parts;
 
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.
@@ -206,7 +223,13 @@ crate::isa::kernel_table! {
         fn attention(
             problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: &mut [f32],
             scratch: &mut [f32],
-        ) = attention::attention;
+        ) = attention::attention, divided by attention::attention_parts;
+
+        #[doc(hidden)]
+        fn attention_columns(
+            problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: MatrixMut<'_>,
+            scratch: &mut [f32],
+        ) = attention::attention_columns;
 
         /// A long short-term memory layer in one direction, see [`Lstm`].
         ///

@@ -89,7 +89,7 @@ impl<'a> Strip<'a> {
 
 crate::isa::kernel_table! {
     /// The inner loops that all other kernels share, compiled once for each instruction set.
-    pub(super) trait Tiles {
+    pub(super) single trait Tiles {
         /// Computes a strip.
         fn run_strip(strip: &Strip<'_>) = run_strip;
     }

@@ -23,6 +23,7 @@ mod tests;
 
 use crate::element::Element;
 use crate::isa::Isa;
+use crate::team::Compute;
 use core::mem::MaybeUninit;
 use nest::{Layout, Nest, Tile};
 use operand::{TileBuffer, product};
@@ -30,10 +31,10 @@ use operand::{TileBuffer, product};
 pub use nest::MAX_RANK;
 pub use operand::{Index, Operand, Operands, RunOperand, RunOperands, Splat, Strided};
 
-/// Elementwise computations, as methods of an [`Isa`] token.
+/// Elementwise computations, as methods of the token of an instruction set or of a [`Team`](crate::team::Team).
 ///
 /// The order in which a closure sees the elements is not specified.
-pub trait Elementwise: Isa {
+pub trait Elementwise: Compute {
     /// Writes `f` of the operands' elements to a dense output of this shape.
     ///
     /// # Panics
@@ -45,7 +46,7 @@ pub trait Elementwise: Isa {
         out: &mut [T],
         shape: [usize; R],
         operands: O,
-        f: impl Fn(O::Items) -> T,
+        f: impl Fn(O::Items) -> T + Sync,
     ) {
         assert!(
             out.len() == product(&shape),
@@ -67,7 +68,7 @@ pub trait Elementwise: Isa {
         strides: [isize; R],
         shape: [usize; R],
         operands: O,
-        f: impl Fn(O::Items) -> T,
+        f: impl Fn(O::Items) -> T + Sync,
     ) {
         let layout = output_layout(out, &shape, &strides);
         run::<_, _, _, _, false>(self, out, layout, shape, operands, |_, items| f(items));
@@ -84,7 +85,7 @@ pub trait Elementwise: Isa {
         out: &mut [T],
         shape: [usize; R],
         operands: O,
-        f: impl Fn(T, O::Items) -> T,
+        f: impl Fn(T, O::Items) -> T + Sync,
     ) {
         assert!(
             out.len() == product(&shape),
@@ -105,7 +106,7 @@ pub trait Elementwise: Isa {
         strides: [isize; R],
         shape: [usize; R],
         operands: O,
-        f: impl Fn(T, O::Items) -> T,
+        f: impl Fn(T, O::Items) -> T + Sync,
     ) {
         let layout = output_layout(out, &shape, &strides);
         run::<_, _, _, _, true>(self, out, layout, shape, operands, f);
@@ -146,7 +147,7 @@ pub trait Elementwise: Isa {
     #[inline(always)]
     fn apply<T: Element, O: RunOperands>(self, run: &mut [T], operands: O, f: impl Fn(T, O::Items) -> T) {
         let runs = operands.whole(run.len());
-        self.vectorize(|| {
+        self.isa().vectorize(|| {
             let len = run.len();
             // SAFETY: elements are initialized, and the loop writes elements only.
             let run = unsafe { core::slice::from_raw_parts_mut(run.as_mut_ptr().cast::<MaybeUninit<T>>(), len) };
@@ -156,7 +157,7 @@ pub trait Elementwise: Isa {
     }
 }
 
-impl<I: Isa> Elementwise for I {}
+impl<C: Compute> Elementwise for C {}
 
 #[inline(always)]
 fn output_layout<T, const R: usize>(out: &[T], shape: &[usize; R], strides: &[isize; R]) -> Layout {
@@ -168,17 +169,31 @@ fn output_layout<T, const R: usize>(out: &[T], shape: &[usize; R], strides: &[is
     layout
 }
 
+/// The start of an output of which each thread writes other elements.
+#[derive(Clone, Copy)]
+struct Start<T>(*mut T);
+
+// SAFETY: whoever has the pointer writes only elements that are theirs, and elements may be written from any thread.
+unsafe impl<T: Element> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    #[inline(always)]
+    fn get(self) -> *mut T {
+        self.0
+    }
+}
+
 /// The one loop over a shape. `UPDATE` says whether `f` gets the value to replace, or an arbitrary one.
 ///
 /// `output` is a layout of `shape` whose elements are inside of `out`.
 #[inline(always)]
-fn run<I: Isa, T: Element, O: Operands<R>, const R: usize, const UPDATE: bool>(
-    isa: I,
+fn run<C: Compute, T: Element, O: Operands<R>, const R: usize, const UPDATE: bool>(
+    compute: C,
     out: &mut [T],
     output: Layout,
     shape: [usize; R],
     operands: O,
-    f: impl Fn(T, O::Items) -> T,
+    f: impl Fn(T, O::Items) -> T + Sync,
 ) {
     if shape.contains(&0) {
         return;
@@ -188,39 +203,48 @@ fn run<I: Isa, T: Element, O: Operands<R>, const R: usize, const UPDATE: bool>(
     if layouts.as_ref()[0].has_contiguous_rows() && O::are_direct(&layouts) {
         nest.prefer_rows();
     }
-    let out = out.as_mut_ptr();
-    isa.vectorize(|| {
-        let mut buffers = O::buffers();
-        let mut out_buffer = TileBuffer::<T>::new();
-        loop {
-            nest.tiles(|at| {
-                let tile = layouts.as_ref()[0].tile(&at);
-                let len = tile.rows * tile.cols;
-                // SAFETY: the layouts were checked against the data, `Nest` walks inside of them, and its tiles have
-                // at most `TILE` elements unless every tensor has contiguous rows and the tile is one row. A pointer
-                // to elements of the output is to `len` of them, which nothing else refers to; those of the buffer
-                // are initialized if `UPDATE`, and are all written before they go to the output.
-                unsafe {
-                    let runs = operands.load(&mut buffers, &layouts, &at);
-                    let direct = tile.is_contiguous();
-                    let target = if direct {
-                        out.offset(tile.offset)
-                    } else {
-                        out_buffer.as_mut_ptr()
-                    };
-                    if UPDATE && !direct {
-                        exchange::<T, false>(target, out, tile);
-                    }
-                    innermost::<T, O, R, UPDATE>(core::slice::from_raw_parts_mut(target.cast(), len), runs, &f);
-                    if !direct {
-                        exchange::<T, true>(target, out, tile);
-                    }
-                }
-            });
-            if !nest.advance(layouts.as_mut()) {
-                break;
-            }
+    let out = Start(out.as_mut_ptr());
+    let layouts = &layouts;
+    compute.divide(nest.most_parts(), |index, count| {
+        let (mut nest, mut layouts) = (nest, *layouts);
+        if count > 1 && !nest.restrict(index, count, layouts.as_mut()) {
+            return;
         }
+        let out = out.get();
+        compute.isa().vectorize(|| {
+            let mut buffers = O::buffers();
+            let mut out_buffer = TileBuffer::<T>::new();
+            loop {
+                nest.tiles(|at| {
+                    let tile = layouts.as_ref()[0].tile(&at);
+                    let len = tile.rows * tile.cols;
+                    // SAFETY: the layouts were checked against the data, `Nest` walks inside of them, and its tiles
+                    // have at most `TILE` elements unless every tensor has contiguous rows and the tile is one row. A
+                    // pointer to elements of the output is to `len` of them, which nothing else refers to: the parts
+                    // of a nest share none. Those of the buffer are initialized if `UPDATE`, and are all written
+                    // before they go to the output.
+                    unsafe {
+                        let runs = operands.load(&mut buffers, &layouts, &at);
+                        let direct = tile.is_contiguous();
+                        let target = if direct {
+                            out.offset(tile.offset)
+                        } else {
+                            out_buffer.as_mut_ptr()
+                        };
+                        if UPDATE && !direct {
+                            exchange::<T, false>(target, out, tile);
+                        }
+                        innermost::<T, O, R, UPDATE>(core::slice::from_raw_parts_mut(target.cast(), len), runs, &f);
+                        if !direct {
+                            exchange::<T, true>(target, out, tile);
+                        }
+                    }
+                });
+                if !nest.advance(layouts.as_mut()) {
+                    break;
+                }
+            }
+        });
     });
 }
 

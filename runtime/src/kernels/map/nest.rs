@@ -120,8 +120,11 @@ impl Tile {
     }
 }
 
+/// The least number of elements of a part, which is some cache lines of every type.
+const PART: usize = 256;
+
 /// The loops over a shape.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Nest {
     shape: [usize; MAX_RANK],
     coordinates: [usize; MAX_RANK],
@@ -176,6 +179,44 @@ impl Nest {
         if self.shape[COL] >= TILE / 8 {
             (self.tile_rows, self.tile_cols) = (1, self.shape[COL]);
         }
+    }
+
+    /// The greatest number of parts that the loops may be divided into.
+    #[inline(always)]
+    pub(super) fn most_parts(&self) -> usize {
+        self.shape
+            .iter()
+            .fold(1usize, |count, &size| count.saturating_mul(size))
+            .div_ceil(PART)
+    }
+
+    /// Leaves only the part `index` of `count`, an equal share of one axis; `false` if nothing is left. The axis is the one
+    /// whose largest part is the smallest share of it, and of equal ones the outermost.
+    #[inline(never)]
+    pub(super) fn restrict(&mut self, index: usize, count: usize, layouts: &mut [Layout]) -> bool {
+        // Columns are divided between cache lines, or between rows of a tile.
+        let unit = |axis: usize, size: usize| if axis == COL && size >= PART { 64 } else { 1 };
+        let share = |axis: usize| {
+            let (size, unit) = (self.shape[axis], unit(axis, self.shape[axis]));
+            (size.div_ceil(unit).div_ceil(count) * unit).min(size)
+        };
+        let mut best = 0;
+        for axis in 1..MAX_RANK {
+            // Compares share over size.
+            if share(axis).saturating_mul(self.shape[best]) < share(best).saturating_mul(self.shape[axis]) {
+                best = axis;
+            }
+        }
+        let share = share(best);
+        let start = index * share;
+        if start >= self.shape[best] {
+            return false;
+        }
+        self.shape[best] = share.min(self.shape[best] - start);
+        for layout in layouts {
+            layout.offset += start as isize * layout.strides[best];
+        }
+        true
     }
 
     /// Calls `f` with each tile of the current rows and columns.

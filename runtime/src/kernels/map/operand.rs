@@ -32,7 +32,7 @@ mod sealed {
 
 /// An operand of an elementwise computation over a shape of rank `R`: [`Strided`], a dense slice of the same shape,
 /// [`Splat`] or [`Index`].
-pub trait Operand<const R: usize>: sealed::Sealed + Copy {
+pub trait Operand<const R: usize>: sealed::Sealed + Copy + Sync {
     /// What the computation gets of each element.
     type Item: Copy;
     #[doc(hidden)]
@@ -227,7 +227,7 @@ pub(super) fn product(shape: &[usize]) -> usize {
 
 impl<T: Copy> sealed::Sealed for Splat<T> {}
 
-impl<T: Copy, const R: usize> Operand<R> for Splat<T> {
+impl<T: Copy + Sync, const R: usize> Operand<R> for Splat<T> {
     type Item = T;
     type Buffer = ();
     type Run = T;
@@ -321,7 +321,7 @@ impl<T: Element> RunOperand for &[T] {
     }
 }
 
-impl<T: Copy> RunOperand for Splat<T> {
+impl<T: Copy + Sync> RunOperand for Splat<T> {
     #[inline(always)]
     fn whole(self, _len: usize) -> T {
         self.0
@@ -329,7 +329,7 @@ impl<T: Copy> RunOperand for Splat<T> {
 }
 
 /// A tuple of up to eight operands.
-pub trait Operands<const R: usize>: sealed::Sealed + Copy {
+pub trait Operands<const R: usize>: sealed::Sealed + Copy + Sync {
     /// What the computation gets for each element: a tuple of the operands' items.
     type Items;
     #[doc(hidden)]
@@ -338,7 +338,7 @@ pub trait Operands<const R: usize>: sealed::Sealed + Copy {
     type Runs: Copy;
     /// The layout of the output, then those of the operands.
     #[doc(hidden)]
-    type Layouts: AsRef<[Layout]> + AsMut<[Layout]>;
+    type Layouts: AsRef<[Layout]> + AsMut<[Layout]> + Copy + Sync;
 
     #[doc(hidden)]
     fn layouts(&self, shape: &[usize; R], output: Layout) -> Self::Layouts;

@@ -1,7 +1,9 @@
 //! Pooling of one channels-last image: a vector holds neighboring channels of a pixel.
 
 use super::Divisor;
+use crate::isa::Isa;
 use crate::kernels::simd::Simd;
+use crate::team::{Compute, Team};
 use core::ops::Range;
 
 /// The windows of a pooling over one image `[height, width, channels]` whose channels are contiguous. An image in one
@@ -56,6 +58,20 @@ impl PoolNhwc {
             self.input.contains(&0) || reach <= input,
             "the pixels of a pooling reach out of the input"
         );
+    }
+
+    /// The pooling for `rows` rows of the output from row `first` on, and where its input begins.
+    fn part(&self, first: usize, rows: usize) -> (PoolNhwc, usize) {
+        let start = first * self.stride[0];
+        let skipped = start.saturating_sub(self.pad_begin[0]).min(self.input[0]);
+        let mut part = *self;
+        part.output[0] = rows;
+        part.input[0] -= skipped;
+        part.pad_begin[0] = self.pad_begin[0].saturating_sub(start);
+        // What is left of image and padding ends where it did.
+        let end = (self.pad_begin[0] + self.input[0] + self.pad_end[0]).saturating_sub(start);
+        part.pad_end[0] = end.saturating_sub(part.pad_begin[0] + part.input[0]);
+        (part, skipped * self.x_row)
     }
 
     /// The elements of window `o` of an axis that exist.
@@ -197,6 +213,42 @@ impl Window<'_> {
             }
         }
     }
+}
+
+/// Calls `rows` with an equal share of the rows of the output for each part.
+fn divide<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: &[f32],
+    pool: &PoolNhwc,
+    rows: impl Fn(&mut [f32], &[f32], &PoolNhwc) + Sync,
+) {
+    pool.check(out.len(), input.len());
+    let share = team.share(pool.output[0]);
+    let pieces = out.chunks_mut((share * pool.output[1] * pool.y_pixel).max(1));
+    team.each(pieces.take(pool.output[0].div_ceil(share)), |index, out| {
+        let first = index * share;
+        let (part, skipped) = pool.part(first, share.min(pool.output[0] - first));
+        rows(out, input.get(skipped..).unwrap_or_default(), &part);
+    });
+}
+
+pub(super) fn max_pool_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], pool: &PoolNhwc) {
+    divide(team, out, input, pool, |out, input, part| {
+        team.isa().max_pool_nhwc(out, input, part)
+    });
+}
+
+pub(super) fn average_pool_parts<S: Isa>(
+    team: Team<'_, S>,
+    out: &mut [f32],
+    input: &[f32],
+    pool: &PoolNhwc,
+    divisor: Divisor,
+) {
+    divide(team, out, input, pool, |out, input, part| {
+        team.isa().average_pool_nhwc(out, input, part, divisor);
+    });
 }
 
 #[inline(always)]

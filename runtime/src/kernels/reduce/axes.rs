@@ -85,7 +85,7 @@ impl Group {
 }
 
 /// The axes of a tensor, those that stay and those that are reduced, checked against the data.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Axes {
     kept: Group,
     reduced: Group,
@@ -158,6 +158,31 @@ impl Axes {
             "a strided input of a reduction reaches out of its data"
         );
         axes
+    }
+
+    /// The size of the outermost axis that stays, and the number of results at each of its coordinates.
+    pub(super) fn outermost(&self) -> (usize, usize) {
+        match self.kept.axes[..self.kept.len] {
+            [] => (self.lengths.0, 1),
+            [first, ..] => (first.size, self.lengths.0.checked_div(first.size).unwrap_or(0)),
+        }
+    }
+
+    /// What is left of these axes where the outermost one that stays has only the coordinates from `start` on, and `out`
+    /// results remain. It is computed in the same way.
+    pub(super) fn part(&self, start: usize, out: usize) -> Axes {
+        let (size, inner) = self.outermost();
+        let len = out.checked_div(inner).unwrap_or(0);
+        assert!(start + len <= size, "a part of a reduction reaches out of it");
+        let mut part = Axes {
+            lengths: (out, self.lengths.1),
+            ..*self
+        };
+        if let Some(first) = part.kept.axes[..part.kept.len].first_mut() {
+            first.size = len;
+            part.origin += start as isize * first.stride;
+        }
+        part
     }
 
     /// The number of elements that become one.

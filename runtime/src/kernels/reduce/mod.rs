@@ -10,6 +10,7 @@ use super::map::Strided;
 use super::simd::Simd;
 use crate::isa::{Isa, Scalar, kernel_table};
 use crate::math::Number;
+use crate::team::{Compute, Team};
 use axes::{Axes, Fold};
 
 pub use arg::Extreme;
@@ -40,8 +41,8 @@ pub enum Reduction {
     LogSumExp,
 }
 
-/// Reductions of tensors, as methods of an [`Isa`] token.
-pub trait Reduce: Isa {
+/// Reductions of tensors, as methods of the token of an instruction set or of a [`Team`].
+pub trait Reduce: Compute {
     /// Reduces the axes of a tensor for which `reduced` is set. The output is dense and has the other axes in their
     /// order.
     ///
@@ -85,23 +86,23 @@ pub trait Reduce: Isa {
     }
 }
 
-impl<I: Isa> Reduce for I {}
+impl<C: Compute> Reduce for C {}
 
 /// An element type that reductions are compiled for.
 pub trait Reducible: Number {
     #[doc(hidden)]
-    fn reduce(isa: impl Isa, reduction: Reduction, out: &mut [Self], input: &[Self], axes: &Axes);
+    fn reduce(isa: impl Compute, reduction: Reduction, out: &mut [Self], input: &[Self], axes: &Axes);
     #[doc(hidden)]
-    fn arg(isa: impl Isa, extreme: Extreme, last: bool, out: &mut [i64], input: &[Self], shape: [usize; 3]);
+    fn arg(isa: impl Compute, extreme: Extreme, last: bool, out: &mut [i64], input: &[Self], shape: [usize; 3]);
     #[doc(hidden)]
-    fn cumulative_sum(isa: impl Isa, mode: CumulativeSum, out: &mut [Self], input: &[Self], shape: [usize; 3]);
+    fn cumulative_sum(isa: impl Compute, mode: CumulativeSum, out: &mut [Self], input: &[Self], shape: [usize; 3]);
 }
 
 kernel_table! {
     /// The entry points of reductions of `f32`. Called through [`Reduce`].
     pub trait Reductions {
         #[doc(hidden)]
-        fn reduce_f32(reduction: Reduction, out: &mut [f32], input: &[f32], axes: &Axes) = reduce;
+        fn reduce_f32(reduction: Reduction, out: &mut [f32], input: &[f32], axes: &Axes) = reduce, divided by reduce_parts;
         #[doc(hidden)]
         fn arg_f32(extreme: Extreme, last: bool, out: &mut [i64], input: &[f32], shape: [usize; 3]) = arg::arg;
         #[doc(hidden)]
@@ -112,17 +113,17 @@ kernel_table! {
 
 impl Reducible for f32 {
     #[inline(always)]
-    fn reduce(isa: impl Isa, reduction: Reduction, out: &mut [f32], input: &[f32], axes: &Axes) {
+    fn reduce(isa: impl Compute, reduction: Reduction, out: &mut [f32], input: &[f32], axes: &Axes) {
         isa.reduce_f32(reduction, out, input, axes);
     }
 
     #[inline(always)]
-    fn arg(isa: impl Isa, extreme: Extreme, last: bool, out: &mut [i64], input: &[f32], shape: [usize; 3]) {
+    fn arg(isa: impl Compute, extreme: Extreme, last: bool, out: &mut [i64], input: &[f32], shape: [usize; 3]) {
         isa.arg_f32(extreme, last, out, input, shape);
     }
 
     #[inline(always)]
-    fn cumulative_sum(isa: impl Isa, mode: CumulativeSum, out: &mut [f32], input: &[f32], shape: [usize; 3]) {
+    fn cumulative_sum(isa: impl Compute, mode: CumulativeSum, out: &mut [f32], input: &[f32], shape: [usize; 3]) {
         isa.cumulative_sum_f32(mode, out, input, shape);
     }
 }
@@ -131,7 +132,7 @@ impl Reducible for f32 {
 macro_rules! reducible {
     ($($type:ident)*) => {$(
         impl Reducible for $type {
-            fn reduce(_isa: impl Isa, reduction: Reduction, out: &mut [Self], input: &[Self], axes: &Axes) {
+            fn reduce(_isa: impl Compute, reduction: Reduction, out: &mut [Self], input: &[Self], axes: &Axes) {
                 #[inline]
                 fn compiled(reduction: Reduction, out: &mut [$type], input: &[$type], axes: &Axes) {
                     reduce(Scalar, reduction, out, input, axes);
@@ -140,7 +141,7 @@ macro_rules! reducible {
             }
 
             fn arg(
-                _isa: impl Isa,
+                _isa: impl Compute,
                 extreme: Extreme,
                 last: bool,
                 out: &mut [i64],
@@ -155,7 +156,7 @@ macro_rules! reducible {
             }
 
             fn cumulative_sum(
-                _isa: impl Isa,
+                _isa: impl Compute,
                 mode: CumulativeSum,
                 out: &mut [Self],
                 input: &[Self],
@@ -172,6 +173,18 @@ macro_rules! reducible {
 }
 
 reducible!(f64 i8 u8 i32 i64);
+
+/// Divides the outermost axis that stays.
+fn reduce_parts<S: Isa>(team: Team<'_, S>, reduction: Reduction, out: &mut [f32], input: &[f32], axes: &Axes) {
+    let (size, inner) = axes.outermost();
+    // Results that lie side by side are divided between cache lines.
+    let unit = if inner == 1 { 16 } else { 1 };
+    let share = team.share(size.div_ceil(unit)) * unit;
+    team.each(out.chunks_mut((share * inner).max(1)), |index, out| {
+        let axes = axes.part(index * share, out.len());
+        team.isa().reduce_f32(reduction, out, input, &axes);
+    });
+}
 
 #[inline(always)]
 fn reduce<S: Simd, T: Number>(_isa: S, reduction: Reduction, out: &mut [T], input: &[T], axes: &Axes) {

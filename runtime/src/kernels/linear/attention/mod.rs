@@ -8,10 +8,12 @@
 mod softmax;
 
 use super::block::{Block, Blocks};
-use super::gemm::{Gemm, block_scratch, equal_blocks};
+use super::gemm::{GemmPart, block_scratch, equal_blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_rhs_len};
-use super::{Init, Lhs, Linear, Rhs, extent, min};
+use super::{Init, Lhs, Linear, MatrixMut, Rhs, extent, min};
+use crate::isa::Isa;
 use crate::kernels::vector::Vector;
+use crate::team::{Compute, Team};
 
 /// The attention of many heads. Rows of `q` and `out` are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,9 +127,134 @@ pub(super) fn attention<S: Vector + Blocks + Linear>(
                 &k[from(problem.k_head)..],
                 &v[from(problem.v_head)..],
                 mask,
-                &mut out[from(problem.out_head)..],
+                MatrixMut::new(
+                    &mut out[from(problem.out_head)..],
+                    problem.q_len,
+                    problem.value_dim,
+                    problem.out_row,
+                ),
                 scratch,
             );
+        }
+    }
+}
+
+/// The attention of heads of one sequence, whose results are columns of a matrix.
+#[inline(always)]
+pub(super) fn attention_columns<S: Vector + Blocks + Linear>(
+    isa: S,
+    problem: &Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    mask: Option<Mask<'_>>,
+    mut out: MatrixMut<'_>,
+    scratch: &mut [f32],
+) {
+    check_operands(problem, q, k, v, mask);
+    assert!(
+        scratch.len() >= attention_scratch(problem),
+        "attention: the scratch is too short"
+    );
+    if problem.q_len == 0 || problem.value_dim == 0 {
+        return;
+    }
+    for head in 0..problem.heads[1] {
+        let mask = mask.map(|mask| Mask {
+            data: &mask.data[head * mask.head[1]..],
+            ..mask
+        });
+        let column = head * problem.out_head[1];
+        one_head(
+            isa,
+            problem,
+            &q[head * problem.q_head[1]..],
+            &k[head * problem.k_head[1]..],
+            &v[head * problem.v_head[1]..],
+            mask,
+            out.part(0..problem.q_len, column..column + problem.value_dim),
+            scratch,
+        );
+    }
+}
+
+/// Divides the sequences, if there are enough, or the heads of each.
+pub(super) fn attention_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    mask: Option<Mask<'_>>,
+    out: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(problem, q, k, v, mask, out);
+    let needed = attention_scratch(problem).max(1);
+    let team = team.parts(team.count(scratch.len() / needed));
+    let [sequences, heads] = problem.heads;
+    let (out_sequence, out_head) = (problem.out_head[0], problem.out_head[1]);
+    let matrix = extent([(problem.q_len, problem.out_row), (problem.value_dim, 1)]);
+    // The columns of all heads of a sequence side by side, or its heads one after another.
+    let columns = heads
+        .saturating_sub(1)
+        .saturating_mul(out_head)
+        .saturating_add(problem.value_dim);
+    let interleaved = out_head >= problem.value_dim && (columns <= problem.out_row || problem.q_len <= 1);
+    let apart = out_head >= matrix;
+    let sequence = extent([(heads, out_head), (matrix, 1)]);
+    let part = |sequence: usize, head: usize, heads: [usize; 2]| {
+        let from = |strides: [usize; 2]| sequence * strides[0] + head * strides[1];
+        let mask = mask.map(|mask| Mask {
+            data: mask.data.get(from(mask.head)..).unwrap_or_default(),
+            ..mask
+        });
+        (
+            Attention { heads, ..*problem },
+            q.get(from(problem.q_head)..).unwrap_or_default(),
+            k.get(from(problem.k_head)..).unwrap_or_default(),
+            v.get(from(problem.v_head)..).unwrap_or_default(),
+            mask,
+        )
+    };
+    if problem.q_len == 0 || problem.value_dim == 0 {
+        return;
+    }
+    if sequences >= team.count(usize::MAX) && (sequences == 1 || out_sequence >= sequence) {
+        let share = team.share(sequences);
+        let pieces = out.chunks_mut(share.saturating_mul(out_sequence).max(1));
+        let pieces = pieces.take(sequences.div_ceil(share)).zip(scratch.chunks_mut(needed));
+        team.each(pieces, |index, (out, scratch)| {
+            let first = index * share;
+            let (part, q, k, v, mask) = part(first, 0, [share.min(sequences - first), heads]);
+            team.isa().attention(&part, q, k, v, mask, out, scratch);
+        });
+        return;
+    }
+    let share = team.share(heads);
+    for sequence in 0..sequences {
+        let out = &mut out[sequence * out_sequence..];
+        let scratches = scratch.chunks_mut(needed);
+        if apart {
+            let pieces = out
+                .chunks_mut(share.saturating_mul(out_head).max(1))
+                .take(heads.div_ceil(share));
+            team.each(pieces.zip(scratches), |index, (out, scratch)| {
+                let first = index * share;
+                let (part, q, k, v, mask) = part(sequence, first, [1, share.min(heads - first)]);
+                team.isa().attention(&part, q, k, v, mask, out, scratch);
+            });
+        } else if interleaved {
+            let out = MatrixMut::new(out, problem.q_len, columns, problem.out_row);
+            let pieces = out.divide(problem.q_len, share.saturating_mul(out_head).max(1));
+            team.each(pieces.zip(scratches), |index, (out, scratch)| {
+                let first = index * share;
+                let (part, q, k, v, mask) = part(sequence, first, [1, share.min(heads - first)]);
+                team.isa().attention_columns(&part, q, k, v, mask, out, scratch);
+            });
+        } else {
+            let (part, q, k, v, mask) = part(sequence, 0, [1, heads]);
+            team.isa().attention(&part, q, k, v, mask, out, scratch);
         }
     }
 }
@@ -154,7 +281,7 @@ fn one_head<S: Vector + Blocks + Linear>(
     k: &[f32],
     v: &[f32],
     mask: Option<Mask<'_>>,
-    out: &mut [f32],
+    mut out: MatrixMut<'_>,
     scratch: &mut [f32],
 ) {
     let &Attention {
@@ -162,12 +289,11 @@ fn one_head<S: Vector + Blocks + Linear>(
         kv_len,
         head_dim,
         value_dim,
-        out_row,
         ..
     } = problem;
     if kv_len == 0 {
         for row in 0..q_len {
-            out[row * out_row..][..value_dim].fill(0.0);
+            out.run(row, 0..value_dim).fill(0.0);
         }
         return;
     }
@@ -218,7 +344,7 @@ fn one_head<S: Vector + Blocks + Linear>(
             } else {
                 score(isa, problem, tile, q, k_packed, scores);
             }
-            let out = &mut out[tile.query * out_row..];
+            let mut out = out.part(tile.query..tile.query + queries, 0..value_dim);
             for (row, scores) in scores.chunks_exact_mut(tile.row).take(queries).enumerate() {
                 let index = tile.query + row;
                 let rescale = softmax::weigh(
@@ -231,14 +357,14 @@ fn one_head<S: Vector + Blocks + Linear>(
                     &mut sums[index],
                 );
                 if let Some(factor) = rescale {
-                    scale(&mut out[row * out_row..][..value_dim], factor);
+                    scale(out.run(row, 0..value_dim), factor);
                 }
             }
-            average(isa, problem, tile, scores, v_in_place.then_some(v), operands, out);
+            average(isa, problem, tile, scores, v_in_place.then_some(v), operands, &mut out);
             if problem.visible(tile.query + queries - 1, key + keys, kv_len - (key + keys)) == 0 {
                 for (row, &sum) in sums[tile.query..][..queries].iter().enumerate() {
                     let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-                    scale(&mut out[row * out_row..][..value_dim], factor);
+                    scale(out.run(row, 0..value_dim), factor);
                 }
             }
         }
@@ -250,8 +376,6 @@ fn one_head<S: Vector + Blocks + Linear>(
 #[inline(always)]
 fn score<S: Vector + Blocks>(isa: S, problem: &Attention, tile: Tile, q: &[f32], k_packed: &[f32], scores: &mut [f32]) {
     isa.gemm_block(Block {
-        m: tile.queries,
-        n: tile.visible.next_multiple_of(PANEL_COLUMNS),
         k: problem.head_dim,
         a: q,
         a_group: PANEL_ROWS * problem.q_row,
@@ -261,8 +385,12 @@ fn score<S: Vector + Blocks>(isa: S, problem: &Attention, tile: Tile, q: &[f32],
         b_panel: problem.head_dim * PANEL_COLUMNS,
         b_row: PANEL_COLUMNS,
         init: Init::Zero,
-        c: scores,
-        c_row: tile.row,
+        c: MatrixMut::new(
+            scores,
+            tile.queries,
+            tile.visible.next_multiple_of(PANEL_COLUMNS),
+            tile.row,
+        ),
     });
 }
 
@@ -276,16 +404,12 @@ fn average<S: Vector + Blocks + Linear>(
     weights: &[f32],
     in_place: Option<&[f32]>,
     operands: &mut [f32],
-    out: &mut [f32],
+    out: &mut MatrixMut<'_>,
 ) {
+    let out = out.part(0..tile.queries, 0..problem.value_dim);
     let init = if tile.key == 0 { Init::Zero } else { Init::Accumulate };
     if let Some(data) = in_place {
-        let product = Gemm {
-            m: tile.queries,
-            n: problem.value_dim,
-            k: tile.visible,
-            c_row: problem.out_row,
-        };
+        let product = GemmPart::whole(tile.queries, tile.visible);
         let weights = Lhs::Strided {
             data: weights,
             row: tile.row,
@@ -296,12 +420,10 @@ fn average<S: Vector + Blocks + Linear>(
             row: problem.v_row,
             column: 1,
         };
-        isa.gemm(&product, weights, values, init, out, operands, None);
+        isa.gemm_part(product, weights, values, init, out, operands, None);
         return;
     }
     isa.gemm_block(Block {
-        m: tile.queries,
-        n: problem.value_dim,
         k: tile.visible,
         a: weights,
         a_group: PANEL_ROWS * tile.row,
@@ -312,7 +434,6 @@ fn average<S: Vector + Blocks + Linear>(
         b_row: PANEL_COLUMNS,
         init,
         c: out,
-        c_row: problem.out_row,
     });
 }
 
@@ -387,6 +508,17 @@ impl Attention {
 }
 
 fn check(problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>, out: &[f32]) {
+    check_operands(problem, q, k, v, mask);
+    let out_needed = extent([
+        (problem.heads[0], problem.out_head[0]),
+        (problem.heads[1], problem.out_head[1]),
+        (problem.q_len, problem.out_row),
+        (problem.value_dim, 1),
+    ]);
+    assert!(out.len() >= out_needed, "attention: the output is too short");
+}
+
+fn check_operands(problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask<'_>>) {
     let &Attention {
         heads,
         q_len,
@@ -404,8 +536,6 @@ fn check(problem: &Attention, q: &[f32], k: &[f32], v: &[f32], mask: Option<Mask
     assert!(k.len() >= k_needed, "attention: the keys are too short");
     let v_needed = len(problem.v_head, (kv_len, problem.v_row), (value_dim, problem.v_column));
     assert!(v.len() >= v_needed, "attention: the values are too short");
-    let out_needed = len(problem.out_head, (q_len, problem.out_row), (value_dim, 1));
-    assert!(out.len() >= out_needed, "attention: the output is too short");
     if let Some(mask) = mask {
         let mask_needed = len(mask.head, (q_len, mask.row), (kv_len, 1));
         assert!(mask.data.len() >= mask_needed, "attention: the mask is too short");

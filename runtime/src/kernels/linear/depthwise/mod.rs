@@ -37,7 +37,7 @@ pub(super) enum Add<'a> {
 
 crate::isa::kernel_table! {
     /// The two loops of a depthwise convolution, apart from each other to have the registers for themselves.
-    pub(super) trait Strips {
+    pub(super) single trait Strips {
         /// Fills the phases of a strip that begins at output row `oy` with channels from `channel` on.
         fn fill_strip(problem: &Conv2d, strip: Strip, x: &[f32], channel: usize, oy: usize, scratch: &mut [f32]) = strip::fill;
 

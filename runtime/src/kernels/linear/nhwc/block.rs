@@ -7,8 +7,8 @@
 
 use super::{Conv2dNhwc, depthwise};
 use crate::kernels::linear::block::Blocks;
-use crate::kernels::linear::gemm::{Gemm, gemm};
-use crate::kernels::linear::{Epilogue, Init, Lhs, Position, Rhs, min};
+use crate::kernels::linear::gemm::{Gemm, GemmPart, gemm_part};
+use crate::kernels::linear::{Epilogue, Init, Lhs, MatrixMut, Position, Rhs, min};
 use crate::kernels::simd::Simd;
 
 /// A pointwise convolution before or after a depthwise one.
@@ -88,8 +88,15 @@ pub(in crate::kernels::linear) fn depthwise_block<S: Simd + Blocks>(
         starts.iter().flatten().all(by_channel),
         "depthwise block: only a bias per channel can be added"
     );
-    let rows = band_rows(problem, expand.is_some(), project.is_some());
-    let (band_len, result_len) = band_values(problem, rows, expand.is_some(), project.is_some());
+    // A part of a block may have room for more rows than the whole, but has no more scratch.
+    let mut rows = band_rows(problem, expand.is_some(), project.is_some());
+    let (band_len, result_len) = loop {
+        let (band, result) = band_values(problem, rows, expand.is_some(), project.is_some());
+        if rows == 1 || band + result <= scratch.len() {
+            break (band, result);
+        }
+        rows -= 1;
+    };
     assert!(
         scratch.len() >= band_len + result_len,
         "depthwise block: the scratch is too short"
@@ -182,11 +189,17 @@ fn pointwise<S: Simd + Blocks>(
         row: pixel,
         column: 1,
     };
-    let moved = |run: &mut [f32], at: Position| {
-        if let Some(epilogue) = part.epilogue {
-            epilogue(run, at.below(first));
-        }
-    };
-    let moved: Epilogue<'_> = if part.epilogue.is_some() { Some(&moved) } else { None };
-    gemm(isa, product, lhs, Rhs::Packed(part.w), part.init, c, &mut [], moved);
+    let &Gemm { m, n, k, c_row } = product;
+    let c = MatrixMut::new(c, m, n, c_row);
+    let product = GemmPart::of_any(k, first);
+    gemm_part(
+        isa,
+        product,
+        lhs,
+        Rhs::Packed(part.w),
+        part.init,
+        c,
+        &mut [],
+        part.epilogue,
+    );
 }

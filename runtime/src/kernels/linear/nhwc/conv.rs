@@ -8,7 +8,7 @@
 use super::Conv2dNhwc;
 use super::patches::{PATCH_LANES, Patches};
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
-use crate::kernels::linear::{Epilogue, Init, PANEL_COLUMNS, Position, packed_rhs_len};
+use crate::kernels::linear::{Epilogue, Init, MatrixMut, PANEL_COLUMNS, Position, packed_rhs_len};
 use crate::kernels::simd::Simd;
 
 /// What taps outside of an image read.
@@ -90,6 +90,30 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
     epilogue: Epilogue<'_>,
 ) {
     problem.check(x, init, y);
+    let y = MatrixMut::new(y, problem.pixels(), problem.out_channels, problem.y_pixel);
+    let origin = Position { row: 0, column: 0 };
+    conv2d_nhwc_part(isa, problem, origin, x, w, init, y, scratch, epilogue);
+}
+
+/// A convolution whose first pixel and channel have the position `origin` to the epilogue.
+#[inline(always)]
+pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
+    isa: S,
+    problem: &Conv2dNhwc,
+    origin: Position,
+    x: &[f32],
+    w: &[f32],
+    init: Init<'_>,
+    mut y: MatrixMut<'_>,
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    problem.check_operands(x, init);
+    assert!(
+        y.rows() >= problem.pixels() && y.columns() >= problem.out_channels,
+        "convolution: the output is too short"
+    );
+    let y = &mut y;
     assert!(
         w.len() >= conv2d_nhwc_packed_len(problem),
         "convolution: the weights are too short"
@@ -116,6 +140,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
         for first in (0..outputs).step_by(step) {
             let block = Block {
                 problem,
+                origin,
                 weights: &weights[first * depth..],
                 group,
                 channel: group * outputs + first,
@@ -133,6 +158,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
 /// Some output channels of a group.
 struct Block<'a> {
     problem: &'a Conv2dNhwc,
+    origin: Position,
     /// The packed weights from the first of the channels on.
     weights: &'a [f32],
     group: usize,
@@ -144,13 +170,16 @@ impl Block<'_> {
     /// The operands of the tiles from pixel 0 on, all of which exist: `Conv2dNhwc::check` has found the slices long
     /// enough.
     #[inline(always)]
-    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut [f32]) -> Operands {
-        let (problem, depth) = (self.problem, self.problem.depth());
+    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut MatrixMut<'_>) -> Operands {
+        let depth = self.problem.depth();
         assert!(self.weights.len() >= packed_rhs_len(depth, self.columns));
-        let c = y[self.channel..].as_mut_ptr();
+        let (c, c_row) = (
+            y.part(0..1, self.channel..self.channel + self.columns).as_mut_ptr(),
+            y.stride(),
+        );
         let start = match init {
             Init::Zero => Start::Zero,
-            Init::Accumulate => Start::Matrix(c, problem.y_pixel),
+            Init::Accumulate => Start::Matrix(c, c_row),
             Init::PerColumn(values) => Start::Matrix(values[self.channel..][..self.columns].as_ptr(), 0),
             Init::PerRow(values) => Start::PerRow(values.as_ptr()),
         };
@@ -163,24 +192,34 @@ impl Block<'_> {
             b_row: PANEL_COLUMNS,
             start,
             c,
-            c_row: problem.y_pixel,
+            c_row,
         }
     }
 
     #[inline(always)]
-    fn finish(&self, y: &mut [f32], pixel: usize, rows: usize, epilogue: Epilogue<'_>) {
+    fn finish(&self, y: &mut MatrixMut<'_>, pixel: usize, rows: usize, epilogue: Epilogue<'_>) {
         if let Some(epilogue) = epilogue {
             for row in pixel..pixel + rows {
-                let run = &mut y[row * self.problem.y_pixel + self.channel..][..self.columns];
-                let column = self.channel;
-                epilogue(run, Position { row, column });
+                let run = y.run(row, self.channel..self.channel + self.columns);
+                let at = Position {
+                    row: self.origin.row + row,
+                    column: self.origin.column + self.channel,
+                };
+                epilogue(run, at);
             }
         }
     }
 
     /// Computes all pixels from an image whose channels are contiguous.
     #[inline(always)]
-    fn indirect<S: Simd + Tiles>(&self, isa: S, x: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>) {
+    fn indirect<S: Simd + Tiles>(
+        &self,
+        isa: S,
+        x: &[f32],
+        init: Init<'_>,
+        y: &mut MatrixMut<'_>,
+        epilogue: Epilogue<'_>,
+    ) {
         let problem = self.problem;
         let inputs = problem.group_in();
         // Channels of a pixel are cut where they are more than there are zeros.
@@ -196,9 +235,11 @@ impl Block<'_> {
             positions.place(pixel, rows);
             operands.rows = rows;
             operands.start = start.at_row(pixel);
-            operands.c = y[pixel * problem.y_pixel + self.channel..].as_mut_ptr();
+            operands.c = y
+                .part(pixel..pixel + rows, self.channel..self.channel + self.columns)
+                .as_mut_ptr();
             if let Start::Matrix(_, 1..) = start {
-                operands.start = Start::Matrix(operands.c, problem.y_pixel);
+                operands.start = Start::Matrix(operands.c, operands.c_row);
             }
             // Segments are put together by their number, so that the order of sums is the same for each pixel.
             let mut first = 0;
@@ -215,7 +256,7 @@ impl Block<'_> {
                 if first == count {
                     break;
                 }
-                operands.start = Start::Matrix(operands.c, problem.y_pixel);
+                operands.start = Start::Matrix(operands.c, operands.c_row);
             }
             self.finish(y, pixel, rows, epilogue);
             pixel += rows;
@@ -229,7 +270,7 @@ impl Block<'_> {
         isa: S,
         x: &[f32],
         init: Init<'_>,
-        y: &mut [f32],
+        y: &mut MatrixMut<'_>,
         scratch: &mut [f32],
         epilogue: Epilogue<'_>,
     ) {
@@ -253,9 +294,11 @@ impl Block<'_> {
                 }
                 operands.rows = rows;
                 operands.start = start.at_row(pixel);
-                operands.c = y[pixel * problem.y_pixel + self.channel..].as_mut_ptr();
+                operands.c = y
+                    .part(pixel..pixel + rows, self.channel..self.channel + self.columns)
+                    .as_mut_ptr();
                 if let Start::Matrix(_, 1..) = start {
-                    operands.start = Start::Matrix(operands.c, problem.y_pixel);
+                    operands.start = Start::Matrix(operands.c, operands.c_row);
                 }
                 // SAFETY: as above, except that the rows are lanes of the patches, of which scratch has `depth` times
                 // `PATCH_LANES`.

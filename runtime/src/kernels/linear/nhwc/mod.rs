@@ -3,6 +3,7 @@
 mod block;
 mod conv;
 mod depthwise;
+mod parts;
 mod patches;
 
 use super::{Init, PANEL_COLUMNS, extent};
@@ -12,8 +13,9 @@ pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 
 pub(super) use block::depthwise_block;
-pub(super) use conv::conv2d_nhwc;
+pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;
+pub(super) use parts::{conv2d_nhwc_parts, depthwise_block_parts, depthwise_conv2d_nhwc_parts};
 
 /// A convolution of one image whose result is stored channels last. A convolution in one dimension has height 1.
 ///
@@ -97,6 +99,12 @@ impl Conv2dNhwc {
     }
 
     fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
+        self.check_operands(x, init);
+        let y_len = extent([(self.pixels(), self.y_pixel), (self.out_channels, 1)]);
+        assert!(y.len() >= y_len, "convolution: the output is too short");
+    }
+
+    fn check_operands(&self, x: &[f32], init: Init<'_>) {
         let channels_divide = self.groups > 0
             && self.in_channels.is_multiple_of(self.groups)
             && self.out_channels.is_multiple_of(self.groups);
@@ -115,8 +123,6 @@ impl Conv2dNhwc {
             (self.in_width, self.x_column),
         ]);
         assert!(x.len() >= x_len, "convolution: the input is too short");
-        let y_len = extent([(self.pixels(), self.y_pixel), (self.out_channels, 1)]);
-        assert!(y.len() >= y_len, "convolution: the output is too short");
         match init {
             Init::PerColumn(values) => {
                 assert!(values.len() >= self.out_channels, "convolution: the bias is too short");

@@ -11,8 +11,8 @@ mod transpose;
 
 use crate::kernels::linear::{Epilogue, Init, Position};
 use crate::testing::{Numbers, levels};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 fn random(seed: u64, len: usize) -> Vec<f32> {
     Numbers::new(seed).floats(len)
@@ -51,15 +51,16 @@ fn with_epilogue(
     output: &mut [f32],
     kernel: impl FnOnce(&mut [f32], Epilogue<'_>),
 ) {
-    let seen = RefCell::new(BTreeSet::new());
+    let seen = Mutex::new(BTreeSet::new());
     let epilogue = |run: &mut [f32], at: Position| {
+        let mut seen = seen.lock().unwrap();
         for (index, value) in run.iter_mut().enumerate() {
-            assert!(seen.borrow_mut().insert((at.row, at.column + index)), "{at:?} twice");
+            assert!(seen.insert((at.row, at.column + index)), "{at:?} twice");
             *value = *value * 2.0 + tag(at.row, at.column + index);
         }
     };
     kernel(output, Some(&epilogue));
-    assert_eq!(seen.borrow().len(), rows * columns);
+    assert_eq!(seen.into_inner().unwrap().len(), rows * columns);
     for row in 0..rows {
         for column in 0..columns {
             let value = &mut output[row * row_stride + column];

@@ -1,0 +1,193 @@
+//! The division of channels-last convolutions.
+
+use super::{Conv2dNhwc, Pointwise};
+use crate::isa::Isa;
+use crate::kernels::linear::gemm::shares;
+use crate::kernels::linear::{Epilogue, Init, MatrixMut, Position, packed_rhs_len};
+use crate::team::{Compute, Team};
+
+impl Conv2dNhwc {
+    /// The axis that is divided, rows or the columns of an image of one row, the pixels at each of its coordinates, and
+    /// the number of coordinates.
+    fn divided(&self) -> (usize, usize, usize) {
+        match self.out_height {
+            1 => (1, 1, self.out_width),
+            rows => (0, self.out_width, rows),
+        }
+    }
+
+    /// The convolution for the coordinates `first..first + count` of an axis of the output, and where its input begins.
+    fn part(&self, axis: usize, first: usize, count: usize) -> (Conv2dNhwc, usize) {
+        let (size, step) = match axis {
+            0 => (self.in_height, self.x_row),
+            _ => (self.in_width, self.x_column),
+        };
+        let start = first * self.stride[axis];
+        // A part that begins in the zeros behind the image has nothing of the image.
+        let skipped = start.saturating_sub(self.pad[axis]).min(size);
+        let mut part = *self;
+        part.pad[axis] = self.pad[axis].saturating_sub(start);
+        match axis {
+            0 => (part.in_height, part.out_height) = (size - skipped, count),
+            _ => (part.in_width, part.out_width) = (size - skipped, count),
+        }
+        (part, skipped * step)
+    }
+}
+
+impl<'a> Init<'a> {
+    /// What is left from a row and a column on.
+    fn from(self, row: usize, column: usize) -> Init<'a> {
+        match self {
+            Init::PerRow(values) => Init::PerRow(&values[row..]),
+            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
+            other => other,
+        }
+    }
+}
+
+/// Divides the rows of the output, the columns of its only row, or its channels.
+pub(in crate::kernels::linear) fn conv2d_nhwc_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    w: &[f32],
+    init: Init<'_>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    problem.check(x, init, y);
+    let (pixels, channels) = (problem.pixels(), problem.out_channels);
+    let (axis, unit, count) = problem.divided();
+    if pixels == 0 || channels == 0 {
+        return;
+    }
+    let needed = super::conv2d_nhwc_scratch(problem);
+    let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
+    let team = team.parts(team.count(room));
+    // The channels of a group lie together in the weights, and those of several do not.
+    let (rows, columns) = match problem.groups {
+        1 => shares(pixels, channels, unit, |units| team.share(units)),
+        _ => (team.share(count) * unit, channels),
+    };
+    let y = MatrixMut::new(y, pixels, channels, problem.y_pixel);
+    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    let across = channels.div_ceil(columns);
+    team.each(y.divide(rows, columns).zip(scratch), |index, (y, scratch)| {
+        let origin = Position {
+            row: index / across * rows,
+            column: index % across * columns,
+        };
+        let (part, skipped) = problem.part(axis, origin.row / unit, y.rows() / unit);
+        let part = Conv2dNhwc {
+            out_channels: y.columns(),
+            ..part
+        };
+        let x = x.get(skipped..).unwrap_or_default();
+        let w = w
+            .get(packed_rhs_len(problem.depth(), origin.column)..)
+            .unwrap_or_default();
+        let init = init.from(origin.row, origin.column);
+        let isa = team.isa();
+        isa.conv2d_nhwc_part(&part, origin, x, w, init, y, scratch, epilogue);
+    });
+}
+
+/// Divides the rows of the output, or the columns of its only row.
+pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    w: &[f32],
+    init: Init<'_>,
+    y: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    problem.check(x, init, y);
+    let (axis, unit, count) = problem.divided();
+    let share = team.share(count);
+    let pieces = y
+        .chunks_mut((share * unit * problem.y_pixel).max(1))
+        .take(count.div_ceil(share));
+    team.each(pieces, |index, y| {
+        let first = index * share;
+        let (part, skipped) = problem.part(axis, first, share.min(count - first));
+        let x = x.get(skipped..).unwrap_or_default();
+        let init = init.from(first * unit, 0);
+        let shifted = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = epilogue {
+                epilogue(run, at.below(first * unit));
+            }
+        };
+        let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        team.isa().depthwise_conv2d_nhwc(&part, x, w, init, y, epilogue);
+    });
+}
+
+/// Divides the rows of the output. Rows of the input that two parts see are expanded by both.
+pub(in crate::kernels::linear) fn depthwise_block_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    expand: Option<Pointwise<'_>>,
+    w: &[f32],
+    init: Init<'_>,
+    epilogue: Epilogue<'_>,
+    project: Option<Pointwise<'_>>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    // A part has the scratch of the whole, at least.
+    let needed = super::depthwise_block_scratch(problem, expand.is_some(), project.is_some());
+    let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
+    let team = team.parts(team.count(room));
+    let (width, count) = (problem.out_width, problem.out_height);
+    let share = team.share(count);
+    let pieces = y
+        .chunks_mut((share * width * problem.y_pixel).max(1))
+        .take(count.div_ceil(share));
+    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    team.each(pieces.zip(scratch), |index, (y, scratch)| {
+        let first = index * share;
+        let (part, skipped) = problem.part(0, first, share.min(count - first));
+        let x = x.get(skipped..).unwrap_or_default();
+        let (below, above) = (first * width, (problem.in_height - part.in_height) * problem.in_width);
+        let shifted = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = epilogue {
+                epilogue(run, at.below(below));
+            }
+        };
+        let shifted: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        let expanded = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = expand.and_then(|expand| expand.epilogue) {
+                epilogue(run, at.below(above));
+            }
+        };
+        let expand = expand.map(|expand| Pointwise {
+            epilogue: if expand.epilogue.is_some() {
+                Some(&expanded)
+            } else {
+                None
+            },
+            ..expand
+        });
+        let projected = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = project.and_then(|project| project.epilogue) {
+                epilogue(run, at.below(below));
+            }
+        };
+        let project = project.map(|project| Pointwise {
+            epilogue: if project.epilogue.is_some() {
+                Some(&projected)
+            } else {
+                None
+            },
+            ..project
+        });
+        team.isa()
+            .depthwise_block(&part, x, expand, w, init, shifted, project, y, scratch);
+    });
+}
