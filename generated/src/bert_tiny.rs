@@ -2,7 +2,7 @@
 // BLAKE3 of the model: 9d4fdfd76bef3fd10fedee2519fd8c4830351c4261865c054a9cefceb36f2b14
 // To make it again: onnxide compile bert_tiny_dyn.onnx --name bert_tiny --dim batch=1..=4 --dim sequence=1..=64
 //
-// Sizes: arena 769.0 KiB (the least possible), weights 2358.0 KiB, 24 steps, 109.1 million multiplications and
+// Sizes: arena 689.5 KiB (the least possible), weights 2358.0 KiB, 24 steps, 109.1 million multiplications and
 // additions.
 
 use onnxide_runtime::arena::{Arena, Memory, Slot};
@@ -19,7 +19,7 @@ use onnxide_runtime::tensor::TensorView;
 use onnxide_runtime::weights::{Weight, Weights};
 
 /// Bytes of memory for the values of a run.
-pub const ARENA_BYTES: usize = 787456;
+pub const ARENA_BYTES: usize = 706048;
 
 #[rustfmt::skip]
 static WEIGHTS: Weights = onnxide_runtime::weights!("bert_tiny.weights", 2414592);
@@ -39,30 +39,27 @@ const M_POOLER_DENSE_WEIGHT: Weight<f32> = Weight::new(2349056, 16384); // [128,
 
 const EMBEDDINGS_GATHER: Slot<f32> = Slot::new(0, 32768); // steps 0 to 3: `/m/embeddings/word_embeddings/Gather_out...`
 const EMBEDDINGS_GATHER_2: Slot<f32> = Slot::new(131072, 32768); // steps 1 to 2: `/m/embeddings/token_type_embeddin...`
-const NORMALIZATION: Slot<f32> = Slot::new(131072, 32768); // steps 3 to 9: `/m/embeddings/LayerNorm/LayerNormalizat...`
-const M_MUL: Slot<f32> = Slot::new(786432, 256); // steps 4 to 17: of `/m/Mul`
+const NORMALIZATION: Slot<f32> = Slot::new(131072, 32768); // steps 3 to 10: `/m/embeddings/LayerNorm/LayerNormaliza...`
+const M_MUL: Slot<f32> = Slot::new(705024, 256); // steps 4 to 17: of `/m/Mul`
 const QUERY_MAT_MUL: Slot<f32> = Slot::new(0, 32768); // steps 5 to 8: `/m/encoder/layer.0/attention/self/query/MatM...`
 const KEY_MAT_MUL: Slot<f32> = Slot::new(262144, 32768); // steps 6 to 8: `/m/encoder/layer.0/attention/self/key/Mat...`
 const VALUE_MAT_MUL: Slot<f32> = Slot::new(393216, 32768); // steps 7 to 8: `/m/encoder/layer.0/attention/self/value...`
 const SELF_MAT_MUL_1: Slot<f32> = Slot::new(524288, 32768); // steps 8 to 9: `/m/encoder/layer.0/attention/self/MatM...`
-const SCRATCH: Slot<f32> = Slot::new(655360, 9856); // steps 8 to 8: working memory
-const OUTPUT_ADD: Slot<f32> = Slot::new(0, 32768); // steps 9 to 10: `/m/encoder/layer.0/attention/output/Add_output_0`
-const NORMALIZATION_3: Slot<f32> = Slot::new(524288, 32768); // steps 10 to 12: `/m/encoder/layer.0/attention/output...`
+const SCRATCH: Slot<f32> = Slot::new(655360, 12416); // steps 8 to 8: working memory
+const NORMALIZATION_3: Slot<f32> = Slot::new(524288, 32768); // steps 10 to 13: `/m/encoder/layer.0/attention/output...`
 const ACT_FN_MUL_1: Slot<f32> = Slot::new(0, 131072); // steps 11 to 12: `/m/encoder/layer.0/intermediate/intermedia...`
-const OUTPUT_ADD_2: Slot<f32> = Slot::new(655360, 32768); // steps 12 to 13: `/m/encoder/layer.0/output/Add_output_0`
-const NORMALIZATION_2: Slot<f32> = Slot::new(0, 32768); // steps 13 to 18: `/m/encoder/layer.0/output/LayerNorm/Laye...`
+const NORMALIZATION_2: Slot<f32> = Slot::new(0, 32768); // steps 13 to 19: `/m/encoder/layer.0/output/LayerNorm/Laye...`
 const LAST_HIDDEN_STATE: Slot<f32> = Slot::new(0, 32768); // steps 22 to 24: `last_hidden_state`
 const POOLER_OUTPUT: Slot<f32> = Slot::new(131072, 512); // steps 23 to 24: `pooler_output`
 
 // Checked by the compiler: no two values that are alive at the same step share a byte.
 #[rustfmt::skip]
 const _: () = verify_plan(&[
-    EMBEDDINGS_GATHER.live(0, 3), EMBEDDINGS_GATHER_2.live(1, 2), NORMALIZATION.live(3, 9), M_MUL.live(4, 17),
+    EMBEDDINGS_GATHER.live(0, 3), EMBEDDINGS_GATHER_2.live(1, 2), NORMALIZATION.live(3, 10), M_MUL.live(4, 17),
     QUERY_MAT_MUL.live(5, 8), KEY_MAT_MUL.live(6, 8), VALUE_MAT_MUL.live(7, 8), SELF_MAT_MUL_1.live(8, 9),
-    SCRATCH.live(8, 8), OUTPUT_ADD.live(9, 10), NORMALIZATION_3.live(10, 12), ACT_FN_MUL_1.live(11, 12),
-    OUTPUT_ADD_2.live(12, 13), NORMALIZATION_2.live(13, 18), EMBEDDINGS_GATHER_2.live(14, 17), KEY_MAT_MUL.live(15, 17),
-    VALUE_MAT_MUL.live(16, 17), SELF_MAT_MUL_1.live(17, 18), SCRATCH.live(17, 17), EMBEDDINGS_GATHER_2.live(18, 19),
-    SELF_MAT_MUL_1.live(19, 21), ACT_FN_MUL_1.live(20, 21), OUTPUT_ADD_2.live(21, 22), LAST_HIDDEN_STATE.live(22, 24),
+    SCRATCH.live(8, 8), NORMALIZATION_3.live(10, 13), ACT_FN_MUL_1.live(11, 12), NORMALIZATION_2.live(13, 19),
+    EMBEDDINGS_GATHER_2.live(14, 17), KEY_MAT_MUL.live(15, 17), VALUE_MAT_MUL.live(16, 17), SELF_MAT_MUL_1.live(17, 18),
+    SCRATCH.live(17, 17), SELF_MAT_MUL_1.live(19, 22), ACT_FN_MUL_1.live(20, 21), LAST_HIDDEN_STATE.live(22, 24),
     POOLER_OUTPUT.live(23, 24),
 ], ARENA_BYTES);
 
@@ -261,22 +258,19 @@ fn layer<S: Isa>(s: S, d: Dims, m: &mut Memory<'_>, [slots, weights, slots_2]: [
     );
     attention_64(s, d, q, k, v, mask, out, scratch);
     // /m/encoder/layer.0/attention/output/dense/MatMul, /m/encoder/layer.0/attention/output/Add
-    let (c, (a, e)) = m.split(
-        OUTPUT_ADD.shifted(slots_2),
-        (SELF_MAT_MUL_1, NORMALIZATION_2.shifted(slots)),
-    );
-    matmul_add_128(s, d, a, ONNX_MAT_MUL_269.shifted(weights), e, c);
+    let (c, a) = m.split(NORMALIZATION_2.shifted(slots), SELF_MAT_MUL_1);
+    matmul_128_2(s, d, a, ONNX_MAT_MUL_269.shifted(weights), c);
     // /m/encoder/layer.0/attention/output/LayerNorm/LayerNormalization
-    let (y, x) = m.split(NORMALIZATION_3, OUTPUT_ADD.shifted(slots_2));
+    let (y, x) = m.split(NORMALIZATION_3, NORMALIZATION_2.shifted(slots));
     layer_norm_128(s, d, x, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS, y);
     // /m/encoder/layer.0/intermediate/dense/MatMul and 5 more
     let (c, a) = m.split(ACT_FN_MUL_1, NORMALIZATION_3);
     matmul_gelu_512(s, d, a, ONNX_MAT_MUL_270.shifted(weights), c);
     // /m/encoder/layer.0/output/dense/MatMul, /m/encoder/layer.0/output/Add
-    let (c, (a, e)) = m.split(OUTPUT_ADD_2, (ACT_FN_MUL_1, NORMALIZATION_3));
-    matmul_add_128_2(s, d, a, ONNX_MAT_MUL_271.shifted(weights), e, c);
+    let (c, a) = m.split(NORMALIZATION_3, ACT_FN_MUL_1);
+    matmul_128_3(s, d, a, ONNX_MAT_MUL_271.shifted(weights), c);
     // /m/encoder/layer.0/output/LayerNorm/LayerNormalization
-    let (y, x) = m.split(NORMALIZATION_2, OUTPUT_ADD_2);
+    let (y, x) = m.split(NORMALIZATION_2, NORMALIZATION_3);
     layer_norm_128(s, d, x, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS, y);
 }
 
@@ -362,42 +356,36 @@ fn attention_64<S: Isa>(
     scratch: &mut [f32],
 ) {
     let problem = Attention {
+        heads: [d.batch, 2],
         q_len: d.sequence,
         kv_len: d.sequence,
         head_dim: 64,
         value_dim: 64,
         scale: 0.125,
+        q_head: [d.sequence * 128, 64],
         q_row: 128,
+        k_head: [d.sequence * 128, 64],
         k_row: 128,
         k_column: 1,
+        v_head: [d.sequence * 128, 64],
         v_row: 128,
         v_column: 1,
+        out_head: [d.sequence * 128, 64],
         out_row: 128,
         causal: false,
         causal_offset: 0,
     };
-    for i in 0..d.batch {
-        for j in 0..2 {
-            let mask = Mask {
-                data: &mask[i * d.sequence..],
-                row: 0,
-            };
-            s.attention(
-                &problem,
-                &q[i * d.sequence * 128 + j * 64..],
-                &k[i * d.sequence * 128 + j * 64..],
-                &v[i * d.sequence * 128 + j * 64..],
-                Some(mask),
-                &mut out[i * d.sequence * 128 + j * 64..],
-                scratch,
-            );
-        }
-    }
+    let mask = Mask {
+        data: mask,
+        head: [d.sequence, 0],
+        row: 0,
+    };
+    s.attention(&problem, q, k, v, Some(mask), out, scratch);
 }
 
 /// `f32[batch, sequence, 128]` of `/m/encoder/layer.0/attention/output/dense/MatMul` and
 /// `/m/encoder/layer.0/attention/output/Add`; 2 steps call it.
-fn matmul_add_128<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, e: &[f32], c: &mut [f32]) {
+fn matmul_128_2<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f32]) {
     let b = WEIGHTS.get(b);
     let problem = Gemm {
         m: d.batch * d.sequence,
@@ -405,16 +393,12 @@ fn matmul_add_128<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, e: &[f32], c
         k: 128,
         c_row: 128,
     };
-    let epilogue = |run: &mut [f32], at: Position| {
-        let e = &e[at.row * 128 + at.column..][..run.len()];
-        s.apply(run, (e,), |acc, (e,)| acc + e);
-    };
     let a = Lhs::Strided {
         data: a,
         row: 128,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], Some(&epilogue));
+    s.gemm(&problem, a, Rhs::Packed(b), Init::Accumulate, c, &mut [], None);
 }
 
 /// `f32[batch, sequence, 512]` of `/m/encoder/layer.0/intermediate/dense/MatMul`,
@@ -442,7 +426,7 @@ fn matmul_gelu_512<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f3
 
 /// `f32[batch, sequence, 128]` of `/m/encoder/layer.0/output/dense/MatMul` and `/m/encoder/layer.0/output/Add`; 2 steps
 /// call it.
-fn matmul_add_128_2<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, e: &[f32], c: &mut [f32]) {
+fn matmul_128_3<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f32]) {
     let b = WEIGHTS.get(b);
     let problem = Gemm {
         m: d.batch * d.sequence,
@@ -450,16 +434,12 @@ fn matmul_add_128_2<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, e: &[f32],
         k: 512,
         c_row: 128,
     };
-    let epilogue = |run: &mut [f32], at: Position| {
-        let e = &e[at.row * 128 + at.column..][..run.len()];
-        s.apply(run, (e,), |acc, (e,)| acc + e);
-    };
     let a = Lhs::Strided {
         data: a,
         row: 512,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], Some(&epilogue));
+    s.gemm(&problem, a, Rhs::Packed(b), Init::Accumulate, c, &mut [], None);
 }
 
 /// `f32[batch, 128]` of `/m/pooler/dense/Gemm` and `/m/pooler/activation/Tanh`.

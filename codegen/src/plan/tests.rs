@@ -52,12 +52,16 @@ impl Builder {
         self.node(Op::Constant(Tensor::new(shape.to_vec(), &vec![1f32; len])), &[])
     }
 
-    fn plan(mut self, results: &[ValueId]) -> Plan {
+    fn plan(self, results: &[ValueId]) -> Plan {
+        self.plan_for(results, 1)
+    }
+
+    fn plan_for(mut self, results: &[ValueId], threads: usize) -> Plan {
         for (number, &result) in results.iter().enumerate() {
             self.0.outputs.push(Port::tensor(format!("y{number}")));
             self.0.body.results.push(result);
         }
-        let plan = Plan::new(&self.0).unwrap();
+        let plan = Plan::for_threads(&self.0, threads).unwrap();
         check_lives(&plan);
         plan
     }
@@ -227,4 +231,48 @@ fn a_backward_slice_gathers() {
     let plan = b.plan(&[y]);
     assert_eq!(plan.steps.len(), 2, "{plan}");
     assert!(matches!(plan.steps[1].kernel, Kernel::Gather { .. }), "{plan}");
+}
+
+#[test]
+fn steps_are_divided_where_it_pays() {
+    let product = |m: Dim, n: i64, threads: usize| {
+        let mut b = Builder::new();
+        let x = b.input("x", &[m, Dim::from(64i64)]);
+        let w = b.weights(&[64, n as usize]);
+        let y = b.node(Op::MatMul { epilogue: None }, &[x, w]);
+        let plan = b.plan_for(&[y], threads);
+        (plan.steps[0].parts.to_string(), plan.to_string())
+    };
+    for (m, n, threads, parts) in [
+        (8, 64, 2, "1"),
+        (64, 64, 2, "1"),
+        (512, 64, 2, "2"),
+        (512, 64, 8, "4"),
+        (4096, 64, 8, "8"),
+        (4096, 64, 1, "1"),
+    ] {
+        let (actual, plan) = product(Dim::from(m as i64), n, threads);
+        assert_eq!(actual, parts, "{m} {n} on {threads} threads: {plan}");
+    }
+    // As many rows as the run has; the divisor is what one part is worth.
+    let (parts, plan) = product(Dim::symbol("s"), 4096, 4);
+    assert_eq!(parts, "min(s/2, 4)", "{plan}");
+    let (parts, _) = product(Dim::symbol("s"), 64, 4);
+    assert_eq!(parts, "1");
+}
+
+#[test]
+fn every_part_has_scratch() {
+    let product = |threads: usize| {
+        let mut b = Builder::new();
+        let (x, w) = (b.input("x", &dims(&[512, 64])), b.input("w", &dims(&[64, 512])));
+        let y = b.node(Op::MatMul { epilogue: None }, &[x, w]);
+        let plan = b.plan_for(&[y], threads);
+        let scratch = plan.steps[0].scratch.clone().expect("the right matrix is packed");
+        let Base::Buffer(id) = scratch.base else {
+            panic!("{plan}");
+        };
+        plan.buffers[id.0].capacity
+    };
+    assert_eq!(product(3), 3 * product(1));
 }
