@@ -40,7 +40,7 @@ pub fn gelu(x: f32) -> f32 {
 pub fn gelu_tanh(x: f32) -> f32 {
     // (1 + tanh(u)) / 2 = 1 / (1 + e^-2u), and -2u / ln 2 = x (-2.302... - 0.102... x^2).
     let power = x * (-2.302_208_2 - 0.102_943_24 * x * x);
-    x / (1.0 + exp2_within(clamp(power, -127.0, 127.0)))
+    x / (1.0 + exp2_within(clamp(power, -127.0, 128.0)))
 }
 
 /// `x sigmoid(x)`. Error at most 3.5 ulp, and an absolute error of 1e-43 below -80.

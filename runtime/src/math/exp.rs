@@ -20,7 +20,7 @@ pub(super) fn reduced(x: f32) -> (i32, f32) {
     (n, r + r * r * tail)
 }
 
-/// `2^n` for `n` in -126..=127, and 0 for -127.
+/// `2^n` for `n` in -126..=127, 0 for -127 and infinity for 128.
 #[inline(always)]
 pub(super) fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
@@ -33,7 +33,8 @@ pub(super) fn clamp(x: f32, low: f32, high: f32) -> f32 {
     if x > high { high } else { x }
 }
 
-/// `2^x` for `x` in -127..=127, where results below `2^-126` may be 0. Error at most 2 ulp.
+/// `2^x` for `x` in -127..=128, where results below `2^-126` may be 0 and those above `2^127` infinite. Error at most
+/// 2.6 ulp.
 #[inline(always)]
 pub(super) fn exp2_within(x: f32) -> f32 {
     let shifted = x + ROUND;

@@ -216,6 +216,14 @@ fn remainders_are_exact() {
 }
 
 #[test]
+fn a_power_of_two_within_bounds() {
+    check(exp::exp2_within, f64::exp2, |x| (-125.0..=127.0).contains(&x), 2.6);
+    let at = |x| exp::exp2_within(x);
+    assert_eq!([-127.0, 0.0, 128.0].map(at), [0.0, 1.0, f32::INFINITY]);
+    assert!(exp::exp2_within(f32::NAN).is_nan());
+}
+
+#[test]
 fn activations() {
     let normal = |x: f32| x.is_finite() && x > -80.0;
     check(
