@@ -69,6 +69,9 @@ pub use onnxide_macros::include_model as __include_model;
 ///
 /// `docs/custom-operators.md` has the rest.
 ///
+/// `winograd = false` keeps convolutions from the algorithm of that name, which multiplies a quarter as often and rounds
+/// more.
+///
 /// `threads = 2` divides steps that are large enough over two threads. The outputs are those of one thread, to the bit,
 /// for any number up to 32. `run` takes threads of a pool that all models of the process share, which needs the feature
 /// `std`; without it, `run` computes on its caller's thread. `run_on` takes threads of an

@@ -24,6 +24,7 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
     let mut compiler = Compiler::new(manifest.join(&path))
         .name(item.name.to_string())
         .threads(item.threads)
+        .winograd(item.winograd)
         .front(Front::Macro);
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);

@@ -22,6 +22,7 @@ pub(crate) struct ModuleItem {
     pub(crate) path: LitStr,
     pub(crate) dims: Vec<Dim>,
     pub(crate) threads: usize,
+    pub(crate) winograd: bool,
     pub(crate) operators: Vec<Operator>,
 }
 
@@ -54,7 +55,7 @@ impl Parse for ModuleItem {
         let name = input.parse()?;
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
-        let (mut dims, mut threads, mut operators) = (None, None, None);
+        let (mut dims, mut threads, mut winograd, mut operators) = (None, None, None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -66,11 +67,13 @@ impl Parse for ModuleItem {
                 "dims" => dims = Some(parse_dims(input)?),
                 "threads" if threads.is_some() => return Err(repeated(option.span(), "threads")),
                 "threads" => threads = Some(parse_threads(input)?),
+                "winograd" if winograd.is_some() => return Err(repeated(option.span(), "winograd")),
+                "winograd" => winograd = Some(parse_flag(input)?),
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let message =
-                        format!("unknown option `{other}`; the known ones are `dims`, `operators` and `threads`");
+                    let known = "`dims`, `operators`, `threads` and `winograd`";
+                    let message = format!("unknown option `{other}`; the known ones are {known}");
                     return Err(syn::Error::new(option.span(), message));
                 }
             }
@@ -86,6 +89,7 @@ impl Parse for ModuleItem {
             path,
             dims: dims.unwrap_or_default(),
             threads: threads.unwrap_or(1),
+            winograd: winograd.unwrap_or(true),
             operators: operators.unwrap_or_default(),
         })
     }
@@ -110,6 +114,12 @@ fn parse_threads(input: ParseStream<'_>) -> Result<usize> {
     let literal: LitInt = input.parse()?;
     let error = |_| syn::Error::new(literal.span(), "expected a number of threads, such as 2");
     literal.base10_parse().map_err(error)
+}
+
+/// `= true` or `= false`
+fn parse_flag(input: ParseStream<'_>) -> Result<bool> {
+    input.parse::<Token![=]>()?;
+    Ok(input.parse::<syn::LitBool>()?.value)
 }
 
 /// `"DOMAIN::NAME" => PATH: SIGNATURE, ..`
@@ -194,7 +204,7 @@ mod tests {
             r#"
             /// A cat.
             pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx", threads = 2, operators(
+            mod dog = "dog.onnx", threads = 2, winograd = false, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
             );
@@ -222,6 +232,7 @@ mod tests {
         );
         assert!(dog.dims.is_empty());
         assert_eq!((cat.threads, dog.threads), (1, 2));
+        assert_eq!((cat.winograd, dog.winograd), (true, false));
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -241,10 +252,11 @@ mod tests {
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
                 "mod m = \"m\", quantize = 2;",
-                "unknown option `quantize`; the known ones are `dims`, `operators` and `threads`",
+                "unknown option `quantize`; the known ones are `dims`, `operators`, `threads` and `winograd`",
             ),
             ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
             ("mod m = \"m\", threads(2);", "expected `=`"),
+            ("mod m = \"m\", winograd = 1;", "expected boolean literal"),
             (
                 "mod m = \"m\", threads = -1;",
                 "expected a number of threads, such as 2",

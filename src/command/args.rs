@@ -64,6 +64,10 @@ pub(crate) struct ModelArgs {
     /// Number of threads that a run computes on
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) threads: NonZeroUsize,
+
+    /// Compute no convolution by Winograd's algorithm, which is faster and rounds more
+    #[arg(long)]
+    pub(crate) no_winograd: bool,
 }
 
 #[derive(Debug, Args)]
@@ -273,6 +277,7 @@ impl ModelArgs {
     pub(crate) fn compiler(&self) -> Compiler {
         let mut compiler = Compiler::new(&self.model)
             .threads(self.threads.get())
+            .winograd(!self.no_winograd)
             .front(Front::Command);
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);

@@ -200,6 +200,7 @@ mod tests {
             dims: dims.iter().map(|dim| dim.parse().unwrap()).collect(),
             operators: Vec::new(),
             threads: NonZeroUsize::MIN,
+            no_winograd: false,
         }
     }
 

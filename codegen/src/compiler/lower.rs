@@ -9,7 +9,7 @@ use crate::frontend::Model;
 use crate::import::{self, import};
 use crate::ir::TensorType;
 use crate::passes;
-use crate::plan::{Base, Plan, PlanError, storage_dtype};
+use crate::plan::{Base, Plan, PlanError, PlanOptions, storage_dtype};
 
 /// What a model becomes.
 pub(super) struct Lowered {
@@ -61,7 +61,11 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
     let mut graph = import(model, &import_options)?;
     graph.name.clone_from(&options.name);
     passes::optimize(&mut graph, &mut |_, _| {});
-    Plan::for_threads(&graph, options.threads).map_err(|errors| {
+    let plan_options = PlanOptions {
+        threads: options.threads,
+        winograd: options.winograd,
+    };
+    Plan::with(&graph, &plan_options).map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
         for PlanError {
             origin,

@@ -45,6 +45,7 @@ pub struct Compiler {
     name: Option<String>,
     dims: Vec<(String, DimRange)>,
     threads: usize,
+    winograd: bool,
     profile: bool,
     program: bool,
     weights: Option<WeightsPath>,
@@ -88,6 +89,7 @@ impl Compiler {
             name: None,
             dims: Vec::new(),
             threads: 1,
+            winograd: true,
             profile: false,
             program: false,
             weights: None,
@@ -119,6 +121,16 @@ impl Compiler {
     /// [`Executor`](onnxide_runtime::team::Executor).
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Says whether convolutions may be computed by Winograd's algorithm where that is faster. The default is that they
+    /// may.
+    ///
+    /// It multiplies a quarter as often and rounds more: see
+    /// [`WinogradTile`](onnxide_runtime::linear::WinogradTile) for the bound of the error.
+    pub fn winograd(mut self, winograd: bool) -> Self {
+        self.winograd = winograd;
         self
     }
 
@@ -190,6 +202,7 @@ impl Compiler {
             name,
             dims: self.dims.into_iter().collect(),
             threads: self.threads,
+            winograd: self.winograd,
             profile: self.profile,
             program: self.program,
             operators: self.operators,
@@ -241,6 +254,9 @@ impl Loaded {
         }
         if self.options.threads > 1 {
             command += &format!(" --threads {}", self.options.threads);
+        }
+        if !self.options.winograd {
+            command += " --no-winograd";
         }
         for operator in &self.options.operators {
             command += &format!(" --operator '{}'", printable(&operator.to_string()));

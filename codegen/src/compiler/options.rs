@@ -20,6 +20,8 @@ pub struct Options {
     pub dims: BTreeMap<String, DimRange>,
     /// The number of threads of a run.
     pub threads: usize,
+    /// Whether convolutions may be computed by Winograd's algorithm.
+    pub winograd: bool,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -133,7 +135,7 @@ impl Options {
         field(env!("ONNXIDE_FINGERPRINT").as_bytes());
         field(model);
         field(self.name.as_bytes());
-        field(&[u8::from(self.profile), u8::from(self.program)]);
+        field(&[self.profile, self.program, self.winograd].map(u8::from));
         field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
             field(name.as_bytes());
@@ -214,6 +216,7 @@ mod tests {
             name: "m".into(),
             dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
             threads: 1,
+            winograd: true,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -229,6 +232,7 @@ mod tests {
         assert_eq!(key, with(&|o| o.weights = WeightsPath::Absolute("/m".into())));
         assert_ne!(key, with(&|o| o.name = "n".into()));
         assert_ne!(key, with(&|o| o.threads = 2));
+        assert_ne!(key, with(&|o| o.winograd = false));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

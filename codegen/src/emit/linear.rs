@@ -38,8 +38,20 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
     let mut fields = window(body, &conv.window);
     fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
-    structure(body, "Conv2dNhwc", "problem", fields);
     match conv.kind {
+        ConvKind::Winograd(tile) => {
+            body.imports.add("linear", "WinogradTile");
+            structure(body, "Conv2dNhwc", "convolution", fields);
+            let fields = vec![
+                ("problem", "convolution".to_owned()),
+                ("tile", format!("WinogradTile::{tile:?}")),
+            ];
+            structure(body, "WinogradConv2dNhwc", "problem", fields);
+        }
+        ConvKind::Direct | ConvKind::Depthwise => structure(body, "Conv2dNhwc", "problem", fields),
+    }
+    match conv.kind {
+        ConvKind::Winograd(_) => convolve(body, "s.winograd_conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
         ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
         ConvKind::Depthwise => convolve(
             body,

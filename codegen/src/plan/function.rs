@@ -117,6 +117,7 @@ fn function_name(step: &Step) -> String {
             let kind = match conv.kind {
                 ConvKind::Direct => "conv",
                 ConvKind::Depthwise => "depthwise_conv",
+                ConvKind::Winograd(_) => "winograd_conv",
             };
             conv_name(kind, &conv.window, conv.epilogue.as_ref())
         }

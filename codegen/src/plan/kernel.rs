@@ -2,6 +2,7 @@
 
 use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
 use crate::ir::{Argument, DType, Dim, Expr, TensorType};
+use onnxide_runtime::linear::WinogradTile;
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -252,6 +253,8 @@ pub enum ConvKind {
     Direct,
     /// One channel per group.
     Depthwise,
+    /// By Winograd's algorithm, in tiles.
+    Winograd(WinogradTile),
 }
 
 /// The window of a two-dimensional convolution of one image; a one-dimensional one has height 1.

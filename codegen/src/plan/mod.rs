@@ -165,6 +165,24 @@ pub struct Loop {
     pub next: Access,
 }
 
+/// What the planner may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// The largest number of threads of a step.
+    pub threads: usize,
+    /// Whether convolutions may be computed by Winograd's algorithm, which rounds more.
+    pub winograd: bool,
+}
+
+impl Default for PlanOptions {
+    fn default() -> PlanOptions {
+        PlanOptions {
+            threads: 1,
+            winograd: true,
+        }
+    }
+}
+
 /// Something the planner cannot do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError {
@@ -177,23 +195,23 @@ pub struct PlanError {
 }
 
 impl Plan {
-    /// Plans a graph for one thread.
+    /// Plans a graph with the default options.
     ///
     /// # Errors
     ///
     /// Everything in the graph that no kernel computes.
     pub fn new(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
-        Plan::for_threads(graph, 1)
+        Plan::with(graph, &PlanOptions::default())
     }
 
-    /// Plans a graph for a number of threads.
+    /// Plans a graph.
     ///
     /// # Errors
     ///
     /// As for [`new`](Plan::new).
-    pub fn for_threads(graph: &Graph, threads: usize) -> Result<Plan, Vec<PlanError>> {
-        let mut plan = lower::lower(graph)?;
-        threads::divide(&mut plan, threads);
+    pub fn with(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
+        let mut plan = lower::lower(graph, options)?;
+        threads::divide(&mut plan, options.threads);
         place::place(&mut plan);
         function::find_functions(&mut plan);
         plan.weights.assign_offsets();

@@ -61,7 +61,14 @@ impl Builder {
             self.0.outputs.push(Port::tensor(format!("y{number}")));
             self.0.body.results.push(result);
         }
-        let plan = Plan::for_threads(&self.0, threads).unwrap();
+        let plan = Plan::with(
+            &self.0,
+            &PlanOptions {
+                threads,
+                ..PlanOptions::default()
+            },
+        )
+        .unwrap();
         check_lives(&plan);
         plan
     }

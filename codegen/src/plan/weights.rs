@@ -41,6 +41,8 @@ pub enum Packing {
     Conv(linear::Conv2dNhwc),
     /// As the weights of a convolution of one channel per group.
     DepthwiseConv(linear::Conv2dNhwc),
+    /// As the weights of a convolution by Winograd's algorithm.
+    WinogradConv(linear::WinogradConv2dNhwc),
     /// As the weights of a transposed convolution.
     ConvTranspose(linear::ConvTranspose2d),
 }
@@ -90,6 +92,7 @@ impl WeightTable {
             Packing::GruBias { hidden } => 4 * hidden,
             Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
             Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
+            Packing::WinogradConv(problem) => linear::winograd_conv2d_nhwc_packed_len(problem),
             Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
         };
         let id = WeightId(self.entries.len());
@@ -186,6 +189,7 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
         }
         Packing::Conv(problem) => linear::pack_conv2d_nhwc(problem, source, packed),
         Packing::DepthwiseConv(problem) => linear::pack_depthwise_conv2d_nhwc(problem, source, packed),
+        Packing::WinogradConv(problem) => linear::pack_winograd_conv2d_nhwc(problem, source, packed),
         Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
     }
 }

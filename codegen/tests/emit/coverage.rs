@@ -24,6 +24,7 @@ macro_rules! kinds {
 kinds!(CONVOLUTIONS, convolution(ConvKind), {
     ConvKind::Direct => "direct convolution",
     ConvKind::Depthwise => "depthwise convolution",
+    ConvKind::Winograd(_) => "convolution by Winograd's algorithm",
 });
 
 kinds!(POOLS, pool(PoolKind), {

@@ -76,7 +76,7 @@ impl Lowering<'_> {
         }
         let (loops, views) = take_image_loops(x_view, [vec![y_rows], operands.layouts].concat());
         let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
-        let kernel = Conv {
+        let mut kernel = Conv {
             kind: if depthwise {
                 ConvKind::Depthwise
             } else {
@@ -88,12 +88,26 @@ impl Lowering<'_> {
             epilogue: placed.map,
         };
         let problem = self.bounded(&kernel);
+        if kernel.kind == ConvKind::Direct && self.winograd && kernel.window.is_fixed() {
+            kernel.kind = linear::winograd_is_faster(&problem).map_or(kernel.kind, ConvKind::Winograd);
+        }
         let (packing, scratch) = match kernel.kind {
             ConvKind::Direct => (
                 Packing::Conv(weights_only(problem)),
                 linear::conv2d_nhwc_scratch(&problem),
             ),
             ConvKind::Depthwise => (Packing::DepthwiseConv(weights_only(problem)), 0),
+            ConvKind::Winograd(tile) => {
+                let problem = linear::WinogradConv2dNhwc { problem, tile };
+                let weights = linear::WinogradConv2dNhwc {
+                    problem: weights_only(problem.problem),
+                    tile,
+                };
+                (
+                    Packing::WinogradConv(weights),
+                    linear::winograd_conv2d_nhwc_scratch(&problem),
+                )
+            }
         };
         let per_output = Dim::from(plane.kernel[0] * plane.kernel[1]) * channels.floor_div(&Dim::from(*groups));
         let macs = product(&y_view.shape[1..]) * per_output;

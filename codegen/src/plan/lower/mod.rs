@@ -25,7 +25,7 @@ mod spatial;
 
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
-use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
+use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype};
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
 use range::Definitions;
@@ -55,6 +55,7 @@ enum Origin {
 
 struct Lowering<'g> {
     graph: &'g Graph,
+    winograd: bool,
     definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
@@ -85,9 +86,10 @@ struct Lowering<'g> {
 }
 
 /// Lowers a graph; places and functions are left open.
-pub(super) fn lower(graph: &Graph) -> Result<Plan, Vec<PlanError>> {
+pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
     let mut lowering = Lowering {
         graph,
+        winograd: options.winograd,
         definitions: Definitions::new(graph),
         steps: Vec::new(),
         buffers: Vec::new(),
