@@ -17,6 +17,7 @@ mod conv;
 mod conv_transpose;
 mod depthwise;
 mod gemm;
+mod nhwc;
 mod pack;
 mod patches;
 mod recurrent;
@@ -31,6 +32,10 @@ pub use conv_transpose::{
 };
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
+pub use nhwc::{
+    Conv2dNhwc, WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    winograd_conv2d_nhwc_scratch,
+};
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
 
@@ -130,6 +135,19 @@ crate::isa::kernel_table! {
             problem: &Conv2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = depthwise::depthwise_conv2d;
+
+        /// `y = epilogue(init + convolution of x with w)` for one image stored channels last; `w` is the output of
+        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds at least [`winograd_conv2d_nhwc_scratch`] values. A row of
+        /// `init` and of `epilogue` is a pixel, a column is an output channel.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or the kernel is not 3 by 3 with stride 1, dilation 1 and one
+        /// group.
+        fn winograd_conv2d_nhwc(
+            problem: &WinogradConv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = nhwc::winograd_conv2d_nhwc;
 
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.

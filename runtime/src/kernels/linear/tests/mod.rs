@@ -6,6 +6,7 @@ mod depthwise;
 mod gemm;
 mod recurrent;
 mod transpose;
+mod winograd;
 
 use crate::kernels::linear::{Epilogue, Init, Position};
 use crate::testing::{Numbers, levels};

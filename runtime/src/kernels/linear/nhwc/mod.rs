@@ -1,0 +1,100 @@
+//! Convolutions of images whose channels are innermost ("channels last", NHWC).
+
+mod winograd;
+
+use super::{Init, extent};
+
+pub(super) use winograd::winograd_conv2d_nhwc;
+pub use winograd::{
+    WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    winograd_conv2d_nhwc_scratch,
+};
+
+/// A convolution of one image whose result is stored channels last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dNhwc {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Rows of the input.
+    pub in_height: usize,
+    /// Columns of the input.
+    pub in_width: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows of the output.
+    pub out_height: usize,
+    /// Columns of the output.
+    pub out_width: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Rows and columns of the input per row and column of the output.
+    pub stride: [usize; 2],
+    /// Rows and columns of the input between taps of the kernel.
+    pub dilation: [usize; 2],
+    /// Zeros above and to the left of the input. How many follow from the sizes are below and to the right.
+    pub pad: [usize; 2],
+    /// Groups that the channels are divided into.
+    pub groups: usize,
+    /// Elements between channels of the input.
+    pub x_channel: usize,
+    /// Elements between rows of the input.
+    pub x_row: usize,
+    /// Elements between columns of the input.
+    pub x_column: usize,
+    /// Elements between pixels of the output, whose channels are contiguous; pixel `(r, c)` begins at
+    /// `(r * out_width + c) * y_pixel`.
+    pub y_pixel: usize,
+}
+
+impl Conv2dNhwc {
+    /// Pixels of the output.
+    const fn pixels(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Panics, naming what is wrong, unless the slices hold what the sizes say and all positions are representable.
+    fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
+        assert!(self.is_representable(), "convolution: the sizes overflow");
+        let x_len = extent([
+            (self.in_channels, self.x_channel),
+            (self.in_height, self.x_row),
+            (self.in_width, self.x_column),
+        ]);
+        assert!(x.len() >= x_len, "convolution: the input is too short");
+        let y_len = extent([(self.pixels(), self.y_pixel), (self.out_channels, 1)]);
+        assert!(y.len() >= y_len, "convolution: the output is too short");
+        match init {
+            Init::PerColumn(values) => {
+                assert!(values.len() >= self.out_channels, "convolution: the bias is too short");
+            }
+            Init::PerRow(values) => {
+                assert!(
+                    values.len() >= self.pixels(),
+                    "convolution: the initial plane is too short"
+                );
+            }
+            Init::Zero | Init::Accumulate => {}
+        }
+    }
+
+    /// Whether the counts of weights and pixels and all positions in the padded image are representable, with room for
+    /// sums of a few of them.
+    fn is_representable(&self) -> bool {
+        let fits = |value: Option<usize>| value.is_some_and(|value| value <= usize::MAX / 64);
+        let taps = self.kernel[0].checked_mul(self.kernel[1]);
+        let depth = taps.and_then(|taps| taps.checked_mul(self.in_channels));
+        let weights = depth.and_then(|depth| depth.checked_mul(self.out_channels.checked_add(64)?));
+        let pixels = self.out_height.checked_mul(self.out_width);
+        let (ins, outs) = ([self.in_height, self.in_width], [self.out_height, self.out_width]);
+        let positions_fit = (0..2).all(|axis| {
+            let last = outs[axis].saturating_mul(self.stride[axis]);
+            let taps = self.kernel[axis].saturating_mul(self.dilation[axis]);
+            let end = last
+                .saturating_add(taps)
+                .saturating_add(self.pad[axis])
+                .saturating_add(ins[axis]);
+            end <= usize::MAX / 64
+        });
+        fits(weights) && fits(pixels) && positions_fit
+    }
+}
