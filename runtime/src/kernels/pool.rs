@@ -1,7 +1,10 @@
 //! Pooling over windows of up to three spatial axes.
 
+mod nhwc;
 #[cfg(test)]
 mod tests;
+
+pub use nhwc::PoolNhwc;
 
 use super::simd::Simd;
 use crate::isa::kernel_table;
@@ -69,6 +72,20 @@ kernel_table! {
         ///
         /// If the planes reach out of the input or the output.
         fn average_pool(out: &mut [f32], input: &[f32], pool: &Pool, divisor: Divisor) = average_pool;
+
+        /// The greatest element of each window of channels-last images; the lowest value for a window that sees nothing.
+        ///
+        /// # Panics
+        ///
+        /// If the pixels reach out of the input or the output.
+        fn max_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc) = nhwc::max_pool;
+
+        /// The average of each window of channels-last images; 0 for a window that sees nothing.
+        ///
+        /// # Panics
+        ///
+        /// As for `max_pool_nhwc`.
+        fn average_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc, divisor: Divisor) = nhwc::average_pool;
 
         /// The `p`-norm of each window; 0 for a window that sees nothing.
         ///

@@ -1,6 +1,7 @@
 //! Vector operations that kernels are written in.
 
 use crate::isa;
+use crate::math::Number;
 
 /// The vector operations of an instruction set, on vectors of `f32`.
 ///
@@ -23,6 +24,9 @@ pub trait Simd: Copy + 'static {
 
     /// `a * b + c`, rounded once where the instruction set has a fused operation.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// The greater of each pair of lanes; NaN if either is.
+    fn greater(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
     /// The vector at `source`, of any alignment.
     ///
@@ -84,6 +88,11 @@ impl Simd for isa::Scalar {
             a[2] * b[2] + c[2],
             a[3] * b[3] + c[3],
         ]
+    }
+
+    #[inline(always)]
+    fn greater(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        [0, 1, 2, 3].map(|lane| a[lane].greater(b[lane]))
     }
 
     #[inline(always)]
@@ -162,6 +171,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn greater(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see `splat`.
+            unsafe {
+                // The maximum is `b` where either is NaN.
+                _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a))
+            }
+        }
+
+        #[inline(always)]
         unsafe fn load(self, source: *const f32) -> __m256 {
             // SAFETY: the caller vouches for eight readable values.
             unsafe { _mm256_loadu_ps(source) }
@@ -228,6 +246,15 @@ mod x86 {
         fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: see `splat`.
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn greater(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see `splat`.
+            unsafe {
+                // The maximum is `b` where either is NaN.
+                _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a)
+            }
         }
 
         #[inline(always)]

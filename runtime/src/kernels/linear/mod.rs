@@ -33,8 +33,9 @@ pub use conv_transpose::{
 pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 pub use nhwc::{
-    Conv2dNhwc, WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
-    winograd_conv2d_nhwc_scratch,
+    Conv2dNhwc, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_packed_len, conv2d_nhwc_scratch,
+    depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc,
+    winograd_conv2d_nhwc_packed_len, winograd_conv2d_nhwc_scratch,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -87,9 +88,11 @@ pub enum Init<'a> {
 /// Where a run of finished outputs begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The row of the matrix, or the output channel of a convolution.
+    /// The row of the matrix, or the output channel of a convolution. Of a channels-last convolution it is the pixel,
+    /// `y * out_width + x`.
     pub row: usize,
-    /// The column of the matrix, or `y * out_width + x` of a convolution.
+    /// The column of the matrix, or `y * out_width + x` of a convolution. Of a channels-last convolution it is the output
+    /// channel.
     pub column: usize,
 }
 
@@ -136,9 +139,31 @@ crate::isa::kernel_table! {
             epilogue: Epilogue<'_>,
         ) = depthwise::depthwise_conv2d;
 
-        /// `y = epilogue(init + convolution of x with w)` for one image stored channels last; `w` is the output of
-        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds at least [`winograd_conv2d_nhwc_scratch`] values. A row of
+        /// `y = epilogue(init + convolution of x with w)` for one image, whose result is stored channels last; `w` is
+        /// the output of [`pack_conv2d_nhwc`] and `scratch` holds at least [`conv2d_nhwc_scratch`] values. A row of
         /// `init` and of `epilogue` is a pixel, a column is an output channel.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or a count of channels is not a multiple of the groups.
+        fn conv2d_nhwc(
+            problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = nhwc::conv2d_nhwc;
+
+        /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of as many groups as input and output channels, which are contiguous
+        /// in the input; `w` is the output of [`pack_depthwise_conv2d_nhwc`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, if there are not as many groups as channels on either side,
+        /// or if the channels of the input are not contiguous.
+        fn depthwise_conv2d_nhwc(
+            problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>,
+        ) = nhwc::depthwise_conv2d_nhwc;
+
+        /// [`conv2d_nhwc`](Linear::conv2d_nhwc) with a kernel of 3 by 3, in tiles; `w` is the output of
+        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds at least [`winograd_conv2d_nhwc_scratch`] values.
         ///
         /// # Panics
         ///

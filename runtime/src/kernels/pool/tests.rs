@@ -199,3 +199,130 @@ fn positions_in_column_major_order() {
     max_pool_indices(&mut out, &[0, 9, 1, 2, 3, 4, 0, 0, 0, 7, 0, 0], &pool, true);
     assert_eq!(out, [2, 6 + 1]);
 }
+
+/// What a window with a count of elements gives.
+type Expected<'a> = dyn Fn(&[(f32, usize)], usize) -> f32 + 'a;
+
+#[test]
+fn channels_last_windows() {
+    fn check<I: Isa>(isa: I) {
+        let mut numbers = Numbers::new(9);
+        for pool in pools().into_iter().filter(|pool| pool.input[0] == 1) {
+            for channels in [1, 5, 16, 40, 70] {
+                let [_, height, width] = pool.input;
+                let planes = numbers.floats(channels * height * width);
+                let (x_column, y_pixel) = (channels + 2, channels + 3);
+                let mut input = vec![f32::NAN; height * width * x_column];
+                for (at, pixel) in input.chunks_mut(x_column).enumerate() {
+                    for channel in 0..channels {
+                        pixel[channel] = planes[channel * height * width + at];
+                    }
+                }
+                let last = |sizes: [usize; 3]| [sizes[1], sizes[2]];
+                let problem = PoolNhwc {
+                    channels,
+                    input: last(pool.input),
+                    output: last(pool.output),
+                    kernel: last(pool.kernel),
+                    stride: last(pool.stride),
+                    dilation: last(pool.dilation),
+                    pad_begin: last(pool.pad_begin),
+                    pad_end: last(pool.pad_end),
+                    x_row: width * x_column,
+                    x_column,
+                    y_pixel,
+                };
+                let pool = Pool {
+                    planes: channels,
+                    ..pool
+                };
+                let windows = windows(&pool, &planes);
+                let pixels = windows.len() / channels;
+                let compare = |out: &[f32], expected: &Expected| {
+                    for (at, &result) in out.iter().enumerate() {
+                        let (pixel, channel) = (at / y_pixel, at % y_pixel);
+                        if channel >= channels {
+                            assert_eq!(result, 7.0, "{problem:?} wrote between pixels");
+                            continue;
+                        }
+                        let (window, padded) = &windows[channel * pixels + pixel];
+                        let expected = expected(window, *padded);
+                        assert!(
+                            result == expected || (result - expected).abs() < 1e-5,
+                            "{problem:?} at {pixel}, {channel}: {result}, not {expected}"
+                        );
+                    }
+                };
+                let mut out = vec![7.0; pixels * y_pixel];
+                isa.max_pool_nhwc(&mut out, &input, &problem);
+                compare(&out, &|window, _| {
+                    window.iter().fold(f32::NEG_INFINITY, |best, &(x, _)| best.max(x))
+                });
+                for divisor in [Divisor::Inside, Divisor::Padded, Divisor::One] {
+                    isa.average_pool_nhwc(&mut out, &input, &problem, divisor);
+                    compare(&out, &|window, padded| {
+                        let count = match divisor {
+                            Divisor::Inside => window.len(),
+                            Divisor::Padded => padded,
+                            Divisor::One => 1,
+                        };
+                        window.iter().map(|(x, _)| x).sum::<f32>() / count.max(1) as f32
+                    });
+                }
+            }
+        }
+    }
+    for level in levels() {
+        crate::dispatch!(level, check());
+    }
+}
+
+#[test]
+fn channels_last_maximum_of_nan_is_nan() {
+    fn check<I: Isa>(isa: I) {
+        let pool = PoolNhwc {
+            channels: 20,
+            input: [1, 3],
+            output: [1, 1],
+            kernel: [1, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad_begin: [0, 0],
+            pad_end: [0, 0],
+            x_row: 60,
+            x_column: 20,
+            y_pixel: 20,
+        };
+        for at in 0..60 {
+            let mut input = [1.0; 60];
+            input[at] = f32::NAN;
+            let mut out = [0.0; 20];
+            isa.max_pool_nhwc(&mut out, &input, &pool);
+            for (channel, value) in out.iter().enumerate() {
+                assert_eq!(value.is_nan(), channel == at % 20);
+            }
+        }
+    }
+    for level in levels() {
+        crate::dispatch!(level, check());
+    }
+}
+
+#[test]
+#[should_panic = "the pixels of a pooling reach out of the input"]
+fn a_short_channels_last_input_is_refused() {
+    let pool = PoolNhwc {
+        channels: 2,
+        input: [1, 3],
+        output: [1, 1],
+        kernel: [1, 3],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad_begin: [0, 0],
+        pad_end: [0, 0],
+        x_row: 6,
+        x_column: 2,
+        y_pixel: 2,
+    };
+    crate::isa::Scalar.max_pool_nhwc(&mut [0.0; 2], &[0.0; 5], &pool);
+}

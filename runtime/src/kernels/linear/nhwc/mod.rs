@@ -1,16 +1,26 @@
-//! Convolutions of images whose channels are innermost ("channels last", NHWC).
+//! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
 
+mod conv;
+mod depthwise;
 mod winograd;
 
-use super::{Init, extent};
+use super::{Init, PANEL_COLUMNS, extent};
 
-pub(super) use winograd::winograd_conv2d_nhwc;
+pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
+pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch,
 };
 
-/// A convolution of one image whose result is stored channels last.
+pub(super) use conv::conv2d_nhwc;
+pub(super) use depthwise::depthwise_conv2d_nhwc;
+pub(super) use winograd::winograd_conv2d_nhwc;
+
+/// A convolution of one image whose result is stored channels last. A convolution in one dimension has height 1.
+///
+/// Pixel `(r, c)` of the output is row `r * out_width + c` of a matrix whose columns are the output channels; this is
+/// what `row` and `column` mean to [`Init`] and [`Position`](super::Position).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dNhwc {
     /// Channels of the input.
@@ -35,25 +45,54 @@ pub struct Conv2dNhwc {
     pub pad: [usize; 2],
     /// Groups that the channels are divided into.
     pub groups: usize,
-    /// Elements between channels of the input.
+    /// Elements between channels of the input. An image of more than a few channels is best stored with 1.
     pub x_channel: usize,
     /// Elements between rows of the input.
     pub x_row: usize,
     /// Elements between columns of the input.
     pub x_column: usize,
-    /// Elements between pixels of the output, whose channels are contiguous; pixel `(r, c)` begins at
-    /// `(r * out_width + c) * y_pixel`.
+    /// Elements between pixels of the output, whose channels are contiguous; at least `out_channels`.
     pub y_pixel: usize,
 }
 
 impl Conv2dNhwc {
+    /// Taps of the kernel.
+    const fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
     /// Pixels of the output.
     const fn pixels(&self) -> usize {
         self.out_height * self.out_width
     }
 
-    /// Panics, naming what is wrong, unless the slices hold what the sizes say and all positions are representable.
+    /// Input channels of a group.
+    const fn group_in(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    const fn group_out(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Terms of the sum that an output is.
+    const fn depth(&self) -> usize {
+        self.group_in() * self.taps()
+    }
+
     fn check(&self, x: &[f32], init: Init<'_>, y: &[f32]) {
+        let channels_divide = self.groups > 0
+            && self.in_channels.is_multiple_of(self.groups)
+            && self.out_channels.is_multiple_of(self.groups);
+        assert!(
+            channels_divide,
+            "convolution: the channels are not a multiple of the groups"
+        );
+        assert!(
+            self.stride[0] > 0 && self.stride[1] > 0,
+            "convolution: the stride is zero"
+        );
         assert!(self.is_representable(), "convolution: the sizes overflow");
         let x_len = extent([
             (self.in_channels, self.x_channel),
@@ -77,13 +116,12 @@ impl Conv2dNhwc {
         }
     }
 
-    /// Whether the counts of weights and pixels and all positions in the padded image are representable, with room for
-    /// sums of a few of them.
+    /// Whether the counts of taps, terms and pixels and all positions in the padded image are representable, with room
+    /// for sums of a few of them.
     fn is_representable(&self) -> bool {
-        let fits = |value: Option<usize>| value.is_some_and(|value| value <= usize::MAX / 64);
         let taps = self.kernel[0].checked_mul(self.kernel[1]);
         let depth = taps.and_then(|taps| taps.checked_mul(self.in_channels));
-        let weights = depth.and_then(|depth| depth.checked_mul(self.out_channels.checked_add(64)?));
+        let weights = depth.and_then(|depth| depth.checked_mul(self.out_channels.next_multiple_of(PANEL_COLUMNS)));
         let pixels = self.out_height.checked_mul(self.out_width);
         let (ins, outs) = ([self.in_height, self.in_width], [self.out_height, self.out_width]);
         let positions_fit = (0..2).all(|axis| {
@@ -93,8 +131,8 @@ impl Conv2dNhwc {
                 .saturating_add(taps)
                 .saturating_add(self.pad[axis])
                 .saturating_add(ins[axis]);
-            end <= usize::MAX / 64
+            end <= usize::MAX / 4
         });
-        fits(weights) && fits(pixels) && positions_fit
+        weights.is_some() && pixels.is_some_and(|pixels| pixels <= usize::MAX / 4) && positions_fit
     }
 }

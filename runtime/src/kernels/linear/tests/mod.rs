@@ -4,6 +4,7 @@ mod attention;
 mod conv;
 mod depthwise;
 mod gemm;
+mod nhwc;
 mod recurrent;
 mod transpose;
 mod winograd;

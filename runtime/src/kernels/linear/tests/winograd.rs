@@ -336,3 +336,21 @@ fn a_short_scratch_panics() {
         None,
     );
 }
+
+#[test]
+#[should_panic(expected = "winograd convolution: the sizes overflow")]
+fn channels_that_overflow_panic() {
+    // An image that repeats one channel needs no memory for it.
+    let p = Conv2dNhwc {
+        in_channels: usize::MAX / 1024,
+        x_channel: 0,
+        x_row: 0,
+        x_column: 0,
+        ..problem([5, 5], 1, 1, [1; 4])
+    };
+    let problem = WinogradConv2dNhwc {
+        problem: p,
+        tile: WinogradTile::F4,
+    };
+    Scalar.winograd_conv2d_nhwc(&problem, &[0.0; 25], &[], Init::Zero, &mut [0.0; 25], &mut [], None);
+}

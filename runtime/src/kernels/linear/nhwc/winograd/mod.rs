@@ -142,9 +142,8 @@ impl Shape {
         if v_row >= 256 {
             v_row = odd_lines(v_row);
         }
-        // As few strips as the budget allows, all but the last of equal and whole register tiles.
-        let limit = BUDGET / (points * (v_row + columns) + 1);
-        let limit = min(if limit > STEP { limit / STEP * STEP } else { limit }, TILES);
+        // As few strips as the budget allows, of about equal size, in whole register tiles if that fits as well.
+        let limit = min(BUDGET / (points * (v_row + columns) + 1), TILES);
         let limit = if limit == 0 { 1 } else { limit };
         let tiles = if total == 0 {
             0
@@ -226,6 +225,13 @@ fn pack<F: Filter<OUT, IN>, const OUT: usize, const IN: usize>(
     }
 }
 
+/// Whether a length of the packed weights and, with a tile of every channel, of scratch is representable.
+fn is_representable(p: &Conv2dNhwc) -> bool {
+    let panels = p.out_channels.checked_add(PANEL_COLUMNS);
+    let weights = panels.and_then(|columns| columns.checked_mul(p.in_channels));
+    weights.is_some_and(|weights| weights <= usize::MAX / 64) && p.in_channels.max(p.out_channels) <= usize::MAX / 65536
+}
+
 #[inline(always)]
 pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transforms>(
     isa: S,
@@ -243,6 +249,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
         "winograd convolution: the kernel is not 3 by 3 with stride, dilation and groups 1"
     );
     p.check(x, init, y);
+    assert!(is_representable(p), "winograd convolution: the sizes overflow");
     assert!(
         w.len() >= winograd_conv2d_nhwc_packed_len(problem),
         "winograd convolution: the weights are too short"
