@@ -204,6 +204,12 @@ mod detect {
         pub fn detect() -> Option<Avx512> {
             (features() & HAS_AVX512 != 0).then_some(Avx512(()))
         }
+
+        /// The token of AVX2 with FMA, which every machine with AVX-512 has.
+        #[inline(always)]
+        pub const fn avx2(self) -> Avx2 {
+            Avx2(())
+        }
     }
 }
 

@@ -13,8 +13,13 @@ pub trait Simd: Copy + 'static {
     type Mask: Copy;
     /// Values of a vector: 4, 8 or 16.
     const LANES: usize;
-    /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 12.
+    /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 8.
     const TILE_ROWS: usize;
+    /// An instruction set of half as long vectors that exists wherever this one does, if there is one, or else itself.
+    type Narrow: Simd;
+
+    /// The token of [`Narrow`](Simd::Narrow).
+    fn narrow(self) -> Self::Narrow;
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::F32;
@@ -69,6 +74,12 @@ impl Simd for isa::Scalar {
     type Mask = [bool; 4];
     const LANES: usize = 4;
     const TILE_ROWS: usize = 3;
+    type Narrow = isa::Scalar;
+
+    #[inline(always)]
+    fn narrow(self) -> isa::Scalar {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 4] {
@@ -151,6 +162,12 @@ mod x86 {
         type Mask = __m256i;
         const LANES: usize = 8;
         const TILE_ROWS: usize = 6;
+        type Narrow = Avx2;
+
+        #[inline(always)]
+        fn narrow(self) -> Avx2 {
+            self
+        }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m256 {
@@ -228,7 +245,13 @@ mod x86 {
         type F32 = __m512;
         type Mask = __mmask16;
         const LANES: usize = 16;
-        const TILE_ROWS: usize = 12;
+        const TILE_ROWS: usize = 8;
+        type Narrow = Avx2;
+
+        #[inline(always)]
+        fn narrow(self) -> Avx2 {
+            self.avx2()
+        }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m512 {

@@ -25,7 +25,7 @@ const DEPTH: usize = 256;
 const COLUMNS: usize = 256;
 
 /// Columns of a block of a right-hand side that is packed already.
-const PACKED_COLUMNS: usize = 512;
+const PACKED_COLUMNS: usize = 256;
 
 /// Values of `a` that stay in the first level cache while few rows pass over a wide `b`.
 const RESIDENT: usize = 6144;

@@ -23,6 +23,7 @@ mod patches;
 mod recurrent;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use attention::{Attention, Mask, attention_scratch};
 pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, conv2d_scratch_min, pack_conv2d};

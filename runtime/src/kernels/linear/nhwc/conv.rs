@@ -1,17 +1,42 @@
-//! Convolution of channels-last images.
+//! Convolution of channels-last images without a copy of them, after Dukhan, *The Indirect Convolution Algorithm*
+//! (2019): it is a matrix product whose rows are the output pixels, and each tap of the kernel is a part of its depth in
+//! which a row of the left matrix is the channels of an input pixel, read where they lie. A tap outside of the image
+//! reads a row of zeros.
+//!
+//! An image whose channels are not contiguous, such as one of three planes, is packed a few pixels at a time instead.
 
 use super::Conv2dNhwc;
+use super::patches::{PATCH_LANES, Patches};
+use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, PANEL_COLUMNS, Position, packed_rhs_len};
 use crate::kernels::simd::Simd;
+
+/// What taps outside of an image read.
+pub(super) static ZEROS: [f32; 512] = [0.0; 512];
+
+/// Segments of the depth that a tile is given at a time.
+const SEGMENTS: usize = 27;
+
+/// Weights of a block of output channels: half of a second level cache.
+const BLOCK: usize = 64 * 1024;
 
 /// Length of the packed weights of a channels-last convolution.
 pub const fn conv2d_nhwc_packed_len(problem: &Conv2dNhwc) -> usize {
     problem.groups * packed_rhs_len(problem.depth(), problem.group_out())
 }
 
-/// Values of scratch that a channels-last convolution needs.
-pub const fn conv2d_nhwc_scratch(_problem: &Conv2dNhwc) -> usize {
-    0
+/// Values of scratch that a channels-last convolution needs: none, if the channels of the input are contiguous.
+pub const fn conv2d_nhwc_scratch(problem: &Conv2dNhwc) -> usize {
+    if is_indirect(problem) {
+        0
+    } else {
+        problem.depth().saturating_mul(PATCH_LANES)
+    }
+}
+
+/// Whether the image is read where it lies.
+const fn is_indirect(problem: &Conv2dNhwc) -> bool {
+    problem.x_channel == 1 && problem.group_in() > 1
 }
 
 /// Packs weights `[out_channels, in_channels / groups, kernel height, kernel width]` as `[taps, in_channels / groups,
@@ -41,11 +66,8 @@ pub fn pack_conv2d_nhwc(problem: &Conv2dNhwc, weights: &[f32], packed: &mut [f32
             .zip((0..outputs).step_by(PANEL_COLUMNS))
         {
             panel.fill(0.0);
-            for (lane, filter) in weights[first * depth..]
-                .chunks_exact(depth)
-                .take(PANEL_COLUMNS)
-                .enumerate()
-            {
+            let filters = weights[first * depth..].chunks_exact(depth).take(PANEL_COLUMNS);
+            for (lane, filter) in filters.enumerate() {
                 for (channel, kernel) in filter.chunks_exact(taps).enumerate() {
                     for (tap, &weight) in kernel.iter().enumerate() {
                         panel[(tap * inputs + channel) * PANEL_COLUMNS + lane] = weight;
@@ -57,14 +79,14 @@ pub fn pack_conv2d_nhwc(problem: &Conv2dNhwc, weights: &[f32], packed: &mut [f32
 }
 
 #[inline(always)]
-pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd>(
-    _isa: S,
+pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
+    isa: S,
     problem: &Conv2dNhwc,
     x: &[f32],
     w: &[f32],
     init: Init<'_>,
     y: &mut [f32],
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
     problem.check(x, init, y);
@@ -72,37 +94,288 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd>(
         w.len() >= conv2d_nhwc_packed_len(problem),
         "convolution: the weights are too short"
     );
-    let (inputs, outputs, depth) = (problem.group_in(), problem.group_out(), problem.depth());
-    let len = packed_rhs_len(depth, outputs);
-    for pixel in 0..problem.pixels() {
-        let (oy, ox) = (pixel / problem.out_width, pixel % problem.out_width);
-        for channel in 0..problem.out_channels {
-            let (group, column) = (channel / outputs, channel % outputs);
-            let panel = &w[group * len + column / PANEL_COLUMNS * depth * PANEL_COLUMNS..];
-            let value = &mut y[pixel * problem.y_pixel + channel];
-            let mut sum = match init {
-                Init::Zero => 0.0,
-                Init::PerColumn(values) => values[channel],
-                Init::PerRow(values) => values[pixel],
-                Init::Accumulate => *value,
+    assert!(
+        scratch.len() >= conv2d_nhwc_scratch(problem),
+        "convolution: the scratch is too short"
+    );
+    let (outputs, depth) = (problem.group_out(), problem.depth());
+    if problem.pixels() == 0 || outputs == 0 {
+        return;
+    }
+    // Whole panels, as few equal blocks as fit. A small image has one pass over the weights in any case.
+    let panels = outputs.div_ceil(PANEL_COLUMNS);
+    let fitting = (BLOCK / (depth * PANEL_COLUMNS).max(1)).max(2);
+    let blocks = if problem.pixels() <= S::TILE_ROWS {
+        1
+    } else {
+        panels.div_ceil(fitting)
+    };
+    let step = panels.div_ceil(blocks).next_multiple_of(2) * PANEL_COLUMNS;
+    for group in 0..problem.groups {
+        let weights = &w[group * packed_rhs_len(depth, outputs)..][..packed_rhs_len(depth, outputs)];
+        for first in (0..outputs).step_by(step) {
+            let block = Block {
+                problem,
+                weights: &weights[first * depth..],
+                group,
+                channel: group * outputs + first,
+                columns: step.min(outputs - first),
             };
-            for tap in 0..problem.taps() {
-                let (ky, kx) = (tap / problem.kernel[1], tap % problem.kernel[1]);
-                let iy = (oy * problem.stride[0] + ky * problem.dilation[0]).wrapping_sub(problem.pad[0]);
-                let ix = (ox * problem.stride[1] + kx * problem.dilation[1]).wrapping_sub(problem.pad[1]);
-                if iy < problem.in_height && ix < problem.in_width {
-                    for c in 0..inputs {
-                        let at = (group * inputs + c) * problem.x_channel + iy * problem.x_row + ix * problem.x_column;
-                        let weight = panel[(tap * inputs + c) * PANEL_COLUMNS + column % PANEL_COLUMNS];
-                        sum += x[at] * weight;
-                    }
+            if is_indirect(problem) {
+                block.indirect(isa, x, init, y, epilogue);
+            } else {
+                block.packed(isa, x, init, y, scratch, epilogue);
+            }
+        }
+    }
+}
+
+/// Some output channels of a group.
+struct Block<'a> {
+    problem: &'a Conv2dNhwc,
+    /// The packed weights from the first of the channels on.
+    weights: &'a [f32],
+    group: usize,
+    channel: usize,
+    columns: usize,
+}
+
+impl Block<'_> {
+    /// The operands of the tiles from pixel 0 on, all of which exist: `Conv2dNhwc::check` has found the slices long
+    /// enough.
+    #[inline(always)]
+    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut [f32]) -> Operands {
+        let (problem, depth) = (self.problem, self.problem.depth());
+        assert!(self.weights.len() >= packed_rhs_len(depth, self.columns));
+        let c = y[self.channel..].as_mut_ptr();
+        let start = match init {
+            Init::Zero => Start::Zero,
+            Init::Accumulate => Start::Matrix(c, problem.y_pixel),
+            Init::PerColumn(values) => Start::Matrix(values[self.channel..][..self.columns].as_ptr(), 0),
+            Init::PerRow(values) => Start::PerRow(values.as_ptr()),
+        };
+        Operands {
+            rows: 0,
+            n: self.columns,
+            a_column,
+            b: self.weights.as_ptr(),
+            b_panel: depth * PANEL_COLUMNS,
+            b_row: PANEL_COLUMNS,
+            start,
+            c,
+            c_row: problem.y_pixel,
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&self, y: &mut [f32], pixel: usize, rows: usize, epilogue: Epilogue<'_>) {
+        if let Some(epilogue) = epilogue {
+            for row in pixel..pixel + rows {
+                let run = &mut y[row * self.problem.y_pixel + self.channel..][..self.columns];
+                let column = self.channel;
+                epilogue(run, Position { row, column });
+            }
+        }
+    }
+
+    /// Computes all pixels from an image whose channels are contiguous.
+    #[inline(always)]
+    fn indirect<S: Simd + Tiles>(&self, isa: S, x: &[f32], init: Init<'_>, y: &mut [f32], epilogue: Epilogue<'_>) {
+        let problem = self.problem;
+        let inputs = problem.group_in();
+        // Channels of a pixel are cut where they are more than there are zeros.
+        let parts = inputs.div_ceil(ZEROS.len());
+        let part = inputs.div_ceil(parts);
+        let count = problem.taps() * parts;
+        let mut segments = [Segment::EMPTY; SEGMENTS];
+        let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
+        let mut operands = self.operands(1, init, y);
+        let start = operands.start;
+        let mut pixel = 0;
+        for rows in Heights::new(isa, problem.pixels()) {
+            positions.place(pixel, rows);
+            operands.rows = rows;
+            operands.start = start.at_row(pixel);
+            operands.c = y[pixel * problem.y_pixel + self.channel..].as_mut_ptr();
+            if let Start::Matrix(_, 1..) = start {
+                operands.start = Start::Matrix(operands.c, problem.y_pixel);
+            }
+            // Segments are put together by their number, so that the order of sums is the same for each pixel.
+            let mut first = 0;
+            loop {
+                let last = count.min(first + SEGMENTS);
+                let used = positions.segments(first..last, part, inputs, &mut segments);
+                // SAFETY: the heights are those of the token. `Conv2dNhwc::check` has found all pixels of the input and
+                // the output and all values of `init` within their slices; the rows of a segment are such pixels of the
+                // input, or zeros, and its terms are channels of the group. `operands` has found the weights long
+                // enough.
+                let strip = unsafe { Strip::new(&operands, &segments[..used]) };
+                isa.run_strip(&strip);
+                first = last;
+                if first == count {
+                    break;
+                }
+                operands.start = Start::Matrix(operands.c, problem.y_pixel);
+            }
+            self.finish(y, pixel, rows, epilogue);
+            pixel += rows;
+        }
+    }
+
+    /// Computes all pixels from an image of any strides, whose patches are packed into scratch.
+    #[inline(always)]
+    fn packed<S: Simd + Tiles>(
+        &self,
+        isa: S,
+        x: &[f32],
+        init: Init<'_>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+        epilogue: Epilogue<'_>,
+    ) {
+        let problem = self.problem;
+        let patches = Patches::new(problem, x, self.group);
+        let mut operands = self.operands(PATCH_LANES, init, y);
+        let start = operands.start;
+        let mut segment = Segment {
+            len: problem.depth(),
+            ..Segment::EMPTY
+        };
+        let pixels = problem.pixels();
+        for block in (0..pixels).step_by(PATCH_LANES) {
+            let lanes = PATCH_LANES.min(pixels - block);
+            patches.pack(isa, block, lanes, scratch);
+            let mut lane = 0;
+            for rows in Heights::new(isa, lanes) {
+                let pixel = block + lane;
+                for (index, row) in segment.rows[..S::TILE_ROWS].iter_mut().enumerate() {
+                    *row = scratch[lane + index.min(rows - 1)..].as_ptr();
+                }
+                operands.rows = rows;
+                operands.start = start.at_row(pixel);
+                operands.c = y[pixel * problem.y_pixel + self.channel..].as_mut_ptr();
+                if let Start::Matrix(_, 1..) = start {
+                    operands.start = Start::Matrix(operands.c, problem.y_pixel);
+                }
+                // SAFETY: as above, except that the rows are lanes of the patches, of which scratch has `depth` times
+                // `PATCH_LANES`.
+                let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };
+                isa.run_strip(&strip);
+                lane += rows;
+            }
+            self.finish(y, block, lanes, epilogue);
+        }
+    }
+}
+
+/// Where the first taps of the pixels of a tile are.
+struct Positions<'a, S> {
+    problem: &'a Conv2dNhwc,
+    /// The first channel of the group of input pixel 0.
+    x: *const f32,
+    /// Rows and columns of the image, which wrap around in the padding.
+    y: [usize; MAX_ROWS],
+    column: [usize; MAX_ROWS],
+    address: [*const f32; MAX_ROWS],
+    /// Whether no tap of any pixel is in the padding.
+    inside: bool,
+    isa: core::marker::PhantomData<S>,
+}
+
+impl<'a, S: Simd> Positions<'a, S> {
+    #[inline(always)]
+    fn new(problem: &'a Conv2dNhwc, x: *const f32) -> Self {
+        Positions {
+            problem,
+            x,
+            y: [0; MAX_ROWS],
+            column: [0; MAX_ROWS],
+            address: [x; MAX_ROWS],
+            inside: false,
+            isa: core::marker::PhantomData,
+        }
+    }
+
+    /// Moves to `rows` pixels from `pixel` on. Rows that do not exist are placed where the last that does is.
+    #[inline(always)]
+    fn place(&mut self, pixel: usize, rows: usize) {
+        let problem = self.problem;
+        let [pad_y, pad_x] = problem.pad;
+        let [reach_y, reach_x] = [0, 1].map(|axis| (problem.kernel[axis].max(1) - 1) * problem.dilation[axis]);
+        let (mut oy, mut ox) = (pixel / problem.out_width, pixel % problem.out_width);
+        self.inside = true;
+        for index in 0..S::TILE_ROWS {
+            let (y, column) = (oy * problem.stride[0], ox * problem.stride[1]);
+            self.inside &= y >= pad_y
+                && column >= pad_x
+                && y + reach_y < pad_y + problem.in_height
+                && column + reach_x < pad_x + problem.in_width;
+            let (y, column) = (y.wrapping_sub(pad_y), column.wrapping_sub(pad_x));
+            self.y[index] = y;
+            self.column[index] = column;
+            let offset = y
+                .wrapping_mul(problem.x_row)
+                .wrapping_add(column.wrapping_mul(problem.x_column));
+            self.address[index] = self.x.wrapping_add(offset);
+            if index + 1 < rows {
+                ox += 1;
+                if ox == problem.out_width {
+                    (oy, ox) = (oy + 1, 0);
                 }
             }
-            *value = sum;
         }
-        if let Some(epilogue) = epilogue {
-            let run = &mut y[pixel * problem.y_pixel..][..problem.out_channels];
-            epilogue(run, Position { row: pixel, column: 0 });
+    }
+
+    /// Writes the segments with these numbers, those of a tap being neighbors, and returns how many there are. Those
+    /// that read nothing but padding are left out.
+    #[inline(always)]
+    fn segments(
+        &self,
+        numbers: core::ops::Range<usize>,
+        part: usize,
+        inputs: usize,
+        segments: &mut [Segment; SEGMENTS],
+    ) -> usize {
+        let problem = self.problem;
+        let parts = inputs.div_ceil(part.max(1)).max(1);
+        let mut used = 0;
+        let (mut tap, mut index) = (numbers.start / parts, numbers.start % parts);
+        let (mut ky, mut kx) = (tap / problem.kernel[1].max(1), tap % problem.kernel[1].max(1));
+        for _ in numbers {
+            let (dy, dx) = (ky * problem.dilation[0], kx * problem.dilation[1]);
+            let channel = index * part;
+            let offset = dy * problem.x_row + dx * problem.x_column + channel;
+            let segment = &mut segments[used];
+            let mut any = self.inside;
+            if self.inside {
+                for (row, address) in segment.rows[..S::TILE_ROWS].iter_mut().zip(&self.address) {
+                    *row = address.wrapping_add(offset);
+                }
+            } else {
+                for row in 0..S::TILE_ROWS {
+                    let exists = self.y[row].wrapping_add(dy) < problem.in_height
+                        && self.column[row].wrapping_add(dx) < problem.in_width;
+                    any |= exists;
+                    segment.rows[row] = if exists {
+                        self.address[row].wrapping_add(offset)
+                    } else {
+                        ZEROS.as_ptr()
+                    };
+                }
+            }
+            segment.b = (tap * inputs + channel) * PANEL_COLUMNS;
+            segment.len = part.min(inputs - channel);
+            used += usize::from(any);
+            index += 1;
+            if index == parts {
+                index = 0;
+                tap += 1;
+                kx += 1;
+                if kx == problem.kernel[1] {
+                    (ky, kx) = (ky + 1, 0);
+                }
+            }
         }
+        used
     }
 }

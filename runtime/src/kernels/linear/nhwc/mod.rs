@@ -2,6 +2,7 @@
 
 mod conv;
 mod depthwise;
+mod patches;
 mod winograd;
 
 use super::{Init, PANEL_COLUMNS, extent};

@@ -101,11 +101,14 @@ const BUDGET: usize = 192 * 1024;
 /// Most tiles of a strip. A strip of more does not pay for its memory.
 const TILES: usize = 48;
 
+/// Tiles of a strip below which register tiles are low, and weights are read for too few of them.
+const LEAST: usize = 16;
+
 /// Most output channels of a block.
 const COLUMNS: usize = 64;
 
-/// Rows that a strip is rounded up to, the height of the tallest register tile.
-const STEP: usize = 2 * PANEL_ROWS;
+/// Tiles that a strip is rounded up to, a multiple of the rows of the register tiles.
+const STEP: usize = 24;
 
 /// How a problem is cut, and the distances in its scratch.
 #[derive(Clone, Copy)]
@@ -142,8 +145,12 @@ impl Shape {
         if v_row >= 256 {
             v_row = odd_lines(v_row);
         }
-        // As few strips as the budget allows, of about equal size, in whole register tiles if that fits as well.
-        let limit = min(BUDGET / (points * (v_row + columns) + 1), TILES);
+        // As few strips of about equal size as the memory allows, in whole register tiles if there is room for that.
+        // A small problem is not worth more than it has values itself, but a strip is not shorter than pays for reading the weights.
+        let own = p.pixels() * (p.in_channels + p.out_channels) + 9 * p.in_channels * p.out_channels;
+        let tile = points * (v_row + columns) + 1;
+        let (most, fair) = (min(BUDGET / tile, TILES), own / tile);
+        let limit = min(most, if fair > LEAST { fair } else { LEAST });
         let limit = if limit == 0 { 1 } else { limit };
         let tiles = if total == 0 {
             0
@@ -179,8 +186,8 @@ pub const fn winograd_conv2d_nhwc_packed_len(problem: &WinogradConv2dNhwc) -> us
     problem.tile.points() * packed_rhs_len(problem.problem.in_channels, problem.problem.out_channels)
 }
 
-/// Values of scratch that a convolution needs: at most 192 K of them, unless that is too little for a few tiles of
-/// very many channels.
+/// Values of scratch that a convolution needs: at most about 192 K, and about as many as its input, output and weights
+/// have together, unless that is too little for a few tiles.
 pub const fn winograd_conv2d_nhwc_scratch(problem: &WinogradConv2dNhwc) -> usize {
     Shape::new(problem).scratch()
 }
@@ -274,8 +281,8 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
             for point in 0..shape.points {
                 isa.gemm_block(Block {
                     m: strip.count,
-                    // The columns that fill a panel are zeros, and computing them needs no masks.
-                    n: channels.next_multiple_of(PANEL_COLUMNS),
+                    // The columns that fill half of a panel are zeros, and computing them needs no masks.
+                    n: channels.next_multiple_of(PANEL_COLUMNS / 2),
                     k: p.in_channels,
                     a: &v[point * shape.v_plane..],
                     a_group: PANEL_ROWS * shape.v_row,

@@ -1,7 +1,10 @@
 //! Speed of the linear kernels on this machine, for every instruction set that it has.
 //!
 //! `cargo run --release -p onnxide-runtime --example linear [FILTER]` prints GFLOP/s, the best of several repetitions,
-//! where a multiply and an add are two operations. What the matrices hold is not changed by the run.
+//! where a multiply and an add are two operations. What the matrices hold is not changed by the run. The first line is
+//! what a loop of nothing but fused multiplications and additions reaches.
+
+mod nhwc;
 
 use onnxide_runtime::dispatch;
 use onnxide_runtime::isa::{Isa, Level};
@@ -19,7 +22,7 @@ fn main() {
         Level::ALL.map(|level| format!("{:>9}", level.name())).concat()
     );
     for (name, case) in cases() {
-        if !name.contains(&filter) {
+        if !name.contains(&filter) && !matches!(case, Case::Peak) {
             continue;
         }
         let mut line = format!("{name:<44}");
@@ -39,7 +42,10 @@ enum Case {
     /// Sizes, and whether the right-hand side is packed.
     Gemm([usize; 3], bool),
     Conv(Conv2d),
+    ConvNhwc(Conv2dNhwc),
     Depthwise(Conv2d),
+    DepthwiseNhwc(Conv2dNhwc),
+    Peak,
     ConvTranspose(ConvTranspose2d),
     Attention(Attention),
     Lstm(Lstm),
@@ -47,7 +53,7 @@ enum Case {
 }
 
 fn cases() -> Vec<(String, Case)> {
-    let mut cases = Vec::new();
+    let mut cases = vec![("peak".into(), Case::Peak)];
     for [m, n, k] in [
         [128, 768, 768],
         [128, 3072, 768],
@@ -88,6 +94,7 @@ fn cases() -> Vec<(String, Case)> {
             Case::Conv(problem),
         ));
     }
+    cases.extend(nhwc::cases());
     let last = |p: Conv2d| Conv2d {
         x_channel: 1,
         x_row: p.in_width * p.in_channels,
@@ -263,6 +270,51 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
                 flops,
                 best(|| isa.depthwise_conv2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
             )
+        }
+        Case::ConvNhwc(p) => {
+            let x = values(p.in_channels * p.in_height * p.in_width);
+            let (w, mut y) = (
+                values(conv2d_nhwc_packed_len(p)),
+                values(p.out_height * p.out_width * p.y_pixel),
+            );
+            let mut scratch = values(conv2d_nhwc_scratch(p));
+            let flops =
+                2 * p.out_channels * p.out_height * p.out_width * p.in_channels / p.groups * p.kernel[0] * p.kernel[1];
+            let run = || isa.conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, &mut scratch, None);
+            (flops, best(run))
+        }
+        Case::DepthwiseNhwc(p) => {
+            let x = values(p.in_channels * p.in_height * p.in_width);
+            let w = values(depthwise_conv2d_nhwc_packed_len(p));
+            let mut y = values(p.out_height * p.out_width * p.y_pixel);
+            let flops = 2 * p.out_channels * p.out_height * p.out_width * p.kernel[0] * p.kernel[1];
+            (
+                flops,
+                best(|| isa.depthwise_conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, None)),
+            )
+        }
+        Case::Peak => {
+            const ROUNDS: usize = 10_000;
+            let mut sums = [[1.0f32; 16]; 10];
+            let (factor, term) = (std::hint::black_box([0.5; 16]), std::hint::black_box([0.5; 16]));
+            let run = || {
+                isa.vectorize(|| {
+                    let mut values = sums;
+                    for _ in 0..ROUNDS {
+                        for values in &mut values {
+                            for (value, (factor, term)) in values.iter_mut().zip(factor.iter().zip(&term)) {
+                                *value = if I::LEVEL == Level::Scalar {
+                                    *value * factor + term
+                                } else {
+                                    value.mul_add(*factor, *term)
+                                };
+                            }
+                        }
+                    }
+                    sums = values;
+                });
+            };
+            (2 * ROUNDS * 16 * 10, best(run))
         }
         Case::ConvTranspose(p) => {
             let (x, w) = (

@@ -1,0 +1,295 @@
+//! Register tiles: a few rows of a matrix product, as many as there are accumulators for.
+//!
+//! Every row of a tile has an address of its own for each segment of the depth, after Dukhan, *The Indirect Convolution
+//! Algorithm* (2019). A product of strided matrices is one segment; a convolution has one for each tap of its kernel.
+
+use super::pack::PANEL_COLUMNS;
+use crate::kernels::simd::Simd;
+
+/// Rows of the tallest tile of any instruction set.
+pub(super) const MAX_ROWS: usize = 8;
+
+/// A part of the depth of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
+    /// The first element of each row of `a`.
+    pub(super) rows: [*const f32; MAX_ROWS],
+    /// Elements between the first one of a panel of `b` and that of the segment.
+    pub(super) b: usize,
+    /// Terms.
+    pub(super) len: usize,
+}
+
+impl Segment {
+    /// A segment without terms.
+    pub(super) const EMPTY: Segment = Segment {
+        rows: [core::ptr::null(); MAX_ROWS],
+        b: 0,
+        len: 0,
+    };
+}
+
+/// What the accumulators of a tile are added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    Zero,
+    /// A matrix with this distance between rows.
+    Matrix(*const f32, usize),
+    PerRow(*const f32),
+}
+
+impl Start {
+    /// The start of what is `rows` further down.
+    #[inline(always)]
+    pub(super) fn at_row(self, rows: usize) -> Start {
+        match self {
+            Start::Zero => Start::Zero,
+            Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(rows * stride), stride),
+            Start::PerRow(start) => Start::PerRow(start.wrapping_add(rows)),
+        }
+    }
+}
+
+/// All columns of `c = start + a b` for at most as many rows as a tile has.
+#[derive(Clone, Copy)]
+pub(super) struct Operands {
+    pub(super) rows: usize,
+    pub(super) n: usize,
+    /// Elements between columns of `a`.
+    pub(super) a_column: usize,
+    /// Element `(p, j)` is `b[j / 16 * b_panel + p * b_row + j % 16]`.
+    pub(super) b: *const f32,
+    pub(super) b_panel: usize,
+    pub(super) b_row: usize,
+    pub(super) start: Start,
+    pub(super) c: *mut f32,
+    pub(super) c_row: usize,
+}
+
+/// Rows of a product that were found to exist.
+pub(super) struct Strip<'a> {
+    operands: &'a Operands,
+    segments: &'a [Segment],
+}
+
+impl<'a> Strip<'a> {
+    /// # Safety
+    ///
+    /// - `operands.rows` is at least 1 and at most `S::TILE_ROWS` of the token `S` that runs this.
+    /// - The first `S::TILE_ROWS` rows of every segment are valid for reading `len` elements `a_column` apart; those from
+    ///   `operands.rows` on may be any that are.
+    /// - `b` is valid for reading the rows from `segment.b / b_row` on that every segment has, all 16 columns of each of
+    ///   the `ceil(n / 16)` panels.
+    /// - `c` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by `n` elements.
+    #[inline(always)]
+    pub(super) unsafe fn new(operands: &'a Operands, segments: &'a [Segment]) -> Strip<'a> {
+        Strip { operands, segments }
+    }
+}
+
+crate::isa::kernel_table! {
+    /// The inner loops that all other kernels share, compiled once for each instruction set.
+    pub(super) trait Tiles {
+        /// Computes a strip.
+        fn run_strip(strip: &Strip<'_>) = run_strip;
+    }
+}
+
+/// The heights of tiles that cover `m` rows: as few tiles as possible, about as high as each other.
+///
+/// Heights are even where tiles are high, because there is code for those.
+#[derive(Clone)]
+pub(super) struct Heights {
+    rows: usize,
+    unit: usize,
+    height: usize,
+    /// Tiles that are one unit higher than `height`.
+    higher: usize,
+}
+
+impl Heights {
+    #[inline(always)]
+    pub(super) fn new<S: Simd>(_isa: S, m: usize) -> Heights {
+        Heights::up_to(m, S::TILE_ROWS)
+    }
+
+    /// The heights for tiles of at most `limit` rows, even if it is more than 3.
+    #[inline(always)]
+    pub(super) fn up_to(m: usize, limit: usize) -> Heights {
+        let unit = if limit > 3 { 2 } else { 1 };
+        let (tiles, units) = (m.div_ceil(limit).max(1), m.div_ceil(unit));
+        Heights {
+            rows: m,
+            unit,
+            height: units / tiles * unit,
+            higher: units % tiles,
+        }
+    }
+}
+
+impl Iterator for Heights {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        if self.rows == 0 {
+            return None;
+        }
+        let mut height = self.height;
+        if self.higher > 0 {
+            self.higher -= 1;
+            height += self.unit;
+        }
+        let height = height.min(self.rows);
+        self.rows -= height;
+        Some(height)
+    }
+}
+
+#[inline(always)]
+fn run_strip<S: Simd>(isa: S, strip: &Strip<'_>) {
+    // SAFETY: whoever made the strip has vouched for what `columns` asks for.
+    unsafe {
+        match strip.operands.rows {
+            0 => {}
+            1 => columns::<S, 1>(isa, strip),
+            2 => columns::<S, 2>(isa, strip),
+            3 if S::TILE_ROWS == 3 => columns::<S, 3>(isa, strip),
+            3 | 4 if S::TILE_ROWS >= 4 => columns::<S, 4>(isa, strip),
+            5 | 6 if S::TILE_ROWS >= 6 => columns::<S, 6>(isa, strip),
+            7 | 8 if S::TILE_ROWS >= 8 => columns::<S, 8>(isa, strip),
+            _ => unreachable!("a strip is higher than a tile"),
+        }
+    }
+}
+
+/// Computes a strip in tiles of `ROWS` rows, the last of which may not exist.
+///
+/// The size of a tile follows from the registers: its accumulators, one row of `b` and a broadcast element of `a`
+/// fit 32 registers of AVX-512 or 16 of the others, and the addresses of its rows fit the general registers, of which
+/// there are too few for more than 8 rows. Low tiles are wider, so that enough sums are in flight to hide the latency of
+/// an addition.
+///
+/// # Safety
+///
+/// As of [`Strip::new`], with `operands.rows <= ROWS`.
+#[inline(always)]
+unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
+    let n = strip.operands.n;
+    let mut j = 0;
+    // SAFETY: as the caller vouches; the columns from `j` on exist, and begin a panel.
+    unsafe {
+        if ROWS > 3 || S::LANES < 8 {
+            let wide = if S::LANES == 16 { 32 } else { 16 };
+            while n - j >= wide {
+                match S::LANES {
+                    4 => tile::<S, ROWS, 4>(isa, strip, j),
+                    _ => tile::<S, ROWS, 2>(isa, strip, j),
+                }
+                j += wide;
+            }
+        } else {
+            while n - j >= 4 * S::LANES {
+                tile::<S, ROWS, 4>(isa, strip, j);
+                j += 4 * S::LANES;
+            }
+        }
+        while n - j > PANEL_COLUMNS / 2 {
+            match S::LANES {
+                16 => tile::<S, ROWS, 1>(isa, strip, j),
+                8 => tile::<S, ROWS, 2>(isa, strip, j),
+                _ => tile::<S, ROWS, 4>(isa, strip, j),
+            }
+            j += PANEL_COLUMNS.min(n - j);
+        }
+        if j < n {
+            match S::LANES {
+                16 => tile::<S::Narrow, ROWS, 1>(isa.narrow(), strip, j),
+                8 => tile::<S, ROWS, 1>(isa, strip, j),
+                _ => tile::<S, ROWS, 2>(isa, strip, j),
+            }
+        }
+    }
+}
+
+/// Computes `VECTORS` vectors of columns from `column` on, those of them that exist.
+///
+/// # Safety
+///
+/// As of [`columns`]. `column` begins a panel and is below `n`.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: &Strip<'_>, column: usize) {
+    let at = strip.operands;
+    let first = at.b.wrapping_add(column / PANEL_COLUMNS * at.b_panel);
+    let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
+    for segment in strip.segments {
+        let rows: [*const f32; ROWS] = core::array::from_fn(|row| segment.rows[row]);
+        let mut b = first.wrapping_add(segment.b);
+        let mut offset = 0usize;
+        for _ in 0..segment.len {
+            let mut line = [isa.splat(0.0); VECTORS];
+            for (vector, line) in line.iter_mut().enumerate() {
+                let lane = vector * S::LANES;
+                let offset = lane / PANEL_COLUMNS * at.b_panel + lane % PANEL_COLUMNS;
+                // SAFETY: the caller vouches for these rows of the panels of `b`.
+                *line = unsafe { isa.load(b.add(offset)) };
+            }
+            for (sums, row) in sums.iter_mut().zip(&rows) {
+                // SAFETY: the caller vouches for `len` columns of the rows of `a`.
+                let factor = isa.splat(unsafe { *row.wrapping_add(offset) });
+                for (sum, &line) in sums.iter_mut().zip(&line) {
+                    *sum = isa.mul_add(factor, line, *sum);
+                }
+            }
+            offset = offset.wrapping_add(at.a_column);
+            b = b.wrapping_add(at.b_row);
+        }
+    }
+    let columns = at.n - column;
+    let target = at.c.wrapping_add(column);
+    let start = match at.start {
+        Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(column), stride),
+        other => other,
+    };
+    if columns >= VECTORS * S::LANES && at.rows == ROWS {
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, &sum) in sums.iter().enumerate() {
+                let lane = vector * S::LANES;
+                // SAFETY: all rows and columns exist, and the caller vouches for them in `c` and `start`.
+                unsafe {
+                    let value = match start {
+                        Start::Zero => sum,
+                        Start::Matrix(start, stride) => isa.add(sum, isa.load(start.add(row * stride + lane))),
+                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
+                    };
+                    isa.store(target.add(row * at.c_row + lane), value);
+                }
+            }
+        }
+    } else {
+        // The last row and vector are found at run time. This copy is in memory, so that `sums` need not be; hiding
+        // where it is keeps the loop rolled.
+        let stored = sums;
+        let stored = core::hint::black_box(&stored);
+        for (row, sums) in stored[..at.rows].iter().enumerate() {
+            for (vector, &sum) in sums.iter().enumerate() {
+                let lane = vector * S::LANES;
+                if lane >= columns {
+                    break;
+                }
+                let lanes = isa.lanes(0, S::LANES.min(columns - lane));
+                // SAFETY: `lanes` stay below the columns that the caller vouches for in `c` and `start`.
+                unsafe {
+                    let value = match start {
+                        Start::Zero => sum,
+                        Start::Matrix(start, stride) => {
+                            isa.add(sum, isa.load_masked(start.add(row * stride + lane), lanes))
+                        }
+                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
+                    };
+                    isa.store_masked(target.add(row * at.c_row + lane), value, lanes);
+                }
+            }
+        }
+    }
+}
