@@ -48,9 +48,13 @@ const CASES: &[(usize, [usize; 2], usize)] = &[
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
+    let names = ["planar", "direct", "F2", "F4"];
     println!(
-        "{:<28}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
-        "GFLOP/s", "", "planar", "F2", "F4", "planar", "F2", "F4"
+        "{:<28}{:>8}{}{}  chosen",
+        "GFLOP/s",
+        "",
+        names.map(|name| format!("{name:>8}")).concat(),
+        names.map(|name| format!("{:>8}", format!("{name}*"))).concat()
     );
     for &(channels, size, out_channels) in CASES {
         let name = format!("{channels}->{out_channels}@{}x{}", size[0], size[1]);
@@ -62,7 +66,9 @@ fn main() {
                 let warm = dispatch!(level, measure(channels, size, out_channels, false));
                 let cold = dispatch!(level, measure(channels, size, out_channels, true));
                 let columns: String = warm.iter().chain(&cold).map(|value| format!("{value:>8.1}")).collect();
-                println!("{name:<28}{:>8}{columns}", level.name());
+                let tile = winograd_is_faster(&channels_last(channels, size, out_channels));
+                let chosen = tile.map_or_else(|| "direct".into(), |tile| format!("{tile:?}"));
+                println!("{name:<28}{:>8}{columns}  {chosen}", level.name());
             }
         }
     }
@@ -86,23 +92,7 @@ fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_cha
         x_column: 1,
         y_channel: height * width,
     };
-    let last = Conv2dNhwc {
-        in_channels: channels,
-        in_height: height,
-        in_width: width,
-        out_channels,
-        out_height: height,
-        out_width: width,
-        kernel: [3; 2],
-        stride: [1; 2],
-        dilation: [1; 2],
-        pad: [1; 2],
-        groups: 1,
-        x_channel: 1,
-        x_row: width * channels,
-        x_column: channels,
-        y_pixel: out_channels,
-    };
+    let last = channels_last(channels, [height, width], out_channels);
     let tiles = [WinogradTile::F2, WinogradTile::F4].map(|tile| WinogradConv2dNhwc { problem: last, tile });
     let x = values(channels * height * width);
     let mut y = values(out_channels * height * width);
@@ -146,6 +136,27 @@ fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_cha
     }
     let operations = (2 * 9 * channels * out_channels * height * width) as f64;
     best.map(|seconds| operations / seconds / 1e9)
+}
+
+/// A convolution that keeps the size of an image.
+fn channels_last(channels: usize, [height, width]: [usize; 2], out_channels: usize) -> Conv2dNhwc {
+    Conv2dNhwc {
+        in_channels: channels,
+        in_height: height,
+        in_width: width,
+        out_channels,
+        out_height: height,
+        out_width: width,
+        kernel: [3; 2],
+        stride: [1; 2],
+        dilation: [1; 2],
+        pad: [1; 2],
+        groups: 1,
+        x_channel: 1,
+        x_row: width * channels,
+        x_column: channels,
+        y_pixel: out_channels,
+    }
 }
 
 /// Small values, none of which is subnormal.

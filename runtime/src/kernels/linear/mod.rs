@@ -36,7 +36,7 @@ pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 pub use nhwc::{
     Conv2dNhwc, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_packed_len, conv2d_nhwc_scratch,
     depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc,
-    winograd_conv2d_nhwc_packed_len, winograd_conv2d_nhwc_scratch,
+    winograd_conv2d_nhwc_packed_len, winograd_conv2d_nhwc_scratch, winograd_is_faster,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};

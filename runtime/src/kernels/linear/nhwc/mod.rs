@@ -11,7 +11,7 @@ pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
-    winograd_conv2d_nhwc_scratch,
+    winograd_conv2d_nhwc_scratch, winograd_is_faster,
 };
 
 pub(super) use conv::conv2d_nhwc;

@@ -354,3 +354,52 @@ fn channels_that_overflow_panic() {
     };
     Scalar.winograd_conv2d_nhwc(&problem, &[0.0; 25], &[], Init::Zero, &mut [0.0; 25], &mut [], None);
 }
+
+/// A convolution that keeps the size of a square image.
+fn same(channels: usize, size: usize, out_channels: usize) -> Conv2dNhwc {
+    problem([size, size], channels, out_channels, [1; 4])
+}
+
+#[test]
+fn tiles_are_chosen_where_they_were_measured_to_be_faster() {
+    for (p, tile) in [
+        (same(16, 32, 16), Some(WinogradTile::F4)),
+        (same(64, 56, 64), Some(WinogradTile::F4)),
+        (same(128, 28, 128), Some(WinogradTile::F4)),
+        // The larger tile gains nothing where it reaches out of the image, or reads more weights than it saves.
+        (same(256, 14, 256), Some(WinogradTile::F2)),
+        (same(512, 7, 512), Some(WinogradTile::F2)),
+        (same(128, 4, 128), None),
+        // The transform of many outputs costs more than few inputs do.
+        (same(3, 224, 64), None),
+        (
+            Conv2dNhwc {
+                stride: [2, 2],
+                ..same(64, 56, 64)
+            },
+            None,
+        ),
+        (
+            Conv2dNhwc {
+                groups: 2,
+                ..same(64, 56, 64)
+            },
+            None,
+        ),
+    ] {
+        assert_eq!(winograd_is_faster(&p), tile, "{p:?}");
+    }
+}
+
+#[test]
+fn scratch_is_bounded() {
+    for channels in [1, 16, 64, 128, 256, 512, 1024] {
+        for size in [1, 4, 7, 14, 28, 56, 224] {
+            for tile in TILES {
+                let problem = same(channels, size, channels);
+                let scratch = winograd_conv2d_nhwc_scratch(&WinogradConv2dNhwc { problem, tile });
+                assert!(scratch <= 200 * 1024, "{problem:?} {tile:?}: {scratch}");
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@
 //! Tiles are taken in strips: the transformed inputs of a strip and, for a block of output channels, the products stay
 //! in the second level cache between the three steps.
 
+mod cost;
 mod points;
 mod strip;
 mod transform;
@@ -17,6 +18,7 @@ use crate::kernels::linear::block::{Block, Blocks};
 use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS, packed_rhs_len};
 use crate::kernels::linear::{Epilogue, Init, min};
 use crate::kernels::simd::Simd;
+pub use cost::winograd_is_faster;
 use points::Matrices;
 use strip::{Strip, Transforms};
 
