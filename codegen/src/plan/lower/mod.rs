@@ -25,7 +25,9 @@ mod spatial;
 
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
-use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype};
+use super::{
+    Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype,
+};
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
 use range::Definitions;

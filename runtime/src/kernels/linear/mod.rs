@@ -42,8 +42,10 @@ pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
-    Conv2dNhwc, Pointwise, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
-    depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_depthwise_conv2d_nhwc,
+    Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_packed_len, conv2d_nhwc_scratch,
+    depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc,
+    pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    winograd_conv2d_nhwc_scratch, winograd_is_faster,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -205,6 +207,18 @@ crate::isa::kernel_table! {
             problem: &Conv2dNhwc, x: &[f32], expand: Option<Pointwise<'_>>, w: &[f32], init: Init<'_>,
             epilogue: Epilogue<'_>, project: Option<Pointwise<'_>>, y: &mut [f32], scratch: &mut [f32],
         ) = nhwc::depthwise_block, divided by nhwc::depthwise_block_parts;
+
+        /// [`conv2d_nhwc`](Linear::conv2d_nhwc) with a kernel of 3 by 3, in tiles; `w` is the output of
+        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds at least [`winograd_conv2d_nhwc_scratch`] values.
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or the kernel is not 3 by 3 with stride 1, dilation 1 and one
+        /// group.
+        fn winograd_conv2d_nhwc(
+            problem: &WinogradConv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = nhwc::winograd_conv2d_nhwc, divided by nhwc::winograd_conv2d_nhwc_parts;
 
         /// `y = epilogue(init + transposed convolution of x with w)` for one image; `w` is the output of
         /// [`pack_conv_transpose2d`] and `scratch` holds at least [`conv_transpose2d_scratch`] values.

@@ -437,6 +437,7 @@ fn gathers() {
 struct Image {
     problem: Conv2dNhwc,
     depthwise: bool,
+    winograd: Option<WinogradTile>,
     init: usize,
     epilogue: bool,
 }
@@ -467,7 +468,16 @@ impl Case for Image {
             compute.apply(run, (residual,), |acc, (residual,)| math::relu(acc) + residual);
         };
         let epilogue: Epilogue<'_> = if self.epilogue { Some(&epilogue) } else { None };
-        if self.depthwise {
+        if let Some(tile) = self.winograd {
+            let problem = WinogradConv2dNhwc {
+                problem: *problem,
+                tile,
+            };
+            let mut packed = vec![0.0; winograd_conv2d_nhwc_packed_len(&problem)];
+            pack_winograd_conv2d_nhwc(&problem, &weights, &mut packed);
+            let mut scratch = vec![0.0; 3 * winograd_conv2d_nhwc_scratch(&problem)];
+            compute.winograd_conv2d_nhwc(&problem, &x, &packed, init, out, &mut scratch, epilogue);
+        } else if self.depthwise {
             let mut packed = vec![0.0; depthwise_conv2d_nhwc_packed_len(problem)];
             pack_depthwise_conv2d_nhwc(problem, &weights, &mut packed);
             compute.depthwise_conv2d_nhwc(problem, &x, &packed, init, out, epilogue);
@@ -486,6 +496,7 @@ fn images() {
     // Height, width, channels in and out, groups, stride, dilation, padding, and whether the input is one of planes.
     for (size, channels, groups, stride, dilation, pad, planes) in [
         ([7, 7], [20, 70], 1, 1, 1, 1, false),
+        ([30, 45], [20, 37], 1, 1, 1, 1, false),
         ([30, 9], [5, 12], 1, 2, 1, 0, false),
         ([9, 11], [8, 24], 4, 1, 2, 2, false),
         ([8, 20], [3, 40], 1, 2, 1, 1, true),
@@ -517,12 +528,17 @@ fn images() {
                 x_column: if planes { 1 } else { channels[0] },
                 y_pixel: channels[1] + init,
             };
-            check(&Image {
-                problem,
-                depthwise: groups > 4,
-                init,
-                epilogue,
-            });
+            let applies = problem.kernel == [3, 3] && [stride, dilation, groups] == [1; 3];
+            let tiles = [WinogradTile::F2, WinogradTile::F4].map(Some);
+            for winograd in tiles.into_iter().filter(|_| applies).chain([None]) {
+                check(&Image {
+                    problem,
+                    depthwise: groups > 4,
+                    winograd,
+                    init,
+                    epilogue,
+                });
+            }
         }
     }
 }

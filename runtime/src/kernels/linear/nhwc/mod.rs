@@ -5,17 +5,25 @@ mod conv;
 mod depthwise;
 mod parts;
 mod patches;
+mod winograd;
 
 use super::{Init, PANEL_COLUMNS, extent};
 
 pub use block::{Pointwise, depthwise_block_scratch, depthwise_block_scratch_bound};
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
+pub use winograd::{
+    WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    winograd_conv2d_nhwc_scratch, winograd_is_faster,
+};
 
 pub(super) use block::depthwise_block;
 pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;
-pub(super) use parts::{conv2d_nhwc_parts, depthwise_block_parts, depthwise_conv2d_nhwc_parts};
+pub(super) use parts::{
+    conv2d_nhwc_parts, depthwise_block_parts, depthwise_conv2d_nhwc_parts, winograd_conv2d_nhwc_parts,
+};
+pub(super) use winograd::winograd_conv2d_nhwc;
 
 /// A convolution of one image whose result is stored channels last. A convolution in one dimension has height 1.
 ///

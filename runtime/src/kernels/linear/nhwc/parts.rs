@@ -1,6 +1,6 @@
 //! The division of channels-last convolutions.
 
-use super::{Conv2dNhwc, Pointwise};
+use super::{Conv2dNhwc, Pointwise, WinogradConv2dNhwc};
 use crate::isa::Isa;
 use crate::kernels::linear::gemm::shares;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, Position, packed_rhs_len};
@@ -123,6 +123,61 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_parts<S: Isa>(
         };
         let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
         team.isa().depthwise_conv2d_nhwc(&part, x, w, init, y, epilogue);
+    });
+}
+
+/// Divides the rows of tiles.
+pub(in crate::kernels::linear) fn winograd_conv2d_nhwc_parts<S: Isa>(
+    team: Team<'_, S>,
+    problem: &WinogradConv2dNhwc,
+    x: &[f32],
+    w: &[f32],
+    init: Init<'_>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    let &WinogradConv2dNhwc {
+        problem: convolution,
+        tile,
+    } = problem;
+    convolution.check(x, init, y);
+    let (rows, width) = (convolution.out_height, convolution.out_width);
+    let part = |first: usize, share: usize| {
+        let (part, skipped) = convolution.part(0, first, share.min(rows - first));
+        (WinogradConv2dNhwc { problem: part, tile }, skipped)
+    };
+    // How many tiles a strip has depends on how many there are, so that a part may need more scratch than the whole.
+    let mut count = team.count(usize::MAX).max(1);
+    let (team, share, needed) = loop {
+        let team = team.parts(count);
+        let share = team.share(rows.div_ceil(tile.size())).saturating_mul(tile.size());
+        let last = rows.saturating_sub(1) / share.max(1) * share;
+        let needs = |first: usize| super::winograd_conv2d_nhwc_scratch(&part(first, share).0);
+        let needed = needs(0).max(needs(last));
+        if count == 1 || needed.saturating_mul(count) <= scratch.len() {
+            break (team, share, needed);
+        }
+        count -= 1;
+    };
+    let pieces = y
+        .chunks_mut(share.saturating_mul(width * convolution.y_pixel).max(1))
+        .take(rows.div_ceil(share.max(1)));
+    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    team.each(pieces.zip(scratch), |index, (y, scratch)| {
+        let first = index * share;
+        let (part, skipped) = part(first, share);
+        let x = x.get(skipped..).unwrap_or_default();
+        let init = init.from(first * width, 0);
+        let shifted = |run: &mut [f32], at: Position| {
+            if let Some(epilogue) = epilogue {
+                epilogue(run, at.below(first * width));
+            }
+        };
+        let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        let isa = team.isa();
+        isa.winograd_conv2d_nhwc(&part, x, w, init, y, scratch, epilogue);
     });
 }
 

@@ -8,6 +8,7 @@ mod gemm;
 mod nhwc;
 mod recurrent;
 mod transpose;
+mod winograd;
 
 use crate::kernels::linear::{Epilogue, Init, Position};
 use crate::testing::{Numbers, levels};
