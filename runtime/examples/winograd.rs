@@ -74,37 +74,18 @@ fn main() {
     }
 }
 
-fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_channels: usize, cold: bool) -> [f64; 4] {
-    let planar = Conv2d {
-        in_channels: channels,
-        in_height: height,
-        in_width: width,
-        out_channels,
-        out_height: height,
-        out_width: width,
-        kernel: [3; 2],
-        stride: [1; 2],
-        dilation: [1; 2],
-        pad: [1; 2],
-        groups: 1,
-        x_channel: height * width,
-        x_row: width,
-        x_column: 1,
-        y_channel: height * width,
-    };
+fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_channels: usize, cold: bool) -> [f64; 3] {
     let last = channels_last(channels, [height, width], out_channels);
     let tiles = [WinogradTile::F2, WinogradTile::F4].map(|tile| WinogradConv2dNhwc { problem: last, tile });
     let x = values(channels * height * width);
     let mut y = values(out_channels * height * width);
     let lens = [
-        conv2d_packed_len(&planar),
         conv2d_nhwc_packed_len(&last),
         winograd_conv2d_nhwc_packed_len(&tiles[0]),
         winograd_conv2d_nhwc_packed_len(&tiles[1]),
     ];
-    let weights = values(if cold { COLD.max(lens[3]) } else { lens[3] });
-    let scratch_len = conv2d_scratch(&planar)
-        .max(conv2d_nhwc_scratch(&last))
+    let weights = values(if cold { COLD.max(lens[2]) } else { lens[2] });
+    let scratch_len = conv2d_nhwc_scratch(&last)
         .max(winograd_conv2d_nhwc_scratch(&tiles[0]))
         .max(winograd_conv2d_nhwc_scratch(&tiles[1]));
     let mut scratch = values(scratch_len);
@@ -117,7 +98,7 @@ fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_cha
         &weights[at - len..at]
     };
     let begin = Instant::now();
-    let mut best = [f64::INFINITY; 4];
+    let mut best = [f64::INFINITY; 3];
     while begin.elapsed() < BUDGET {
         for (index, best) in best.iter_mut().enumerate() {
             let w = if cold {
@@ -127,9 +108,8 @@ fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_cha
             };
             let start = Instant::now();
             match index {
-                0 => isa.conv2d(&planar, &x, w, Init::Zero, &mut y, &mut scratch, None),
-                1 => isa.conv2d_nhwc(&last, &x, w, Init::Zero, &mut y, &mut scratch, None),
-                _ => isa.winograd_conv2d_nhwc(&tiles[index - 2], &x, w, Init::Zero, &mut y, &mut scratch, None),
+                0 => isa.conv2d_nhwc(&last, &x, w, Init::Zero, &mut y, &mut scratch, None),
+                _ => isa.winograd_conv2d_nhwc(&tiles[index - 1], &x, w, Init::Zero, &mut y, &mut scratch, None),
             }
             *best = best.min(start.elapsed().as_secs_f64());
         }

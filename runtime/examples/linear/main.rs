@@ -41,10 +41,8 @@ fn main() {
 enum Case {
     /// Sizes, and whether the right-hand side is packed.
     Gemm([usize; 3], bool),
-    Conv(Conv2d),
-    ConvNhwc(Conv2dNhwc),
-    Depthwise(Conv2d),
-    DepthwiseNhwc(Conv2dNhwc),
+    Conv(Conv2dNhwc),
+    Depthwise(Conv2dNhwc),
     Peak,
     ConvTranspose(ConvTranspose2d),
     Attention(Attention),
@@ -72,58 +70,7 @@ fn cases() -> Vec<(String, Case)> {
     for [m, n, k] in [[128, 128, 64], [128, 64, 128], [512, 512, 512], [12, 256, 64]] {
         cases.push((format!("gemm {m}x{n}x{k} not packed"), Case::Gemm([m, n, k], false)));
     }
-    for (channels, size, out, kernel, stride) in [
-        (64, 56, 64, 3, 1),
-        (128, 28, 128, 3, 1),
-        (512, 7, 512, 3, 1),
-        (3, 224, 64, 7, 2),
-        (3, 224, 32, 3, 2),
-        (64, 56, 128, 3, 2),
-        (16, 112, 16, 3, 1),
-        (64, 56, 256, 1, 1),
-        (256, 56, 64, 1, 1),
-        (16, 112, 64, 1, 1),
-        (96, 14, 576, 1, 1),
-        (320, 7, 1280, 1, 1),
-        (3, 224, 768, 16, 16),
-        (64, 128, 3, 3, 1),
-    ] {
-        let problem = conv(channels, size, out, kernel, stride, 1);
-        cases.push((
-            format!("conv {channels}->{out}@{size} {kernel}x{kernel}/{stride}"),
-            Case::Conv(problem),
-        ));
-    }
     cases.extend(nhwc::cases());
-    let last = |p: Conv2d| Conv2d {
-        x_channel: 1,
-        x_row: p.in_width * p.in_channels,
-        x_column: p.in_channels,
-        ..p
-    };
-    cases.push((
-        "conv 64->64@56 3x3/1 channels last".into(),
-        Case::Conv(last(conv(64, 56, 64, 3, 1, 1))),
-    ));
-    cases.push((
-        "conv 128->128@56 3x3/1 groups 32".into(),
-        Case::Conv(conv(128, 56, 128, 3, 1, 32)),
-    ));
-    for (channels, size, kernel, stride) in [
-        (32, 112, 3, 1),
-        (144, 56, 3, 1),
-        (96, 112, 3, 2),
-        (576, 14, 3, 1),
-        (960, 7, 3, 1),
-        (960, 7, 5, 1),
-        (96, 56, 7, 1),
-    ] {
-        let problem = conv(channels, size, channels, kernel, stride, channels);
-        cases.push((
-            format!("depthwise {channels}@{size} {kernel}x{kernel}/{stride}"),
-            Case::Depthwise(problem),
-        ));
-    }
     for (channels, size, out, kernel, stride) in [(256, 28, 128, 2, 2), (64, 64, 32, 4, 2)] {
         let out_size = (size - 1) * stride + kernel - 2 * ((kernel - stride) / 2);
         let problem = ConvTranspose2d {
@@ -211,29 +158,6 @@ fn cases() -> Vec<(String, Case)> {
     cases
 }
 
-/// A convolution of a square image with half the kernel as padding, or none where the kernel is the stride.
-fn conv(channels: usize, size: usize, out_channels: usize, kernel: usize, stride: usize, groups: usize) -> Conv2d {
-    let pad = if kernel == stride { 0 } else { kernel / 2 };
-    let out = (size + 2 * pad - kernel) / stride + 1;
-    Conv2d {
-        in_channels: channels,
-        in_height: size,
-        in_width: size,
-        out_channels,
-        out_height: out,
-        out_width: out,
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        dilation: [1, 1],
-        pad: [pad; 2],
-        groups,
-        x_channel: size * size,
-        x_row: size,
-        x_column: 1,
-        y_channel: out * out,
-    }
-}
-
 fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
     let (flops, seconds) = match case {
         &Case::Gemm([m, n, k], packed) => {
@@ -258,33 +182,6 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
             (2 * m * n * k, best(run))
         }
         Case::Conv(p) => {
-            let (x, w) = (
-                values(p.in_channels * p.x_channel.max(p.in_height * p.in_width)),
-                values(conv2d_packed_len(p)),
-            );
-            let (mut y, mut scratch) = (values(p.out_channels * p.y_channel), values(conv2d_scratch(p)));
-            let flops = 2 * p.out_channels * p.y_channel * p.in_channels / p.groups * p.kernel[0] * p.kernel[1];
-            (
-                flops,
-                best(|| isa.conv2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
-            )
-        }
-        Case::Depthwise(p) => {
-            let (x, w) = (
-                values(p.in_channels * p.x_channel),
-                values(p.out_channels * p.kernel[0] * p.kernel[1]),
-            );
-            let (mut y, mut scratch) = (
-                values(p.out_channels * p.y_channel),
-                values(depthwise_conv2d_scratch(p)),
-            );
-            let flops = 2 * p.out_channels * p.y_channel * p.kernel[0] * p.kernel[1];
-            (
-                flops,
-                best(|| isa.depthwise_conv2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
-            )
-        }
-        Case::ConvNhwc(p) => {
             let x = values(p.in_channels * p.in_height * p.in_width);
             let (w, mut y) = (
                 values(conv2d_nhwc_packed_len(p)),
@@ -296,7 +193,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
             let run = || isa.conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, &mut scratch, None);
             (flops, best(run))
         }
-        Case::DepthwiseNhwc(p) => {
+        Case::Depthwise(p) => {
             let x = values(p.in_channels * p.in_height * p.in_width);
             let w = values(depthwise_conv2d_nhwc_packed_len(p));
             let mut y = values(p.out_height * p.out_width * p.y_pixel);

@@ -1,7 +1,7 @@
 //! Layers of well-known networks over channels-last images.
 
-use crate::{Case, conv};
-use onnxide_runtime::linear::{Conv2d, Conv2dNhwc};
+use crate::Case;
+use onnxide_runtime::linear::Conv2dNhwc;
 
 pub(crate) fn cases() -> Vec<(String, Case)> {
     let mut cases = Vec::new();
@@ -59,10 +59,10 @@ pub(crate) fn cases() -> Vec<(String, Case)> {
         (16, 112, 16, 3, 1),
         (64, 56, 64, 2, 1),
     ] {
-        let problem = last(conv(channels, size, out, kernel, stride, 1));
+        let problem = conv(channels, size, out, kernel, stride, 1);
         cases.push((
             format!("nhwc {channels}->{out}@{size} {kernel}x{kernel}/{stride}"),
-            Case::ConvNhwc(problem),
+            Case::Conv(problem),
         ));
     }
     for (channels, size, out, kernel, stride) in [
@@ -76,12 +76,12 @@ pub(crate) fn cases() -> Vec<(String, Case)> {
     ] {
         let problem = conv(channels, size, out, kernel, stride, 1);
         let name = format!("{channels}->{out}@{size} {kernel}x{kernel}/{stride}");
-        cases.push((format!("nhwc from planes {name}"), Case::ConvNhwc(planar(problem))));
-        cases.push((format!("nhwc {name}"), Case::ConvNhwc(last(problem))));
+        cases.push((format!("nhwc from planes {name}"), Case::Conv(planar(problem))));
+        cases.push((format!("nhwc {name}"), Case::Conv(problem)));
     }
     cases.push((
         "nhwc 128->128@56 3x3/1 groups 32".into(),
-        Case::ConvNhwc(last(conv(128, 56, 128, 3, 1, 32))),
+        Case::Conv(conv(128, 56, 128, 3, 1, 32)),
     ));
     for (channels, size, kernel, stride) in [
         (32, 112, 3, 1),
@@ -104,39 +104,42 @@ pub(crate) fn cases() -> Vec<(String, Case)> {
         let problem = conv(channels, size, channels, kernel, stride, channels);
         cases.push((
             format!("nhwc depthwise {channels}@{size} {kernel}x{kernel}/{stride}"),
-            Case::DepthwiseNhwc(last(problem)),
+            Case::Depthwise(problem),
         ));
     }
     cases
 }
 
-/// The same convolution of a channels-last image.
-fn last(p: Conv2d) -> Conv2dNhwc {
+/// A convolution of a square channels-last image with half the kernel as padding, or none where the kernel is the
+/// stride.
+fn conv(channels: usize, size: usize, out_channels: usize, kernel: usize, stride: usize, groups: usize) -> Conv2dNhwc {
+    let pad = if kernel == stride { 0 } else { kernel / 2 };
+    let out = (size + 2 * pad - kernel) / stride + 1;
     Conv2dNhwc {
+        in_channels: channels,
+        in_height: size,
+        in_width: size,
+        out_channels,
+        out_height: out,
+        out_width: out,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        dilation: [1, 1],
+        pad: [pad; 2],
+        groups,
         x_channel: 1,
-        x_row: p.in_width * p.in_channels,
-        x_column: p.in_channels,
-        ..planar(p)
+        x_row: size * channels,
+        x_column: channels,
+        y_pixel: out_channels,
     }
 }
 
-/// The same convolution with a channels-last result.
-fn planar(p: Conv2d) -> Conv2dNhwc {
+/// The same convolution of an image stored as planes.
+fn planar(p: Conv2dNhwc) -> Conv2dNhwc {
     Conv2dNhwc {
-        in_channels: p.in_channels,
-        in_height: p.in_height,
-        in_width: p.in_width,
-        out_channels: p.out_channels,
-        out_height: p.out_height,
-        out_width: p.out_width,
-        kernel: p.kernel,
-        stride: p.stride,
-        dilation: p.dilation,
-        pad: p.pad,
-        groups: p.groups,
-        x_channel: p.x_channel,
-        x_row: p.x_row,
-        x_column: p.x_column,
-        y_pixel: p.out_channels,
+        x_channel: p.in_height * p.in_width,
+        x_row: p.in_width,
+        x_column: 1,
+        ..p
     }
 }

@@ -16,26 +16,21 @@
 
 mod attention;
 mod block;
-mod conv;
 mod conv_transpose;
-mod depthwise;
 mod gemm;
 mod matrix;
 mod nhwc;
 mod pack;
-mod patches;
 mod recurrent;
 #[cfg(test)]
 mod tests;
 mod tile;
 
 pub use attention::{Attention, Mask, attention_scratch};
-pub use conv::{Conv2d, conv2d_packed_len, conv2d_scratch, conv2d_scratch_min, pack_conv2d};
 pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
     pack_conv_transpose2d,
 };
-pub use depthwise::{depthwise_conv2d_scratch, depthwise_conv2d_scratch_bound};
 #[doc(hidden)]
 pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
@@ -141,30 +136,6 @@ crate::isa::kernel_table! {
             part: GemmPart, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = gemm::gemm_part;
-
-        /// `y = epilogue(init + convolution of x with w)` for one image; `w` is the output of [`pack_conv2d`] and
-        /// `scratch` holds [`conv2d_scratch`] values, or any number down to [`conv2d_scratch_min`]. A row of `init`
-        /// and of `epilogue` is an output channel, a column is a pixel.
-        ///
-        /// # Panics
-        ///
-        /// If a slice is shorter than the problem needs, or a count of channels is not a multiple of the groups.
-        fn conv2d(
-            problem: &Conv2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
-            epilogue: Epilogue<'_>,
-        ) = conv::conv2d;
-
-        /// [`conv2d`](Linear::conv2d) of as many groups as input channels; `w` is `[out_channels][kernel]` as it
-        /// comes and `scratch` holds at least [`depthwise_conv2d_scratch`] values.
-        ///
-        /// # Panics
-        ///
-        /// If a slice is shorter than the problem needs, if `groups` is not the count of input channels or does not
-        /// divide the count of output channels.
-        fn depthwise_conv2d(
-            problem: &Conv2d, x: &[f32], w: &[f32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
-            epilogue: Epilogue<'_>,
-        ) = depthwise::depthwise_conv2d;
 
         /// `y = epilogue(init + convolution of x with w)` for one image, whose result is stored channels last; `w` is
         /// the output of [`pack_conv2d_nhwc`] and `scratch` holds at least [`conv2d_nhwc_scratch`] values. A row of

@@ -5,11 +5,8 @@
 //! that a few rows of the output see, which stay in the second level cache from the expansion to the projection. Every
 //! row is expanded once, because a band keeps the rows that the next one sees, too.
 
-use super::{Conv2dNhwc, depthwise};
-use crate::kernels::linear::block::Blocks;
-use crate::kernels::linear::gemm::{Gemm, GemmPart, gemm_part};
-use crate::kernels::linear::{Epilogue, Init, Lhs, MatrixMut, Position, Rhs, min};
-use crate::kernels::simd::Simd;
+use super::Conv2dNhwc;
+use crate::kernels::linear::{Epilogue, Gemm, GemmPart, Init, Lhs, Linear, MatrixMut, Position, Rhs, min};
 
 /// A pointwise convolution before or after a depthwise one.
 #[derive(Clone, Copy)]
@@ -69,7 +66,7 @@ pub const fn depthwise_block_scratch_bound(problem: &Conv2dNhwc, expands: bool, 
 }
 
 #[inline(always)]
-pub(in crate::kernels::linear) fn depthwise_block<S: Simd + Blocks>(
+pub(in crate::kernels::linear) fn depthwise_block<S: Linear>(
     isa: S,
     problem: &Conv2dNhwc,
     x: &[f32],
@@ -132,11 +129,11 @@ pub(in crate::kernels::linear) fn depthwise_block<S: Simd + Blocks>(
         let moved: Epilogue<'_> = if epilogue.is_some() { Some(&moved) } else { None };
         let below = y.get_mut(pixel * problem.y_pixel..).unwrap_or_default();
         let Some(project) = &project else {
-            depthwise::depthwise_conv2d_nhwc(isa, &convolution, source, w, init, below, moved);
+            isa.depthwise_conv2d_nhwc(&convolution, source, w, init, below, moved);
             continue;
         };
         convolution.y_pixel = channels;
-        depthwise::depthwise_conv2d_nhwc(isa, &convolution, source, w, init, result, moved);
+        isa.depthwise_conv2d_nhwc(&convolution, source, w, init, result, moved);
         let product = Gemm {
             m: convolution.out_height * problem.out_width,
             n: project.channels,
@@ -149,7 +146,7 @@ pub(in crate::kernels::linear) fn depthwise_block<S: Simd + Blocks>(
 
 /// Expands rows of the input into the band.
 #[inline(always)]
-fn expand_rows<S: Simd + Blocks>(
+fn expand_rows<S: Linear>(
     isa: S,
     problem: &Conv2dNhwc,
     expand: &Pointwise<'_>,
@@ -175,7 +172,7 @@ fn expand_rows<S: Simd + Blocks>(
 
 /// A product whose first row is row `first` to the epilogue.
 #[inline(always)]
-fn pointwise<S: Simd + Blocks>(
+fn pointwise<S: Linear>(
     isa: S,
     product: &Gemm,
     a: &[f32],
@@ -192,14 +189,5 @@ fn pointwise<S: Simd + Blocks>(
     let &Gemm { m, n, k, c_row } = product;
     let c = MatrixMut::new(c, m, n, c_row);
     let product = GemmPart::of_any(k, first);
-    gemm_part(
-        isa,
-        product,
-        lhs,
-        Rhs::Packed(part.w),
-        part.init,
-        c,
-        &mut [],
-        part.epilogue,
-    );
+    isa.gemm_part(product, lhs, Rhs::Packed(part.w), part.init, c, &mut [], part.epilogue);
 }

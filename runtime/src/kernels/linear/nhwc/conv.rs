@@ -8,7 +8,7 @@
 use super::Conv2dNhwc;
 use super::patches::{PATCH_LANES, Patches};
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
-use crate::kernels::linear::{Epilogue, Init, MatrixMut, PANEL_COLUMNS, Position, packed_rhs_len};
+use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, Position, packed_rhs_len};
 use crate::kernels::simd::Simd;
 
 /// What taps outside of an image read.
@@ -79,7 +79,7 @@ pub fn pack_conv2d_nhwc(problem: &Conv2dNhwc, weights: &[f32], packed: &mut [f32
 }
 
 #[inline(always)]
-pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
+pub(in crate::kernels::linear) fn conv2d_nhwc<S: Linear>(
     isa: S,
     problem: &Conv2dNhwc,
     x: &[f32],
@@ -92,7 +92,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Simd + Tiles>(
     problem.check(x, init, y);
     let y = MatrixMut::new(y, problem.pixels(), problem.out_channels, problem.y_pixel);
     let origin = Position { row: 0, column: 0 };
-    conv2d_nhwc_part(isa, problem, origin, x, w, init, y, scratch, epilogue);
+    isa.conv2d_nhwc_part(problem, origin, x, w, init, y, scratch, epilogue);
 }
 
 /// A convolution whose first pixel and channel have the position `origin` to the epilogue.

@@ -2,8 +2,6 @@
 
 mod attention;
 mod block;
-mod conv;
-mod depthwise;
 mod gemm;
 mod nhwc;
 mod recurrent;
