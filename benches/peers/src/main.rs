@@ -190,6 +190,7 @@ fn run(args: &RaceArgs) -> Result<()> {
         machine: Machine::this(),
         versions,
         tolerance: args.tolerance,
+        onnxide_threads: engine::ONNXIDE_HAS_THREADS,
         heats,
     };
     if args.no_record {

@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) versions: BTreeMap<Engine, String>,
     /// The largest relative error of a peer that counts.
     pub(crate) tolerance: f64,
+    /// Whether onnxide used as many threads as the others.
+    pub(crate) onnxide_threads: bool,
     pub(crate) heats: Vec<Heat>,
 }
 
@@ -131,8 +133,9 @@ impl Record {
     ///
     /// The races do not compare: another machine, commit, version or tolerance.
     pub(crate) fn append(&mut self, later: Record) -> Result<()> {
+        let key = |record: &Record| (record.machine.clone(), record.versions.clone(), record.onnxide_threads);
         ensure!(
-            self.machine == later.machine && self.versions == later.versions && self.tolerance == later.tolerance,
+            key(self) == key(&later) && self.tolerance == later.tolerance,
             "the record is of another machine, commit, version or tolerance; choose another name with --name"
         );
         for heat in later.heats {
@@ -204,6 +207,7 @@ pub(crate) mod tests {
             },
             versions: BTreeMap::from([(Engine::Onnxruntime, "1.2.3".into())]),
             tolerance: 1e-3,
+            onnxide_threads: false,
             heats: vec![
                 heat("fast", 1, [0.002, 0.004, 0.001]),
                 heat("slow", 1, [0.002, 0.001, 0.002]),

@@ -28,7 +28,13 @@ pub(crate) fn page(record: &Record) -> String {
         LEGEND,
     );
     for threads in record.threads() {
-        let _ = write!(page, "\n## {}\n\n{}", counted(threads), table(record, threads));
+        let alone = threads > 1 && !record.onnxide_threads;
+        let note = if alone {
+            "onnxide itself ran on one thread.\n\n"
+        } else {
+            ""
+        };
+        let _ = write!(page, "\n## {}\n\n{note}{}", counted(threads), table(record, threads));
     }
     let notes = notes(record);
     if !notes.is_empty() {
@@ -246,6 +252,7 @@ Peak: 90.0 GFLOP/s with avx2, 100.0 GFLOP/s with avx512.
     fn a_page_says_what_did_not_run() {
         let page = page(&record());
         assert!(page.starts_with("# The race of 2026-01-31\n\nAbacus, 2 cores, avx512; linux 6; rustc 1; onnxide at abc; onnxruntime 1.2.3.\n"));
+        assert!(page.contains("\n## 2 threads\n\nonnxide itself ran on one thread.\n"));
         assert!(page.contains("\n- fast, 2 threads, tract: no such \\| operator\n"));
         assert!(page.contains("\n- slow, 1 thread, OpenVINO: differs by 5.0e-1\n"));
     }

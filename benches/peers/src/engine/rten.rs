@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
-use rten_tensor::{Layout, Tensor};
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
 
 use super::worker::Session;
 use crate::arrays::{Array, Arrays, Data};
