@@ -9,24 +9,16 @@ use crate::stats::geometric_mean;
 /// The whole record.
 pub(crate) fn page(record: &Record) -> String {
     let machine = &record.machine;
-    let versions: Vec<String> = record
-        .versions
-        .iter()
-        .filter(|(engine, _)| record.engines().contains(engine))
-        .map(|(engine, version)| format!("{} {version}", engine.name()))
-        .collect();
-    let mut page = format!(
-        "# The race of {}\n\n{}, {} cores, {}; {}; {}; onnxide at {}; {}.\n\n{}\n",
-        record.date,
-        machine.processor,
-        machine.cores,
-        machine.isa,
-        machine.system,
-        machine.rustc,
-        machine.commit,
-        versions.join(", "),
-        LEGEND,
-    );
+    let took_part = record.engines();
+    let versions = record.versions.iter().filter(|(engine, _)| took_part.contains(engine));
+    let mut facts = vec![
+        format!("{}, {} cores, {}", machine.processor, machine.cores, machine.isa),
+        machine.system.clone(),
+        machine.rustc.clone(),
+        format!("onnxide at {}", machine.commit),
+    ];
+    facts.extend(versions.map(|(engine, version)| format!("{} {version}", engine.name())));
+    let mut page = format!("# The race of {}\n\n{}.\n\n{LEGEND}\n", record.date, facts.join("; "));
     for threads in record.threads() {
         let alone = threads > 1 && !record.onnxide_threads;
         let note = if alone {
