@@ -215,13 +215,20 @@ fn help_of_each_command() {
           --isa <NAME>                Instruction set; by default the best that this machine has
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
+          --sort                      Show the slowest steps first
           --json                      Print JSON
+          --rounds                    Measure when told to by the standard input, by turns with other
+                                      programs
       -h, --help                      Print help
 
     Without a reference the inputs are zero, and every symbolic dimension has its largest size.
+    The peak is what nothing but multiply-adds reaches on this machine, measured in the same run.
+    With --rounds it prints `ready` once the model has run. For each line `WARM RUNS` of the standard
+    input it then runs the model WARM times, and RUNS times with a clock, and prints these times in
+    nanoseconds.
 
     Example:
-      onnxide bench bert.onnx --reference ref.npz --seconds 5
+      onnxide bench bert.onnx --reference ref.npz --seconds 5 --sort
     ");
 }
 

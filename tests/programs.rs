@@ -2,8 +2,9 @@
 //! instruction set of the machine.
 
 use onnxide::runtime::isa::Level;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The models with what they need to be compiled.
 const MODELS: &[(&str, &[&str])] = &[
@@ -23,13 +24,15 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs")
 }
 
-fn onnxide(arguments: &[&str]) -> Output {
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onnxide"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    command.env("ONNXIDE_CACHE", folder().join("cache"));
     command
-        .env("ONNXIDE_CACHE", folder().join("cache"))
-        .output()
-        .expect("the command starts")
+}
+
+fn onnxide(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the command starts")
 }
 
 fn succeed(arguments: &[&str]) -> String {
@@ -133,6 +136,31 @@ fn a_bench_reports_every_step() {
         report["steps"].as_array().is_some_and(|steps| steps.len() >= 5),
         "{report}"
     );
+    let fraction = report["gflops"].as_f64().zip(report["peak_gflops"].as_f64());
+    assert!(
+        fraction.is_some_and(|(rate, peak)| 0.0 < rate && rate < peak),
+        "{report}"
+    );
+}
+
+#[test]
+fn rounds_are_measured_when_told_to() {
+    let reference = "models/digits_cnn_fp32.npz";
+    let mut command = command(&[
+        "bench",
+        "models/digits_cnn_fp32.onnx",
+        "--reference",
+        reference,
+        "--rounds",
+    ]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"1 2\n0 3\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let counts: Vec<usize> = text.lines().skip(1).map(|line| line.split(' ').count()).collect();
+    assert!(text.starts_with("ready\n"), "{text}");
+    assert_eq!(counts, [2, 3], "{text}");
 }
 
 #[test]

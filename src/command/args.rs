@@ -197,9 +197,13 @@ pub(crate) struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a reference the inputs are zero, and every symbolic dimension has its largest size.
+The peak is what nothing but multiply-adds reaches on this machine, measured in the same run.
+With --rounds it prints `ready` once the model has run. For each line `WARM RUNS` of the standard
+input it then runs the model WARM times, and RUNS times with a clock, and prints these times in
+nanoseconds.
 
 Example:
-  onnxide bench bert.onnx --reference ref.npz --seconds 5")]
+  onnxide bench bert.onnx --reference ref.npz --seconds 5 --sort")]
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -215,9 +219,17 @@ pub(crate) struct Bench {
     #[command(flatten)]
     pub(crate) run: RunArgs,
 
+    /// Show the slowest steps first
+    #[arg(long)]
+    pub(crate) sort: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Measure when told to by the standard input, by turns with other programs
+    #[arg(long, conflicts_with_all = ["seconds", "sort", "json"])]
+    pub(crate) rounds: bool,
 }
 
 /// `NAME=N`, `NAME=LO..=HI` or `NAME=..=HI`

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::Result;
-use onnxide_codegen::Report;
+use onnxide_codegen::{Compiler, Report};
 use serde::Serialize;
 
 use crate::args::Bench;
@@ -24,6 +24,8 @@ struct Times<'a> {
     median_seconds: f64,
     /// 2 operations for each multiply-accumulate, in the shortest run.
     gflops: f64,
+    /// Of nothing but multiply-adds on this machine.
+    peak_gflops: f64,
     weight_bytes: u64,
     arena_bytes: u64,
     steps: Vec<StepTime<'a>>,
@@ -35,24 +37,30 @@ struct StepTime<'a> {
     nodes: &'a [String],
     results: &'a [String],
     macs: u64,
-    /// The mean time.
+    /// The median time.
     seconds: f64,
     gflops: f64,
 }
 
 pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
     let sources = &args.run.operators_from;
+    // A profile costs what a call between two steps costs; for rounds the program is that of `run`.
+    let compiler = |compiler: Compiler| compiler.profile(!args.rounds);
     let (program, inputs) = match &args.reference {
         Some(reference) => {
             let mut arrays: BTreeMap<String, Array> = npz::read(reference)?.into_iter().collect();
             let bound = model::bind(&args.model, &mut arrays, reference)?;
-            (Program::build(bound.compiler.profile(true), sources)?, bound.inputs)
+            (Program::build(compiler(bound.compiler), sources)?, bound.inputs)
         }
         None => (
-            Program::build(args.model.compiler().profile(true), sources)?,
+            Program::build(compiler(args.model.compiler()), sources)?,
             model::zeros(&args.model)?,
         ),
     };
+    if args.rounds {
+        program.rounds(&inputs, &args.run)?;
+        return Ok(Outcome::Success);
+    }
     let measured = program.bench(&inputs, args.seconds, &args.run)?;
     let times = times(&measured, &program.report);
     let mut out = anstream::stdout();
@@ -60,7 +68,7 @@ pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
         serde_json::to_writer_pretty(&mut out, &times)?;
         writeln!(out)?;
     } else {
-        print(&times, &program.report, &mut out)?;
+        print(&times, &program.report, args.sort, &mut out)?;
     }
     Ok(Outcome::Success)
 }
@@ -84,31 +92,37 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
         min_seconds: seconds(measured.min_ns),
         median_seconds: seconds(measured.median_ns),
         gflops: gflops(report.steps.iter().map(|step| step.macs).sum(), measured.min_ns),
+        peak_gflops: measured.peak_flops / 1e9,
         weight_bytes: report.weight_bytes,
         arena_bytes: report.arena_bytes,
         steps: steps.collect(),
     }
 }
 
-fn print(times: &Times<'_>, report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn print(times: &Times<'_>, report: &Report, sort: bool, out: &mut impl Write) -> io::Result<()> {
+    let share = |seconds: f64, total: f64| format!("{:.1} %", 100.0 * seconds / total);
     let total: f64 = times.steps.iter().map(|step| step.seconds).sum();
     if total > 0.0 {
         writeln!(
             out,
-            "{BOLD}{:>4}  {:>9}  {:>6}  {:>7}  kernel{BOLD:#}",
-            "step", "time", "share", "GFLOP/s"
+            "{BOLD}{:>4}  {:>9}  {:>7}  {:>7}  {:>7}  kernel{BOLD:#}",
+            "step", "time", "share", "GFLOP/s", "of peak"
         )?;
-        for (index, (step, described)) in times.steps.iter().zip(&report.steps).enumerate() {
-            let gflops = if step.macs == 0 {
-                "-".into()
+        let mut steps: Vec<_> = times.steps.iter().zip(&report.steps).enumerate().collect();
+        if sort {
+            steps.sort_by(|(_, (a, _)), (_, (b, _))| b.seconds.total_cmp(&a.seconds));
+        }
+        for (index, (step, described)) in steps {
+            let (gflops, fraction) = if step.macs == 0 {
+                ("-".into(), "-".into())
             } else {
-                format!("{:.1}", step.gflops)
+                (format!("{:.1}", step.gflops), share(step.gflops, times.peak_gflops))
             };
             writeln!(
                 out,
-                "{index:>4}  {:>9}  {:>4.1} %  {gflops:>7}  {} {} {DIM}{}{DIM:#}",
+                "{index:>4}  {:>9}  {:>7}  {gflops:>7}  {fraction:>7}  {} {} {DIM}{}{DIM:#}",
                 term::seconds(step.seconds),
-                100.0 * step.seconds / total,
+                share(step.seconds, total),
                 step.kernel,
                 step.results.join(" "),
                 nodes(described)
@@ -118,12 +132,14 @@ fn print(times: &Times<'_>, report: &Report, out: &mut impl Write) -> io::Result
     }
     writeln!(
         out,
-        "{BOLD}minimum{BOLD:#}  {} ({:.1} GFLOP/s)",
+        "{BOLD}minimum{BOLD:#}  {} ({:.1} GFLOP/s, {} of the peak)",
         term::seconds(times.min_seconds),
-        times.gflops
+        times.gflops,
+        share(times.gflops, times.peak_gflops)
     )?;
     writeln!(out, "{BOLD}median{BOLD:#}   {}", term::seconds(times.median_seconds))?;
     writeln!(out, "{BOLD}load{BOLD:#}     {}", term::seconds(times.load_seconds))?;
+    writeln!(out, "{BOLD}peak{BOLD:#}     {:.1} GFLOP/s", times.peak_gflops)?;
     writeln!(out, "{DIM}{} runs, {}{DIM:#}", times.iterations, times.isa)
 }
 
@@ -145,28 +161,33 @@ mod tests {
             live_bytes: 0,
         };
         let report = Report {
-            steps: vec![step("gemm", "/fc/Gemm", 60_000), step("softmax", "/Softmax", 0)],
+            steps: vec![step("softmax", "/Softmax", 0), step("gemm", "/fc/Gemm", 60_000)],
             arena_bytes: 128,
             weight_bytes: 64,
             ..Report::default()
         };
         let json = r#"{"isa":"avx2","load_ns":700,"iterations":9,"min_ns":4000,"median_ns":5000,
-            "steps":[{"ns":3000},{"ns":1000}]}"#;
+            "peak_flops":100e9,"steps":[{"ns":1000},{"ns":3000}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         let times = times(&measured, &report);
-        let mut text = Vec::new();
-        print(&times, &report, &mut text).unwrap();
-        let plain = anstream::adapter::strip_bytes(&text).into_vec();
-        insta::assert_snapshot!(String::from_utf8(plain).unwrap(), @r"
-        step       time   share  GFLOP/s  kernel
-           0     3.0 µs  75.0 %     40.0  gemm f32[1, 8] /fc/Gemm
-           1     1.0 µs  25.0 %        -  softmax f32[1, 8] /Softmax
+        let text = |sort| {
+            let mut text = Vec::new();
+            print(&times, &report, sort, &mut text).unwrap();
+            String::from_utf8(anstream::adapter::strip_bytes(&text).into_vec()).unwrap()
+        };
+        insta::assert_snapshot!(text(false), @r"
+        step       time    share  GFLOP/s  of peak  kernel
+           0     1.0 µs   25.0 %        -        -  softmax f32[1, 8] /Softmax
+           1     3.0 µs   75.0 %     40.0   40.0 %  gemm f32[1, 8] /fc/Gemm
 
-        minimum  4.0 µs (30.0 GFLOP/s)
+        minimum  4.0 µs (30.0 GFLOP/s, 30.0 % of the peak)
         median   5.0 µs
         load     700 ns
+        peak     100.0 GFLOP/s
         9 runs, avx2
         ");
-        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"weight_bytes":64,"arena_bytes":128,"steps":[{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0},{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0}]}"#);
+        let sorted = text(true);
+        assert!(sorted.find("/fc/Gemm") < sorted.find("/Softmax"));
+        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"peak_gflops":100.0,"weight_bytes":64,"arena_bytes":128,"steps":[{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0},{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0}]}"#);
     }
 }

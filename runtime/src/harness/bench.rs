@@ -16,8 +16,14 @@ pub(super) struct Report {
     load: Duration,
     /// The times of the runs, ascending.
     runs: Vec<Duration>,
+    /// What [`peak_flops`](super::peak_flops) found before and after the runs, whichever is more.
+    peak_flops: f64,
+    /// The steps, each with its median time.
     steps: Vec<(Step, Duration)>,
 }
+
+/// How long the peak is measured, before the runs and after them.
+const PEAK: Duration = Duration::from_millis(20);
 
 /// Loads the model, runs it for some time, at least three times after a first run that does not count, and then
 /// as often with a profile if there is one, for a tenth of that time.
@@ -37,36 +43,43 @@ pub(super) fn bench<P: Program>(
     model
         .run_dyn(&inputs, &mut discard)
         .map_err(|error| error.to_string())?;
+    let peak = || super::peak_flops(level, 1, PEAK);
+    let before = peak();
     let mut runs = repeat(seconds, || {
         model.run_dyn(&inputs, &mut discard).map_err(|error| error.to_string())
     })?;
     runs.sort_unstable();
-    let mut times = StepTimes {
-        times: vec![Duration::ZERO; P::STEPS.len()],
-        current: None,
-    };
     let mut steps = Vec::new();
     if !P::STEPS.is_empty() {
-        let profiled = repeat(seconds / 10.0, || {
-            let result = model
-                .run_profiled(&inputs, &mut discard, &mut times)
-                .map_err(|error| error.to_string());
-            times.stop();
-            result
+        let mut profile = StepTimes {
+            times: vec![Duration::ZERO; P::STEPS.len()],
+            current: None,
+        };
+        let mut times = vec![Vec::new(); P::STEPS.len()];
+        repeat(seconds / 10.0, || {
+            let result = model.run_profiled(&inputs, &mut discard, &mut profile);
+            profile.stop();
+            for (times, time) in times.iter_mut().zip(&mut profile.times) {
+                times.push(core::mem::take(time));
+            }
+            result.map_err(|error| error.to_string())
         })?;
-        let mean = |total: Duration| total.div_f64(profiled.len() as f64);
-        steps = P::STEPS
-            .iter()
-            .copied()
-            .zip(times.times.into_iter().map(mean))
-            .collect();
+        steps = P::STEPS.iter().copied().zip(times.into_iter().map(median)).collect();
     }
+    let peak_flops = before.max(peak());
     Ok(Report {
         isa: level.name(),
         load,
         runs,
+        peak_flops,
         steps,
     })
+}
+
+/// The median, one of the times.
+fn median(mut times: Vec<Duration>) -> Duration {
+    let middle = times.len() / 2;
+    *times.select_nth_unstable(middle).1
 }
 
 /// The times of at least three calls.
@@ -81,7 +94,7 @@ fn repeat(seconds: f64, mut f: impl FnMut() -> Result<(), String>) -> Result<Vec
     Ok(times)
 }
 
-/// Adds up the time of each step.
+/// Adds up the time of each step of a run.
 struct StepTimes {
     times: Vec<Duration>,
     current: Option<(usize, Instant)>,
@@ -118,12 +131,13 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let mut text = format!(
-            "{}: load {:.1} us, {} runs, min {:.1} us, median {:.1} us",
+            "{}: load {:.1} us, {} runs, min {:.1} us, median {:.1} us, peak {:.1} GFLOP/s",
             self.isa,
             micros(self.load),
             self.runs.len(),
             micros(self.min()),
             micros(self.median()),
+            self.peak_flops / 1e9,
         );
         let total: Duration = self.steps.iter().map(|(_, time)| *time).sum();
         let mut steps: Vec<&(Step, Duration)> = self.steps.iter().collect();
@@ -144,12 +158,13 @@ impl Report {
     /// For programs. Times are in nanoseconds.
     pub(super) fn json(&self) -> String {
         let mut json = format!(
-            "{{\"isa\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"steps\":[",
+            "{{\"isa\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"peak_flops\":{:.0},\"steps\":[",
             quoted(self.isa),
             self.load.as_nanos(),
             self.runs.len(),
             self.min().as_nanos(),
             self.median().as_nanos(),
+            self.peak_flops,
         );
         for (index, (step, time)) in self.steps.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -195,12 +210,13 @@ mod tests {
             isa: "avx2",
             load: Duration::from_nanos(7),
             runs: [1, 2, 9].map(Duration::from_nanos).to_vec(),
+            peak_flops: 5e9,
             steps: vec![(step, Duration::from_nanos(3)), (step, Duration::ZERO)],
         };
         assert_eq!(
             report.json(),
             concat!(
-                r#"{"isa":"avx2","load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"steps":["#,
+                r#"{"isa":"avx2","load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"peak_flops":5000000000,"steps":["#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":3},"#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":0}]}"#,
                 "\n"

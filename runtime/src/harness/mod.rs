@@ -1,20 +1,28 @@
-//! The command line of a program that runs one model: `run` and `bench`.
+//! The command line of a program that runs one model: `run`, `bench` and `rounds`.
 //!
 //! ```text
 //! run --inputs FILE --outputs FILE [--isa NAME]
 //! bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]
+//! rounds --inputs FILE [--isa NAME]
 //! ```
 //!
 //! The files hold tensors in the [`container`] format.
+//!
+//! `rounds` is for whoever measures several programs by turns. It prints `ready` once the model has run. For each line
+//! `WARM RUNS` of the standard input it then runs the model `WARM` times, and `RUNS` times with a clock, and prints these
+//! times in nanoseconds on one line.
 
 mod bench;
 pub mod container;
+mod peak;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
 use crate::describe::{AnyValue, Program};
 use crate::isa::Level;
 use container::Container;
+pub use peak::peak_flops;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
@@ -23,7 +31,8 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 const USAGE: &str = "usage: run --inputs FILE --outputs FILE [--isa NAME]
-       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]";
+       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]
+       rounds --inputs FILE [--isa NAME]";
 
 /// Makes the model with `new` for the instruction set level that is asked for, or the best one, and does what the
 /// arguments of the program say. Errors go to the standard error stream.
@@ -43,6 +52,7 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
     let known: &[&str] = match command.as_str() {
         "run" => &["--inputs", "--outputs", "--isa"],
         "bench" => &["--inputs", "--seconds", "--json", "--isa"],
+        "rounds" => &["--inputs", "--isa"],
         _ => return Err(format!("there is no command `{command}`\n{USAGE}")),
     };
     let mut options = BTreeMap::new();
@@ -70,6 +80,14 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
         let path = required("--outputs")?;
         let outputs = run(&mut *new(level), &inputs)?;
         return Container::write(path, &outputs);
+    }
+    if command == "rounds" {
+        return rounds::rounds(
+            &mut *new(level),
+            &inputs,
+            std::io::stdin().lock(),
+            std::io::stdout().lock(),
+        );
     }
     let seconds = match options.get("--seconds") {
         None => 1.0,

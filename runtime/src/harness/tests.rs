@@ -130,6 +130,35 @@ fn bench_writes_a_report() {
 }
 
 #[test]
+fn rounds_answer_each_line() {
+    let mut container = Container::default();
+    let x = AnyTensor {
+        shape: &[2],
+        data: AnyData::F32(&[1.0, 2.5]),
+    };
+    container.push("x", x);
+    let call = |requests: &str| {
+        let mut answers = Vec::new();
+        let result = rounds::rounds(&mut Double, &container, requests.as_bytes(), &mut answers);
+        (result, String::from_utf8(answers).unwrap())
+    };
+    let (result, answers) = call("1 3\n0 1\n2 0\n");
+    assert_eq!(result, Ok(()));
+    let lines: Vec<&str> = answers.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (4, "ready"));
+    let counts = [1, 2, 3].map(|line| {
+        lines[line]
+            .split_whitespace()
+            .map(|time| time.parse::<u64>().unwrap())
+            .count()
+    });
+    assert_eq!(counts, [3, 1, 0]);
+    let (result, answers) = call("1\n");
+    assert_eq!(answers, "ready\n");
+    assert_eq!(result, Err("`1` is no request: pass two numbers, as in `2 10`".into()));
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let directory = Directory::new("errors");
     let error = |arguments: &[&str]| call(arguments).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result, bail};
 use onnxide_runtime::describe::{AnyData, AnyTensor};
@@ -22,6 +22,8 @@ pub(crate) struct Measured {
     pub(crate) iterations: u64,
     pub(crate) min_ns: u64,
     pub(crate) median_ns: u64,
+    /// Operations per second of nothing but multiply-adds.
+    pub(crate) peak_flops: f64,
     /// In the order of the report's steps.
     pub(crate) steps: Vec<MeasuredStep>,
 }
@@ -70,6 +72,23 @@ impl Program {
         term::with_spinner("Measuring", || call(command))?;
         let report = fs::read_to_string(&report).context("cannot read the report of the program")?;
         serde_json::from_str(&report).context("cannot read the report of the program")
+    }
+
+    /// Lets the program measure as the standard input tells it to.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Program::run).
+    pub(crate) fn rounds(&self, inputs: &[(String, Array)], args: &RunArgs) -> Result<()> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let input = folder.path().join("inputs");
+        write(&input, inputs)?;
+        let mut command = self.command("rounds", &input, args);
+        command
+            .stdin(Stdio::inherit())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped());
+        call(command)
     }
 
     fn command(&self, verb: &str, inputs: &Path, args: &RunArgs) -> Command {
@@ -160,11 +179,16 @@ mod tests {
     #[test]
     fn reports_are_read() {
         let json = r#"{"isa":"avx2","load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,
-            "steps":[{"kernel":"gemm","nodes":"/a","ns":3}]}"#;
+            "peak_flops":5e9,"steps":[{"kernel":"gemm","nodes":"/a","ns":3}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         assert_eq!(
-            (measured.isa.as_str(), measured.min_ns, measured.steps[0].ns),
-            ("avx2", 1, 3)
+            (
+                measured.isa.as_str(),
+                measured.min_ns,
+                measured.peak_flops,
+                measured.steps[0].ns
+            ),
+            ("avx2", 1, 5e9, 3)
         );
     }
 
