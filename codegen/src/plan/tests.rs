@@ -263,7 +263,7 @@ fn steps_are_divided_where_it_pays() {
     }
     // As many rows as the run has; the divisor is what one part is worth.
     let (parts, plan) = product(Dim::symbol("s"), 4096, 4);
-    assert_eq!(parts, "min(s/2, 4)", "{plan}");
+    assert_eq!(parts, "min(4, floor(s, 2))", "{plan}");
     let (parts, _) = product(Dim::symbol("s"), 64, 4);
     assert_eq!(parts, "1");
 }
