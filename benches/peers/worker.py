@@ -87,18 +87,21 @@ def openvino(path, inputs, threads):
         infer(request, {}, True, False)
 
     def outputs():
-        ports = enumerate(compiled.outputs)
-        return {_name(port): np.array(request.get_output_tensor(index).data) for index, port in ports}
+        found = {}
+        for index, port in enumerate(compiled.outputs):
+            array = np.array(request.get_output_tensor(index).data)
+            # All names of the port, among which is the model's own one.
+            found.update((name, array) for name in port.get_names())
+        return found
 
     # The request does not keep the memory of its inputs alive.
     run.tensors = tensors
     return ov.__version__.split("-")[0], run, outputs
 
 
-def _name(port, among=None):
-    """A name of a port: an ONNX model's own one is not always the first."""
-    names = sorted(port.get_names())
-    return next((name for name in names if among is None or name in among), names[0])
+def _name(port, inputs):
+    """The name of a port that the inputs know: a model's own one is not always the first."""
+    return next(name for name in port.get_names() if name in inputs)
 
 
 def main():
