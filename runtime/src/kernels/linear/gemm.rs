@@ -265,9 +265,10 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
                     1
                 }
             };
-            // With an epilogue, rows are taken in strips that stay in the first level cache until it has run.
+            // With an epilogue, rows are taken in strips that stay in the first level cache until it has run. They are
+            // whole panels, and whole tiles of 8 or 6 rows.
             let strip = if epilogue.is_some() && last {
-                (4096 / columns).max(S::TILE_ROWS).next_multiple_of(2 * PANEL_ROWS)
+                (4096 / columns).max(1).next_multiple_of(4 * PANEL_ROWS)
             } else {
                 m.next_multiple_of(PANEL_ROWS)
             };

@@ -1,12 +1,15 @@
 //! Kernels that spend their time in multiply and add: matrix multiplication, convolution, attention and recurrent
 //! layers.
 //!
-//! All of them but the depthwise convolution are built on one blocked matrix multiplication after Goto and van de
+//! All of them but the depthwise convolutions are built on one blocked matrix multiplication after Goto and van de
 //! Geijn, *Anatomy of High-Performance Matrix Multiplication* (ACM TOMS 34, 2008), with the register tile of Van Zee
 //! and van de Geijn, *BLIS* (ACM TOMS 41, 2015). One packed layout serves every instruction set:
 //!
 //! - a right-hand side `[k, n]` is `[ceil(n / 16)][k][16]`, see [`pack_rhs`];
 //! - a left-hand side `[m, k]` is `[ceil(m / 6)][k][6]`, see [`pack_lhs`], or is read where it lies.
+//!
+//! Images are stored by channels or channels last. The kernels of `nhwc` write the latter and give the same register tile
+//! the addresses of input pixels instead of rows of a matrix, so that nothing is copied.
 //!
 //! Every kernel checks the lengths of its slices before it starts and panics, naming what is too short.
 #![allow(clippy::too_many_arguments, reason = "a kernel takes its operands one by one")]

@@ -15,9 +15,9 @@ use crate::kernels::simd::Simd;
 pub(super) static ZEROS: [f32; 512] = [0.0; 512];
 
 /// Segments of the depth that a tile is given at a time.
-const SEGMENTS: usize = 27;
+const SEGMENTS: usize = 64;
 
-/// Weights of a block of output channels: half of a second level cache.
+/// Weights of a block of output channels: 256 KiB, a part of a second level cache.
 const BLOCK: usize = 64 * 1024;
 
 /// Length of the packed weights of a channels-last convolution.
@@ -187,6 +187,11 @@ impl Block<'_> {
         let parts = inputs.div_ceil(ZEROS.len());
         let part = inputs.div_ceil(parts);
         let count = problem.taps() * parts;
+        // Inside of the image, the pixels that the taps of a row read follow each other.
+        let merges = problem.groups == 1
+            && problem.x_column == inputs
+            && (problem.dilation[1] == 1 || problem.kernel[1] == 1)
+            && count <= SEGMENTS;
         let mut segments = [Segment::EMPTY; SEGMENTS];
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
         let mut operands = self.operands(1, init, y);
@@ -204,7 +209,11 @@ impl Block<'_> {
             let mut first = 0;
             loop {
                 let last = count.min(first + SEGMENTS);
-                let used = positions.segments(first..last, part, inputs, &mut segments);
+                let used = if positions.inside && merges {
+                    positions.merged_segments(&mut segments)
+                } else {
+                    positions.segments(first..last, part, inputs, &mut segments)
+                };
                 // SAFETY: the heights are those of the token. `Conv2dNhwc::check` has found all pixels of the input and
                 // the output and all values of `init` within their slices; the rows of a segment are such pixels of the
                 // input, or zeros, and its terms are channels of the group. `operands` has found the weights long
@@ -324,6 +333,23 @@ impl<'a, S: Simd> Positions<'a, S> {
                 }
             }
         }
+    }
+
+    /// Writes a segment for each row of the kernel, for pixels none of whose taps is in the padding, and returns how many
+    /// there are. The terms of the sum are those of [`segments`](Self::segments) in the same order.
+    #[inline(always)]
+    fn merged_segments(&self, segments: &mut [Segment; SEGMENTS]) -> usize {
+        let problem = self.problem;
+        let len = problem.kernel[1] * problem.group_in();
+        for (ky, segment) in segments[..problem.kernel[0]].iter_mut().enumerate() {
+            let offset = ky * problem.dilation[0] * problem.x_row;
+            for (row, address) in segment.rows[..S::TILE_ROWS].iter_mut().zip(&self.address) {
+                *row = address.wrapping_add(offset);
+            }
+            segment.b = ky * len * PANEL_COLUMNS;
+            segment.len = len;
+        }
+        problem.kernel[0]
     }
 
     /// Writes the segments with these numbers, those of a tap being neighbors, and returns how many there are. Those

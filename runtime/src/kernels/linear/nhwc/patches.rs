@@ -80,9 +80,14 @@ impl<'a> Patches<'a> {
         let (stride, pad) = (problem.stride[1], problem.pad[1]);
         let y = (run.y + dy).wrapping_sub(problem.pad[0]);
         let x = run.x + dx;
-        let begin = pad.saturating_sub(x).div_ceil(stride);
-        let end = (problem.in_width + pad).saturating_sub(x).div_ceil(stride);
-        let end = end.min(run.end - run.begin);
+        let (mut begin, mut end) = (0, run.end - run.begin);
+        // Most taps are inside of the image, which takes no division to see.
+        if x < pad {
+            begin = (pad - x).div_ceil(stride);
+        }
+        if x + (end - 1) * stride >= problem.in_width + pad {
+            end = (problem.in_width + pad).saturating_sub(x).div_ceil(stride);
+        }
         (y < problem.in_height && begin < end).then(|| {
             let column = x + begin * stride - pad;
             let place = y * problem.x_row + column * problem.x_column;

@@ -81,6 +81,7 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc<S: Simd>(
         (3, 2) if is_dense => rows::<S, 3, 2>(isa, problem, x, w, init, y, epilogue),
         (5, 1) if is_dense => rows::<S, 5, 1>(isa, problem, x, w, init, y, epilogue),
         (5, 2) if is_dense => rows::<S, 5, 2>(isa, problem, x, w, init, y, epilogue),
+        (7, 1) if is_dense => rows::<S, 7, 1>(isa, problem, x, w, init, y, epilogue),
         _ => rows::<S, 1, 1>(isa, problem, x, w, init, y, epilogue),
     }
 }
@@ -97,8 +98,9 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
     epilogue: Epilogue<'_>,
 ) {
     let channels = problem.out_channels;
-    // Two rows at a time read fewer pixels of the input, but need more registers.
-    let paired = KX > 1 && SX == 1 && S::LANES == 16 && problem.stride[0] == 1 && problem.dilation[0] == 1;
+    let paired = tile::is_paired::<S>(KX, SX) && problem.stride[0] == 1 && problem.dilation[0] == 1;
+    // Within a row, tiles inside of the image read the same pixels further on.
+    let shifts = problem.taps() <= LINES && channels <= ZEROS.len();
     let mut lines = Lines {
         problem,
         x,
@@ -109,6 +111,7 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
     while oy < problem.out_height {
         let height = if paired { 2.min(problem.out_height - oy) } else { 1 };
         let mut ox = 0;
+        let mut last: Option<Found> = None;
         for width in Heights::up_to(problem.out_width, COLUMNS) {
             let pixel = oy * problem.out_width + ox;
             let first = pixel * problem.y_pixel;
@@ -129,7 +132,19 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
             loop {
                 let end = count.min(begin + LINES);
                 for channel in (0..channels).step_by(ZEROS.len()) {
-                    let used = lines.find::<KX, SX>(begin..end, channel, [oy, ox], [height, width]);
+                    let used = match last {
+                        Some(found) if shifts && found.leads_to(problem, ox, width) => {
+                            lines.shift(&found, ox);
+                            found.used
+                        }
+                        _ => lines.find::<KX, SX>(begin..end, channel, [oy, ox], [height, width]),
+                    };
+                    last = Some(Found {
+                        ox,
+                        width,
+                        used,
+                        count: used * tile::inputs(KX, SX, tile::columns(width)),
+                    });
                     let tile = Tile {
                         lines: &lines.lines[..used],
                         addresses: &lines.addresses,
@@ -166,6 +181,29 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
     }
 }
 
+/// What was found for a tile.
+#[derive(Clone, Copy)]
+struct Found {
+    ox: usize,
+    width: usize,
+    /// Lines.
+    used: usize,
+    /// Addresses.
+    count: usize,
+}
+
+impl Found {
+    /// Whether the tile at `ox` in the same row reads the same pixels further on.
+    #[inline(always)]
+    fn leads_to(&self, problem: &Conv2dNhwc, ox: usize, width: usize) -> bool {
+        let columns = tile::columns(width);
+        let last = (ox + columns - 1) * problem.stride[1] + (problem.kernel[1] - 1) * problem.dilation[1];
+        columns == tile::columns(self.width)
+            && self.ox * problem.stride[1] >= problem.pad[1]
+            && last < problem.in_width + problem.pad[1]
+    }
+}
+
 /// Finds what a tile reads.
 struct Lines<'a> {
     problem: &'a Conv2dNhwc,
@@ -175,6 +213,15 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// Moves all addresses to the tile at `ox`.
+    #[inline(always)]
+    fn shift(&mut self, found: &Found, ox: usize) {
+        let distance = (ox - found.ox) * self.problem.stride[1] * self.problem.x_column;
+        for address in &mut self.addresses[..found.count] {
+            *address = address.wrapping_add(distance);
+        }
+    }
+
     /// Finds the lines with these numbers for a tile at output pixel `at`, and returns how many there are: those that
     /// are above or below the image are left out.
     ///

@@ -18,6 +18,12 @@ pub(super) fn columns(width: usize) -> usize {
     }
 }
 
+/// Whether there is code for two output rows at a time, which read fewer pixels of the input but need more registers.
+#[inline(always)]
+pub(super) const fn is_paired<S: Simd>(kernel: usize, stride: usize) -> bool {
+    S::LANES == 16 && stride == 1 && kernel == 3
+}
+
 /// Input columns of a line that a tile reads.
 #[inline(always)]
 pub(super) const fn inputs(kernel: usize, stride: usize, columns: usize) -> usize {
@@ -75,9 +81,9 @@ impl Tile<'_> {
         // SAFETY: as the caller vouches.
         unsafe {
             match (self.size[0], columns(self.size[1])) {
-                (2, 8) if S::LANES == 16 && SX == 1 && KX > 1 => self.vectors::<S, KX, SX, 8, 2>(isa),
-                (2, 6) if S::LANES == 16 && SX == 1 && KX > 1 => self.vectors::<S, KX, SX, 6, 2>(isa),
-                (2, _) if S::LANES == 16 && SX == 1 && KX > 1 => self.vectors::<S, KX, SX, 4, 2>(isa),
+                (2, 8) if is_paired::<S>(KX, SX) => self.vectors::<S, KX, SX, 8, 2>(isa),
+                (2, 6) if is_paired::<S>(KX, SX) => self.vectors::<S, KX, SX, 6, 2>(isa),
+                (2, _) if is_paired::<S>(KX, SX) => self.vectors::<S, KX, SX, 4, 2>(isa),
                 (1, 8) => self.vectors::<S, KX, SX, 8, 1>(isa),
                 (1, 6) => self.vectors::<S, KX, SX, 6, 1>(isa),
                 (1, _) => self.vectors::<S, KX, SX, 4, 1>(isa),
@@ -99,7 +105,10 @@ impl Tile<'_> {
                 self.vector::<S, KX, SX, COLS, ROWS, false>(isa, channel, all);
                 channel += S::LANES;
             }
-            if channel < self.range.end {
+            if S::LANES == 16 && self.range.end - channel == 8 {
+                let all = isa.narrow().lanes(0, 8);
+                self.vector::<S::Narrow, KX, SX, COLS, ROWS, false>(isa.narrow(), channel, all);
+            } else if channel < self.range.end {
                 let some = isa.lanes(0, self.range.end - channel);
                 self.vector::<S, KX, SX, COLS, ROWS, true>(isa, channel, some);
             }
@@ -137,7 +146,7 @@ impl Tile<'_> {
         let inputs = inputs(KX, SX, COLS);
         let w = self.w.wrapping_add(channel);
         for (index, line) in self.lines.iter().enumerate() {
-            let addresses = &self.addresses[index * inputs..][..inputs];
+            let addresses: &[*const f32] = &self.addresses[index * inputs..][..inputs];
             let mut weights = [[isa.splat(0.0); KX]; ROWS];
             for (weights, (&tap, &used)) in weights.iter_mut().zip(line.taps.iter().zip(&line.used)) {
                 if used {
@@ -146,22 +155,17 @@ impl Tile<'_> {
                     }
                 }
             }
-            if ROWS == 1 || (line.used[0] && line.used[1]) {
-                for (input, address) in addresses.iter().enumerate() {
-                    let value = load(address.wrapping_add(channel));
-                    for (sums, weights) in sums.iter_mut().zip(&weights) {
-                        accumulate::<S, KX, SX, COLS>(isa, sums, weights, input, value);
-                    }
+            let value = |input: usize| load(addresses[input].wrapping_add(channel));
+            let (first, second) = sums.split_at_mut(1);
+            match (second.first_mut(), line.used) {
+                (Some(second), [true, true]) => {
+                    let weights = [&weights[0], &weights[ROWS - 1]];
+                    accumulate::<S, KX, SX, COLS, 2>(isa, [&mut first[0], second], weights, value);
                 }
-            } else {
-                for row in 0..ROWS {
-                    if line.used[row] {
-                        for (input, address) in addresses.iter().enumerate() {
-                            let value = load(address.wrapping_add(channel));
-                            accumulate::<S, KX, SX, COLS>(isa, &mut sums[row], &weights[row], input, value);
-                        }
-                    }
+                (Some(second), [false, true]) => {
+                    accumulate::<S, KX, SX, COLS, 1>(isa, [second], [&weights[ROWS - 1]], value);
                 }
+                _ => accumulate::<S, KX, SX, COLS, 1>(isa, [&mut first[0]], [&weights[0]], value),
             }
         }
         for (row, sums) in sums.iter().enumerate() {
@@ -192,19 +196,21 @@ impl Tile<'_> {
     }
 }
 
-/// Adds an input pixel to all the outputs that it contributes to.
+/// Adds the taps of a line to the columns of one or two rows. An input that several columns read is loaded once, because
+/// nothing is written in between.
 #[inline(always)]
-fn accumulate<S: Simd, const KX: usize, const SX: usize, const COLS: usize>(
+fn accumulate<S: Simd, const KX: usize, const SX: usize, const COLS: usize, const ROWS: usize>(
     isa: S,
-    sums: &mut [S::F32; COLS],
-    weights: &[S::F32; KX],
-    input: usize,
-    value: S::F32,
+    mut sums: [&mut [S::F32; COLS]; ROWS],
+    weights: [&[S::F32; KX]; ROWS],
+    value: impl Fn(usize) -> S::F32,
 ) {
-    for (kx, &weight) in weights.iter().enumerate() {
-        if input >= kx && (input - kx).is_multiple_of(SX) && (input - kx) / SX < COLS {
-            let sum = &mut sums[(input - kx) / SX];
-            *sum = isa.mul_add(weight, value, *sum);
+    for column in 0..COLS {
+        for kx in 0..KX {
+            let value = value(column * SX + kx);
+            for (sums, weights) in sums.iter_mut().zip(&weights) {
+                sums[column] = isa.mul_add(weights[kx], value, sums[column]);
+            }
         }
     }
 }
