@@ -91,7 +91,11 @@ fn row(heat: &Heat, engines: &[Engine]) -> Vec<String> {
         onnxide.map_or_else(dash, |times| format!("{:.1} %", 100.0 * times.spread())),
         flops.map_or_else(dash, |flops| format!("{:.1}", flops / 1e9)),
         flops.map_or_else(dash, |flops| format!("{:.0} %", 100.0 * flops / heat.peak())),
-        error.reduce(f64::max).map_or_else(dash, |error| format!("{error:.0e}")),
+        match error.reduce(f64::max) {
+            None => dash(),
+            Some(0.0) => "0".to_owned(),
+            Some(error) => format!("{error:.0e}"),
+        },
     ]);
     row
 }

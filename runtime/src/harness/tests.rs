@@ -146,12 +146,11 @@ fn rounds_answer_each_line() {
     assert_eq!(result, Ok(()));
     let lines: Vec<&str> = answers.lines().collect();
     assert_eq!((lines.len(), lines[0]), (4, "ready"));
-    let counts = [1, 2, 3].map(|line| {
-        lines[line]
-            .split_whitespace()
-            .map(|time| time.parse::<u64>().unwrap())
-            .count()
-    });
+    let count = |line: &str| {
+        let times: Result<Vec<u64>, _> = line.split_whitespace().map(str::parse).collect();
+        times.expect("times are numbers").len()
+    };
+    let counts = [1, 2, 3].map(|line| count(lines[line]));
     assert_eq!(counts, [3, 1, 0]);
     let (result, answers) = call("1\n");
     assert_eq!(answers, "ready\n");
