@@ -22,7 +22,7 @@ use crate::models::Model;
 pub(crate) use worker::{Worker, serve};
 
 /// The models that onnxide compiles do not use more than one thread yet; once they do, the command has the option.
-pub(crate) const ONNXIDE_HAS_THREADS: bool = false;
+pub(crate) const ONNXIDE_HAS_THREADS: bool = true;
 
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
