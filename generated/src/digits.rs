@@ -2,51 +2,50 @@
 // BLAKE3 of the model: 12c478bbf00d150a4f261e24159d3cdd37e147cecd55f8eca2dc4b42ae9cb885
 // To make it again: onnxide compile digits_cnn_fp32.onnx --name digits --dim batch=1
 //
-// Sizes: arena 48.0 KiB (the least possible), weights 98.1 KiB, 7 steps, 460.4 thousand multiplications and additions.
+// Sizes: arena 12.0 KiB (the least possible), weights 91.2 KiB, 8 steps, 460.4 thousand multiplications and additions.
 
 use onnxide_runtime::arena::{Arena, Memory, Slot};
 use onnxide_runtime::isa::{Isa, Level, Limit};
-use onnxide_runtime::kernels::map::Elementwise;
-use onnxide_runtime::kernels::pool::Pool;
-use onnxide_runtime::linear::{Conv2d, Gemm, Init, Lhs, Position, Rhs};
+use onnxide_runtime::kernels::map::{Elementwise, Strided};
+use onnxide_runtime::kernels::pool::PoolNhwc;
+use onnxide_runtime::linear::{Conv2dNhwc, Gemm, Init, Lhs, Position, Rhs};
 use onnxide_runtime::math;
 use onnxide_runtime::nested::{flat, nested};
 use onnxide_runtime::plan::verify_plan;
 use onnxide_runtime::weights::{Weight, Weights};
 
 /// Bytes of memory for the values of a run.
-pub const ARENA_BYTES: usize = 49152;
+pub const ARENA_BYTES: usize = 12288;
 
 #[rustfmt::skip]
-static WEIGHTS: Weights = onnxide_runtime::weights!("digits.weights", 100416);
+static WEIGHTS: Weights = onnxide_runtime::weights!("digits.weights", 93376);
 
-const ONNX_CONV_29: Weight<f32> = Weight::new(0, 162); // [16, 1, 3, 3] `onnx::Conv_29`
-const ONNX_CONV_30: Weight<f32> = Weight::new(704, 16); // [16] `onnx::Conv_30`
-const V_3_WEIGHT: Weight<f32> = Weight::new(768, 5184); // [32, 16, 3, 3] `3.weight`
-const V_3_BIAS: Weight<f32> = Weight::new(21504, 32); // [32] `3.bias`
-const V_6_WEIGHT: Weight<f32> = Weight::new(21632, 10368); // [32, 32, 3, 3] `6.weight`
-const V_6_BIAS: Weight<f32> = Weight::new(63104, 32); // [32] `6.bias`
-const V_10_GEMM: Weight<f32> = Weight::new(63232, 8192); // [128, 64] `/10/Gemm`
-const V_10_BIAS: Weight<f32> = Weight::new(96000, 64); // [64] `10.bias`
-const V_12_GEMM: Weight<f32> = Weight::new(96256, 1024); // [64, 10] `/12/Gemm`
-const V_12_BIAS: Weight<f32> = Weight::new(100352, 10); // [10] `12.bias`
+const ONNX_CONV_29: Weight<f32> = Weight::new(0, 144); // [16, 1, 3, 3] `onnx::Conv_29`
+const ONNX_CONV_30: Weight<f32> = Weight::new(576, 16); // [16] `onnx::Conv_30`
+const V_3_WEIGHT: Weight<f32> = Weight::new(640, 4608); // [32, 16, 3, 3] `3.weight`
+const V_3_BIAS: Weight<f32> = Weight::new(19072, 32); // [32] `3.bias`
+const V_6_WEIGHT: Weight<f32> = Weight::new(19200, 9216); // [32, 32, 3, 3] `6.weight`
+const V_6_BIAS: Weight<f32> = Weight::new(56064, 32); // [32] `6.bias`
+const V_10_GEMM: Weight<f32> = Weight::new(56192, 8192); // [128, 64] `/10/Gemm`
+const V_10_BIAS: Weight<f32> = Weight::new(88960, 64); // [64] `10.bias`
+const V_12_GEMM: Weight<f32> = Weight::new(89216, 1024); // [64, 10] `/12/Gemm`
+const V_12_BIAS: Weight<f32> = Weight::new(93312, 10); // [10] `12.bias`
 
-const V_2_RELU: Slot<f32> = Slot::new(45056, 1024); // steps 0 to 1: `/2/Relu_output_0`
-const SCRATCH: Slot<f32> = Slot::new(0, 576); // steps 0 to 0: working memory
-const V_4_RELU: Slot<f32> = Slot::new(36864, 2048); // steps 1 to 2: `/4/Relu_output_0`
-const SCRATCH_2: Slot<f32> = Slot::new(0, 9216); // steps 1 to 1: working memory
-const V_5_MAX_POOL: Slot<f32> = Slot::new(16384, 512); // steps 2 to 3: `/5/MaxPool_output_0`
-const V_7_RELU: Slot<f32> = Slot::new(18432, 512); // steps 3 to 4: `/7/Relu_output_0`
-const SCRATCH_3: Slot<f32> = Slot::new(0, 4096); // steps 3 to 3: working memory
-const V_8_MAX_POOL: Slot<f32> = Slot::new(0, 128); // steps 4 to 5: `/8/MaxPool_output_0`
-const V_11_RELU: Slot<f32> = Slot::new(512, 64); // steps 5 to 6: `/11/Relu_output_0`
-const LOGITS: Slot<f32> = Slot::new(0, 10); // steps 6 to 7: `logits`
+const V_2_RELU: Slot<f32> = Slot::new(8192, 1024); // steps 0 to 1: `/2/Relu_output_0`
+const SCRATCH: Slot<f32> = Slot::new(0, 144); // steps 0 to 0: working memory
+const V_4_RELU: Slot<f32> = Slot::new(0, 2048); // steps 1 to 2: `/4/Relu_output_0`
+const V_5_MAX_POOL: Slot<f32> = Slot::new(8192, 512); // steps 2 to 3: `/5/MaxPool_output_0`
+const V_7_RELU: Slot<f32> = Slot::new(0, 512); // steps 3 to 4: `/7/Relu_output_0`
+const V_8_MAX_POOL: Slot<f32> = Slot::new(2048, 128); // steps 4 to 5: `/8/MaxPool_output_0`
+const V_9_FLATTEN: Slot<f32> = Slot::new(0, 128); // steps 5 to 6: of `/9/Flatten`
+const V_11_RELU: Slot<f32> = Slot::new(512, 64); // steps 6 to 7: `/11/Relu_output_0`
+const LOGITS: Slot<f32> = Slot::new(0, 10); // steps 7 to 8: `logits`
 
 // Checked by the compiler: no two values that are alive at the same step share a byte.
 #[rustfmt::skip]
 const _: () = verify_plan(&[
-    V_2_RELU.live(0, 1), SCRATCH.live(0, 0), V_4_RELU.live(1, 2), SCRATCH_2.live(1, 1), V_5_MAX_POOL.live(2, 3),
-    V_7_RELU.live(3, 4), SCRATCH_3.live(3, 3), V_8_MAX_POOL.live(4, 5), V_11_RELU.live(5, 6), LOGITS.live(6, 7),
+    V_2_RELU.live(0, 1), SCRATCH.live(0, 0), V_4_RELU.live(1, 2), V_5_MAX_POOL.live(2, 3), V_7_RELU.live(3, 4),
+    V_8_MAX_POOL.live(4, 5), V_9_FLATTEN.live(5, 6), V_11_RELU.live(6, 7), LOGITS.live(7, 8),
 ], ARENA_BYTES);
 
 onnxide_runtime::model! {
@@ -105,19 +104,22 @@ fn forward<S: Isa>(s: S, m: &mut Memory<'_>, image: &[f32]) {
     let ((y, scratch), ()) = m.split((V_2_RELU, SCRATCH), ());
     conv_3x3_relu_16_8x8(s, image, ONNX_CONV_29, ONNX_CONV_30, y, scratch);
     // /3/Conv, /4/Relu
-    let ((y, scratch), x) = m.split((V_4_RELU, SCRATCH_2), V_2_RELU);
-    conv_3x3_relu_32_8x8(s, x, V_3_WEIGHT, V_3_BIAS, y, scratch);
+    let (y, x) = m.split(V_4_RELU, V_2_RELU);
+    conv_3x3_relu_32_8x8(s, x, V_3_WEIGHT, V_3_BIAS, y);
     // /5/MaxPool
     let (y, x) = m.split(V_5_MAX_POOL, V_4_RELU);
     max_pool_2x2_32_4x4(s, x, y);
     // /6/Conv, /7/Relu
-    let ((y, scratch), x) = m.split((V_7_RELU, SCRATCH_3), V_5_MAX_POOL);
-    conv_3x3_relu_32_4x4(s, x, V_6_WEIGHT, V_6_BIAS, y, scratch);
+    let (y, x) = m.split(V_7_RELU, V_5_MAX_POOL);
+    conv_3x3_relu_32_4x4(s, x, V_6_WEIGHT, V_6_BIAS, y);
     // /8/MaxPool
     let (y, x) = m.split(V_8_MAX_POOL, V_7_RELU);
     max_pool_2x2_32_2x2(s, x, y);
+    // /9/Flatten
+    let (out, x) = m.split(V_9_FLATTEN, V_8_MAX_POOL);
+    copy_32_4(s, x, out);
     // /10/Gemm, /11/Relu
-    let (c, a) = m.split(V_11_RELU, V_8_MAX_POOL);
+    let (c, a) = m.split(V_11_RELU, V_9_FLATTEN);
     matmul_relu_64(s, a, V_10_GEMM, V_10_BIAS, c);
     // /12/Gemm
     let (c, a) = m.split(LOGITS, V_11_RELU);
@@ -135,7 +137,7 @@ fn conv_3x3_relu_16_8x8<S: Isa>(
 ) {
     let w = WEIGHTS.get(w);
     let bias = WEIGHTS.get(bias);
-    let problem = Conv2d {
+    let problem = Conv2dNhwc {
         in_channels: 1,
         in_height: 8,
         in_width: 8,
@@ -150,26 +152,19 @@ fn conv_3x3_relu_16_8x8<S: Isa>(
         x_channel: 64,
         x_row: 8,
         x_column: 1,
-        y_channel: 64,
+        y_pixel: 16,
     };
     let epilogue = |run: &mut [f32], _: Position| {
         s.apply(run, (), |acc, ()| math::relu(acc));
     };
-    s.conv2d(&problem, x, w, Init::PerRow(bias), y, scratch, Some(&epilogue));
+    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, scratch, Some(&epilogue));
 }
 
 /// `f32[1, 32, 8, 8]` of `/3/Conv` and `/4/Relu`.
-fn conv_3x3_relu_32_8x8<S: Isa>(
-    s: S,
-    x: &[f32],
-    w: Weight<f32>,
-    bias: Weight<f32>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
+fn conv_3x3_relu_32_8x8<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: Weight<f32>, y: &mut [f32]) {
     let w = WEIGHTS.get(w);
     let bias = WEIGHTS.get(bias);
-    let problem = Conv2d {
+    let problem = Conv2dNhwc {
         in_channels: 16,
         in_height: 8,
         in_width: 8,
@@ -181,46 +176,40 @@ fn conv_3x3_relu_32_8x8<S: Isa>(
         dilation: [1, 1],
         pad: [1, 1],
         groups: 1,
-        x_channel: 64,
-        x_row: 8,
-        x_column: 1,
-        y_channel: 64,
+        x_channel: 1,
+        x_row: 128,
+        x_column: 16,
+        y_pixel: 32,
     };
     let epilogue = |run: &mut [f32], _: Position| {
         s.apply(run, (), |acc, ()| math::relu(acc));
     };
-    s.conv2d(&problem, x, w, Init::PerRow(bias), y, scratch, Some(&epilogue));
+    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
 }
 
 /// `f32[1, 32, 4, 4]` of `/5/MaxPool`.
 fn max_pool_2x2_32_4x4<S: Isa>(s: S, x: &[f32], y: &mut [f32]) {
-    let problem = Pool {
-        planes: 32,
-        input: [1, 8, 8],
-        output: [1, 4, 4],
-        kernel: [1, 2, 2],
-        stride: [1, 2, 2],
-        dilation: [1, 1, 1],
-        pad_begin: [0, 0, 0],
-        pad_end: [0, 0, 0],
-        input_strides: [64, 0, 8, 1],
-        output_stride: 16,
+    let problem = PoolNhwc {
+        channels: 32,
+        input: [8, 8],
+        output: [4, 4],
+        kernel: [2, 2],
+        stride: [2, 2],
+        dilation: [1, 1],
+        pad_begin: [0, 0],
+        pad_end: [0, 0],
+        x_row: 256,
+        x_column: 32,
+        y_pixel: 32,
     };
-    s.max_pool_f32(y, x, &problem);
+    s.max_pool_nhwc(y, x, &problem);
 }
 
 /// `f32[1, 32, 4, 4]` of `/6/Conv` and `/7/Relu`.
-fn conv_3x3_relu_32_4x4<S: Isa>(
-    s: S,
-    x: &[f32],
-    w: Weight<f32>,
-    bias: Weight<f32>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
+fn conv_3x3_relu_32_4x4<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: Weight<f32>, y: &mut [f32]) {
     let w = WEIGHTS.get(w);
     let bias = WEIGHTS.get(bias);
-    let problem = Conv2d {
+    let problem = Conv2dNhwc {
         in_channels: 32,
         in_height: 4,
         in_width: 4,
@@ -232,32 +221,42 @@ fn conv_3x3_relu_32_4x4<S: Isa>(
         dilation: [1, 1],
         pad: [1, 1],
         groups: 1,
-        x_channel: 16,
-        x_row: 4,
-        x_column: 1,
-        y_channel: 16,
+        x_channel: 1,
+        x_row: 128,
+        x_column: 32,
+        y_pixel: 32,
     };
     let epilogue = |run: &mut [f32], _: Position| {
         s.apply(run, (), |acc, ()| math::relu(acc));
     };
-    s.conv2d(&problem, x, w, Init::PerRow(bias), y, scratch, Some(&epilogue));
+    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
 }
 
 /// `f32[1, 32, 2, 2]` of `/8/MaxPool`.
 fn max_pool_2x2_32_2x2<S: Isa>(s: S, x: &[f32], y: &mut [f32]) {
-    let problem = Pool {
-        planes: 32,
-        input: [1, 4, 4],
-        output: [1, 2, 2],
-        kernel: [1, 2, 2],
-        stride: [1, 2, 2],
-        dilation: [1, 1, 1],
-        pad_begin: [0, 0, 0],
-        pad_end: [0, 0, 0],
-        input_strides: [16, 0, 4, 1],
-        output_stride: 4,
+    let problem = PoolNhwc {
+        channels: 32,
+        input: [4, 4],
+        output: [2, 2],
+        kernel: [2, 2],
+        stride: [2, 2],
+        dilation: [1, 1],
+        pad_begin: [0, 0],
+        pad_end: [0, 0],
+        x_row: 128,
+        x_column: 32,
+        y_pixel: 32,
     };
-    s.max_pool_f32(y, x, &problem);
+    s.max_pool_nhwc(y, x, &problem);
+}
+
+/// `f32[1, 32, 2, 2]` of `/9/Flatten`.
+fn copy_32_4<S: Isa>(s: S, x: &[f32], out: &mut [f32]) {
+    let x = Strided {
+        data: x,
+        strides: [1, 32],
+    };
+    s.map(out, [32, 4], (x,), |(x,)| x);
 }
 
 /// `f32[1, 64]` of `/10/Gemm` and `/11/Relu`.

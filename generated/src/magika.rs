@@ -2,7 +2,7 @@
 // BLAKE3 of the model: d70b1c8df3bf3e5da8fcf5b5e308cf19739cf0ef5bd5e3173101bad813e05eb9
 // To make it again: onnxide compile magika_v3_3.onnx --name magika --dim unk__214=1
 //
-// Sizes: arena 1784.0 KiB (the least possible), weights 3103.4 KiB, 13 steps, 333.0 million multiplications and
+// Sizes: arena 1528.0 KiB (the least possible), weights 3083.4 KiB, 13 steps, 333.0 million multiplications and
 // additions.
 
 use onnxide_runtime::arena::{Arena, Memory, Slot};
@@ -11,35 +11,34 @@ use onnxide_runtime::kernels::gather;
 use onnxide_runtime::kernels::map::{Elementwise, Strided};
 use onnxide_runtime::kernels::reduce::{Reduce, Reduction};
 use onnxide_runtime::kernels::rows::Affine;
-use onnxide_runtime::linear::{Conv2d, Gemm, Init, Lhs, Position, Rhs};
+use onnxide_runtime::linear::{Conv2dNhwc, Gemm, Init, Lhs, Position, Rhs};
 use onnxide_runtime::math;
 use onnxide_runtime::nested::{flat, nested};
 use onnxide_runtime::plan::verify_plan;
 use onnxide_runtime::weights::{Weight, Weights};
 
 /// Bytes of memory for the values of a run.
-pub const ARENA_BYTES: usize = 1826816;
+pub const ARENA_BYTES: usize = 1564672;
 
 #[rustfmt::skip]
-static WEIGHTS: Weights = onnxide_runtime::weights!("magika.weights", 3177856);
+static WEIGHTS: Weights = onnxide_runtime::weights!("magika.weights", 3157376);
 
 const JAX2TF_GET_LOGITS_CONST: Weight<f32> = Weight::new(0, 16448); // [257, 64] `jax2tf_get_logits_/Const:0`
 const DENSE_0_RESHAPE: Weight<f32> = Weight::new(65792, 64); // [1, 1, 64] `jax2tf_get_logits_/pjit_get_logits_/Magi...`
 const LAYER_NORM_0_RESHAPE_2: Weight<f32> = Weight::new(66048, 512); // [1, 512, 1] `jax2tf_get_logits_/pjit_get_log...`
 const LAYER_NORM_0_RESHAPE_3: Weight<f32> = Weight::new(68096, 512); // [1, 512, 1] `jax2tf_get_logits_/pjit_get_log...`
-const CONV_0_TRANSPOSE_3: Weight<f32> = Weight::new(70144, 660480); // [512, 256, 5, 1] `jax2tf_get_logits_/pjit_get...`
-const CONV_0_CONV2D: Weight<f32> = Weight::new(2712064, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/MagikaV2...`
-const LAYER_NORM_1_MUL_1: Weight<f32> = Weight::new(2714112, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/Mag...`
-const LAYER_NORM_1_ADD_V2_1: Weight<f32> = Weight::new(2716160, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/...`
-const GET_LOGITS_CONST_24: Weight<f32> = Weight::new(2718208, 114688); // [512, 214] `jax2tf_get_logits_/Const_24:0`
-const DENSE_1_RESHAPE: Weight<f32> = Weight::new(3176960, 214); // [1, 214] `jax2tf_get_logits_/pjit_get_logits_/Mag...`
+const CONV_0_TRANSPOSE_3: Weight<f32> = Weight::new(70144, 655360); // [512, 256, 5, 1] `jax2tf_get_logits_/pjit_get...`
+const CONV_0_CONV2D: Weight<f32> = Weight::new(2691584, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/MagikaV2...`
+const LAYER_NORM_1_MUL_1: Weight<f32> = Weight::new(2693632, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/Mag...`
+const LAYER_NORM_1_ADD_V2_1: Weight<f32> = Weight::new(2695680, 512); // [512] `jax2tf_get_logits_/pjit_get_logits_/...`
+const GET_LOGITS_CONST_24: Weight<f32> = Weight::new(2697728, 114688); // [512, 214] `jax2tf_get_logits_/Const_24:0`
+const DENSE_1_RESHAPE: Weight<f32> = Weight::new(3156480, 214); // [1, 214] `jax2tf_get_logits_/pjit_get_logits_/Mag...`
 
 const EINSUM_EINSUM: Slot<i32> = Slot::new(0, 2048); // steps 0 to 1: of `jax2tf_get_logits_/pjit_get_logits_/Magika...`
 const EINSUM_EINSUM_2: Slot<f32> = Slot::new(1040384, 131072); // steps 1 to 8: of `jax2tf_get_logits_/pjit_get_logi...`
 const LAYER_NORM_0_SUM: Slot<f32> = Slot::new(0, 256); // steps 3 to 7: of `jax2tf_get_logits_/pjit_get_logits_/Magi...`
 const LAYER_NORM_0_SUM_1: Slot<f32> = Slot::new(1024, 256); // steps 4 to 7: of `jax2tf_get_logits_/pjit_get_logits_...`
 const ACTIVATION_1_MUL_5: Slot<f32> = Slot::new(0, 260096); // steps 8 to 9: of `jax2tf_get_logits_/pjit_get_logits_...`
-const SCRATCH: Slot<f32> = Slot::new(1564672, 65536); // steps 8 to 8: working memory
 const MAGIKA_V2_MAX: Slot<f32> = Slot::new(1040384, 512); // steps 9 to 10: `jax2tf_get_logits_/pjit_get_logits_/Mag...`
 const NORM_1_ADD_V2_1: Slot<f32> = Slot::new(0, 512); // steps 10 to 11: `jax2tf_get_logits_/pjit_get_logits_/Magika...`
 const DENSE_1_ADD_V2: Slot<f32> = Slot::new(2048, 214); // steps 11 to 12: `jax2tf_get_logits_/pjit_get_logits_/Magi...`
@@ -49,8 +48,8 @@ const TARGET_LABEL: Slot<f32> = Slot::new(0, 214); // steps 12 to 13: `target_la
 #[rustfmt::skip]
 const _: () = verify_plan(&[
     EINSUM_EINSUM.live(0, 1), EINSUM_EINSUM_2.live(1, 8), LAYER_NORM_0_SUM.live(3, 7), LAYER_NORM_0_SUM_1.live(4, 7),
-    ACTIVATION_1_MUL_5.live(8, 9), SCRATCH.live(8, 8), MAGIKA_V2_MAX.live(9, 10), NORM_1_ADD_V2_1.live(10, 11),
-    DENSE_1_ADD_V2.live(11, 12), TARGET_LABEL.live(12, 13),
+    ACTIVATION_1_MUL_5.live(8, 9), MAGIKA_V2_MAX.live(9, 10), NORM_1_ADD_V2_1.live(10, 11), DENSE_1_ADD_V2.live(11, 12),
+    TARGET_LABEL.live(12, 13),
 ], ARENA_BYTES);
 
 onnxide_runtime::model! {
@@ -130,11 +129,11 @@ fn forward<S: Isa>(s: S, m: &mut Memory<'_>, bytes: &[i32]) {
     let (out, (a, b)) = m.split(EINSUM_EINSUM_2, (LAYER_NORM_0_SUM, LAYER_NORM_0_SUM_1));
     sub_mul_add_512_256(s, a, b, LAYER_NORM_0_RESHAPE_2, LAYER_NORM_0_RESHAPE_3, out);
     // jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Conv_0/Conv2D and 9 more
-    let ((y, scratch), x) = m.split((ACTIVATION_1_MUL_5, SCRATCH), EINSUM_EINSUM_2);
-    conv_5x1_gelu_tanh_512_508x1(s, x, CONV_0_TRANSPOSE_3, CONV_0_CONV2D, y, scratch);
+    let (y, x) = m.split(ACTIVATION_1_MUL_5, EINSUM_EINSUM_2);
+    conv_5x1_gelu_tanh_512_508x1(s, x, CONV_0_TRANSPOSE_3, CONV_0_CONV2D, y);
     // jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Max
     let (y, x) = m.split(MAGIKA_V2_MAX, ACTIVATION_1_MUL_5);
-    reduce_max_512_508(s, x, y);
+    reduce_max_508_512(s, x, y);
     // jax2tf_get_logits_/pjit_get_logits_/MagikaV2/LayerNorm_1/Mul_1
     let (y, x) = m.split(NORM_1_ADD_V2_1, MAGIKA_V2_MAX);
     layer_norm_512(s, x, LAYER_NORM_1_MUL_1, LAYER_NORM_1_ADD_V2_1, y);
@@ -244,17 +243,10 @@ fn sub_mul_add_512_256<S: Isa>(s: S, a: &[f32], b: &[f32], c: Weight<f32>, e: We
 /// `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/ApplyActivation_1/Mul`,
 /// `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/ApplyActivation_1/Mul_1`,
 /// `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/ApplyActivation_1/Mul_2` and 6 more.
-fn conv_5x1_gelu_tanh_512_508x1<S: Isa>(
-    s: S,
-    x: &[f32],
-    w: Weight<f32>,
-    bias: Weight<f32>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
+fn conv_5x1_gelu_tanh_512_508x1<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: Weight<f32>, y: &mut [f32]) {
     let w = WEIGHTS.get(w);
     let bias = WEIGHTS.get(bias);
-    let problem = Conv2d {
+    let problem = Conv2dNhwc {
         in_channels: 256,
         in_height: 512,
         in_width: 1,
@@ -269,21 +261,21 @@ fn conv_5x1_gelu_tanh_512_508x1<S: Isa>(
         x_channel: 1,
         x_row: 256,
         x_column: 1,
-        y_channel: 508,
+        y_pixel: 512,
     };
     let epilogue = |run: &mut [f32], _: Position| {
         s.apply(run, (), |acc, ()| math::gelu_tanh(acc));
     };
-    s.conv2d(&problem, x, w, Init::PerRow(bias), y, scratch, Some(&epilogue));
+    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
 }
 
 /// `f32[1, 512, 1]` of `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Max`.
-fn reduce_max_512_508<S: Isa>(s: S, x: &[f32], y: &mut [f32]) {
+fn reduce_max_508_512<S: Isa>(s: S, x: &[f32], y: &mut [f32]) {
     let input = Strided {
         data: x,
-        strides: [508, 1],
+        strides: [512, 1],
     };
-    s.reduce(Reduction::Max, y, [512, 508], input, [false, true]);
+    s.reduce(Reduction::Max, y, [508, 512], input, [true, false]);
 }
 
 /// `f32[1, 512]` of `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/LayerNorm_1/Mul_1`.
