@@ -75,6 +75,8 @@ fn help_of_each_command() {
           --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
                                   with the path of the function that computes it; once for every one
           --threads <N>           Number of threads that a run computes on [default: 1]
+          --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
+                                  rounds more
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -100,6 +102,8 @@ fn help_of_each_command() {
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
           --threads <N>               Number of threads that a run computes on [default: 1]
+          --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
+                                      and rounds more
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -123,6 +127,8 @@ fn help_of_each_command() {
           --operator <OPERATOR>   Operator that onnxide does not know, as DOMAIN::NAME=PATH:SIGNATURE
                                   with the path of the function that computes it; once for every one
           --threads <N>           Number of threads that a run computes on [default: 1]
+          --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
+                                  rounds more
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -146,6 +152,8 @@ fn help_of_each_command() {
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
           --threads <N>               Number of threads that a run computes on [default: 1]
+          --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
+                                      and rounds more
           --reference <REF.npz>       Inputs and the outputs expected of them
           --tolerance <X>             Largest relative error of an output [default: 1e-4]
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -180,6 +188,8 @@ fn help_of_each_command() {
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
           --threads <N>               Number of threads that a run computes on [default: 1]
+          --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
+                                      and rounds more
           --inputs <IN.npz>           File to read the inputs from
           --outputs <OUT.npz>         File to write the outputs to
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -210,6 +220,8 @@ fn help_of_each_command() {
                                       DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
                                       computes it; once for every one
           --threads <N>               Number of threads that a run computes on [default: 1]
+          --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
+                                      and rounds more
           --reference <REF.npz>       Inputs, as for `check`
           --seconds <S>               How long to measure [default: 3]
           --isa <NAME>                Instruction set; by default the best that this machine has
