@@ -88,7 +88,7 @@ pub enum Kernel {
         bias: bool,
     },
     /// Attention of many heads. Reads `q`, `k`, `v` and the mask if there is one.
-    Attention(Attention),
+    Attention(Box<Attention>),
     /// A recurrent layer. Reads `x`, `w`, `r`, the bias; writes `y`, and `h` and `c` in place.
     Recurrent(Recurrent),
     /// Slices along the middle axis of the data, at indices.

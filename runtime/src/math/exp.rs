@@ -42,9 +42,9 @@ pub(super) fn exp2_within(x: f32) -> f32 {
     let r = x - (shifted - ROUND);
     // By pairs of terms, so that short chains of operations overlap (Estrin's scheme).
     let pairs = [
-        1.0 + 0.693_147 * r,
-        0.240_222_42 + 0.055_507_336 * r,
-        0.009_671_513 + 0.001_326_472_7 * r,
+        1.0 + core::f32::consts::LN_2 * r,
+        0.240_222_83 + 0.055_505_585 * r,
+        0.009_669_691 + 0.001_330_060_5 * r,
     ];
     polynomial!(r * r; pairs[0], pairs[1], pairs[2]) * power_of_two(n)
 }

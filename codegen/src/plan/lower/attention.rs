@@ -100,7 +100,7 @@ impl Lowering<'_> {
         let writes = vec![self.access_view(&out, &views[last])];
         let results = self.types_of(&node.outputs);
         self.push(
-            Kernel::Attention(kernel),
+            Kernel::Attention(Box::new(kernel)),
             loops,
             reads,
             writes,
