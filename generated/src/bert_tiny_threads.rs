@@ -13,7 +13,7 @@ use onnxide_runtime::isa::{Isa, Level, Limit};
 use onnxide_runtime::kernels::gather;
 use onnxide_runtime::kernels::map::{Elementwise, Strided};
 use onnxide_runtime::kernels::rows::Affine;
-use onnxide_runtime::linear::{Attention, Gemm, Init, Lhs, Mask, Position, Rhs};
+use onnxide_runtime::linear::{Attention, Epilogue, Gemm, Init, Lhs, Mask, Rhs};
 use onnxide_runtime::math;
 use onnxide_runtime::plan::verify_plan;
 use onnxide_runtime::team;
@@ -411,7 +411,7 @@ fn matmul_128<S: Compute>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f32
         row: 128,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], None);
+    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], Epilogue::None);
 }
 
 /// `f32[batch, 2, sequence, 64]` of `/m/encoder/layer.0/attention/self/MatMul`,
@@ -470,7 +470,15 @@ fn matmul_128_2<S: Compute>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f
         row: 128,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Accumulate, c, &mut [], None);
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::Accumulate,
+        c,
+        &mut [],
+        Epilogue::None,
+    );
 }
 
 /// `f32[batch, sequence, 512]` of `/m/encoder/layer.0/intermediate/dense/MatMul`,
@@ -485,7 +493,7 @@ fn matmul_gelu_512<S: Compute>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut
         k: 128,
         c_row: 512,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
+    let epilogue = |run: &mut [f32]| {
         s.apply(run, (), |acc, ()| math::gelu(acc));
     };
     let a = Lhs::Strided {
@@ -493,7 +501,15 @@ fn matmul_gelu_512<S: Compute>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut
         row: 128,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], Some(&epilogue));
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::Zero,
+        c,
+        &mut [],
+        Epilogue::Each(&epilogue),
+    );
 }
 
 /// `f32[batch, sequence, 128]` of `/m/encoder/layer.0/output/dense/MatMul` and `/m/encoder/layer.0/output/Add`; 2 steps
@@ -511,7 +527,15 @@ fn matmul_128_3<S: Compute>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f
         row: 512,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Accumulate, c, &mut [], None);
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::Accumulate,
+        c,
+        &mut [],
+        Epilogue::None,
+    );
 }
 
 /// `f32[batch, 128]` of `/m/pooler/dense/Gemm` and `/m/pooler/activation/Tanh`.
@@ -523,7 +547,7 @@ fn matmul_tanh_128<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f3
         k: 128,
         c_row: 128,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
+    let epilogue = |run: &mut [f32]| {
         s.apply(run, (), |acc, ()| math::tanh(acc));
     };
     let a = Lhs::Strided {
@@ -531,5 +555,13 @@ fn matmul_tanh_128<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, c: &mut [f3
         row: d.sequence * 128,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::Zero, c, &mut [], Some(&epilogue));
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::Zero,
+        c,
+        &mut [],
+        Epilogue::Each(&epilogue),
+    );
 }

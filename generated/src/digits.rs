@@ -8,8 +8,7 @@ use onnxide_runtime::arena::{Arena, Memory, Slot};
 use onnxide_runtime::isa::{Isa, Level, Limit};
 use onnxide_runtime::kernels::map::{Elementwise, Strided};
 use onnxide_runtime::kernels::pool::PoolNhwc;
-use onnxide_runtime::linear::{Conv2dNhwc, Gemm, Init, Lhs, Position, Rhs};
-use onnxide_runtime::math;
+use onnxide_runtime::linear::{Conv2dNhwc, Epilogue, Gemm, Init, Lhs, Rhs};
 use onnxide_runtime::nested::{flat, nested};
 use onnxide_runtime::plan::verify_plan;
 use onnxide_runtime::weights::{Weight, Weights};
@@ -154,10 +153,15 @@ fn conv_3x3_relu_16_8x8<S: Isa>(
         x_column: 1,
         y_pixel: 16,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
-        s.apply(run, (), |acc, ()| math::relu(acc));
-    };
-    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, scratch, Some(&epilogue));
+    s.conv2d_nhwc(
+        &problem,
+        x,
+        w,
+        Init::PerColumn(bias),
+        y,
+        scratch,
+        Epilogue::Clamp(0.0, f32::INFINITY),
+    );
 }
 
 /// `f32[1, 32, 8, 8]` of `/3/Conv` and `/4/Relu`.
@@ -181,10 +185,15 @@ fn conv_3x3_relu_32_8x8<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: Weight<f3
         x_column: 16,
         y_pixel: 32,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
-        s.apply(run, (), |acc, ()| math::relu(acc));
-    };
-    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
+    s.conv2d_nhwc(
+        &problem,
+        x,
+        w,
+        Init::PerColumn(bias),
+        y,
+        &mut [],
+        Epilogue::Clamp(0.0, f32::INFINITY),
+    );
 }
 
 /// `f32[1, 32, 4, 4]` of `/5/MaxPool`.
@@ -226,10 +235,15 @@ fn conv_3x3_relu_32_4x4<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: Weight<f3
         x_column: 32,
         y_pixel: 32,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
-        s.apply(run, (), |acc, ()| math::relu(acc));
-    };
-    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
+    s.conv2d_nhwc(
+        &problem,
+        x,
+        w,
+        Init::PerColumn(bias),
+        y,
+        &mut [],
+        Epilogue::Clamp(0.0, f32::INFINITY),
+    );
 }
 
 /// `f32[1, 32, 2, 2]` of `/8/MaxPool`.
@@ -269,9 +283,6 @@ fn matmul_relu_64<S: Isa>(s: S, a: &[f32], b: Weight<f32>, bias: Weight<f32>, c:
         k: 128,
         c_row: 64,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
-        s.apply(run, (), |acc, ()| math::relu(acc));
-    };
     let a = Lhs::Strided {
         data: a,
         row: 0,
@@ -284,7 +295,7 @@ fn matmul_relu_64<S: Isa>(s: S, a: &[f32], b: Weight<f32>, bias: Weight<f32>, c:
         Init::PerColumn(bias),
         c,
         &mut [],
-        Some(&epilogue),
+        Epilogue::Clamp(0.0, f32::INFINITY),
     );
 }
 
@@ -303,5 +314,13 @@ fn matmul_10<S: Isa>(s: S, a: &[f32], b: Weight<f32>, bias: Weight<f32>, c: &mut
         row: 0,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::PerColumn(bias), c, &mut [], None);
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::PerColumn(bias),
+        c,
+        &mut [],
+        Epilogue::None,
+    );
 }

@@ -11,7 +11,7 @@ use onnxide_runtime::kernels::gather;
 use onnxide_runtime::kernels::map::{Elementwise, Strided};
 use onnxide_runtime::kernels::reduce::{Reduce, Reduction};
 use onnxide_runtime::kernels::rows::Affine;
-use onnxide_runtime::linear::{Conv2dNhwc, Gemm, Init, Lhs, Position, Rhs};
+use onnxide_runtime::linear::{Conv2dNhwc, Epilogue, Gemm, Init, Lhs, Rhs};
 use onnxide_runtime::math;
 use onnxide_runtime::nested::{flat, nested};
 use onnxide_runtime::plan::verify_plan;
@@ -263,10 +263,18 @@ fn conv_5x1_gelu_tanh_512_508x1<S: Isa>(s: S, x: &[f32], w: Weight<f32>, bias: W
         x_column: 1,
         y_pixel: 512,
     };
-    let epilogue = |run: &mut [f32], _: Position| {
+    let epilogue = |run: &mut [f32]| {
         s.apply(run, (), |acc, ()| math::gelu_tanh(acc));
     };
-    s.conv2d_nhwc(&problem, x, w, Init::PerColumn(bias), y, &mut [], Some(&epilogue));
+    s.conv2d_nhwc(
+        &problem,
+        x,
+        w,
+        Init::PerColumn(bias),
+        y,
+        &mut [],
+        Epilogue::Each(&epilogue),
+    );
 }
 
 /// `f32[1, 512, 1]` of `jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Max`.
@@ -305,7 +313,15 @@ fn matmul_214<S: Isa>(s: S, a: &[f32], b: Weight<f32>, bias: Weight<f32>, c: &mu
         row: 0,
         column: 1,
     };
-    s.gemm(&problem, a, Rhs::Packed(b), Init::PerColumn(bias), c, &mut [], None);
+    s.gemm(
+        &problem,
+        a,
+        Rhs::Packed(b),
+        Init::PerColumn(bias),
+        c,
+        &mut [],
+        Epilogue::None,
+    );
 }
 
 /// `f32[1, 214]` of `jax2tf_get_logits_/pjit_get_logits_/truediv`.

@@ -69,10 +69,26 @@ fn kernels<S: Isa>(s: S, pool: &Pool) {
         let mut c = vec![0.0; m * n];
         let repetitions = (200_000_000 / (m * n * k)).clamp(20, 5000);
         let one = best(repetitions, || {
-            s.gemm(&problem, a, Rhs::Packed(&packed), Init::Zero, &mut c, &mut [], None)
+            s.gemm(
+                &problem,
+                a,
+                Rhs::Packed(&packed),
+                Init::Zero,
+                &mut c,
+                &mut [],
+                Epilogue::None,
+            )
         });
         let two = best(repetitions, || {
-            team.gemm(&problem, a, Rhs::Packed(&packed), Init::Zero, &mut c, &mut [], None)
+            team.gemm(
+                &problem,
+                a,
+                Rhs::Packed(&packed),
+                Init::Zero,
+                &mut c,
+                &mut [],
+                Epilogue::None,
+            )
         });
         report(format!("gemm {m} {n} {k}"), one, two);
     }

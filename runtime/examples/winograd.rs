@@ -108,8 +108,16 @@ fn measure<I: Isa>(isa: I, channels: usize, [height, width]: [usize; 2], out_cha
             };
             let start = Instant::now();
             match index {
-                0 => isa.conv2d_nhwc(&last, &x, w, Init::Zero, &mut y, &mut scratch, None),
-                _ => isa.winograd_conv2d_nhwc(&tiles[index - 1], &x, w, Init::Zero, &mut y, &mut scratch, None),
+                0 => isa.conv2d_nhwc(&last, &x, w, Init::Zero, &mut y, &mut scratch, Epilogue::None),
+                _ => isa.winograd_conv2d_nhwc(
+                    &tiles[index - 1],
+                    &x,
+                    w,
+                    Init::Zero,
+                    &mut y,
+                    &mut scratch,
+                    Epilogue::None,
+                ),
             }
             *best = best.min(start.elapsed().as_secs_f64());
         }

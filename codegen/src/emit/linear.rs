@@ -332,11 +332,14 @@ fn epilogue(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Str
 
 /// The argument for an epilogue whose closure has a name.
 fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Option<&EpilogueMap>) -> String {
+    body.imports.add("linear", "Epilogue");
     let Some(epilogue) = epilogue else {
-        return "None".to_owned();
+        return "Epilogue::None".to_owned();
     };
+    if let Some([low, high]) = epilogue.bounds() {
+        return format!("Epilogue::Clamp({}, {})", scalar::single(low), scalar::single(high));
+    }
     body.imports.add("kernels::map", "Elementwise");
-    body.imports.add("linear", "Position");
     let used = |index: usize| epilogue.expr.nodes.iter().any(|node| node.op == Scalar::Input(index));
     let mut slices = Vec::new();
     let mut operands: Vec<Code> = Vec::new();
@@ -382,9 +385,8 @@ fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Optio
     };
     let printed = scalar::body(&epilogue.expr, &context);
     body.imports.expression(&epilogue.expr);
-    let at = if uses_position { "at" } else { "_" };
-    body.writer
-        .open(format!("let {name} = |run: &mut [f32], {at}: Position| {{"));
+    let at = if uses_position { ", at: Position" } else { "" };
+    body.writer.open(format!("let {name} = |run: &mut [f32]{at}| {{"));
     for slice in slices {
         body.writer.line(slice);
     }
@@ -397,5 +399,10 @@ fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Optio
     );
     body.writer.code("", &call, ";");
     body.writer.close("};");
-    format!("Some(&{name})")
+    if uses_position {
+        body.imports.add("linear", "Position");
+        format!("Epilogue::at(&{name})")
+    } else {
+        format!("Epilogue::Each(&{name})")
+    }
 }

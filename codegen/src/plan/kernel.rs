@@ -1,7 +1,7 @@
 //! The kernels that steps call, with their sizes and strides.
 
 use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
-use crate::ir::{Argument, DType, Dim, Expr, TensorType};
+use crate::ir::{Argument, BinaryOp, DType, Dim, Expr, Literal, Scalar, TensorType};
 use onnxide_runtime::linear::WinogradTile;
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
@@ -233,6 +233,43 @@ pub struct EpilogueMap {
     pub expr: Expr,
     /// Operand `i + 1` of the expression moves this many elements per row and per column.
     pub operands: Vec<EpilogueOperand>,
+}
+
+impl EpilogueMap {
+    /// The bounds between which the result is brought, if that is all that is done to it: `min(max(result, low), high)`.
+    pub fn bounds(&self) -> Option<[f32; 2]> {
+        let nodes = &self.expr.nodes;
+        // A bound is a constant of the type of the kernels, and a number.
+        let constant = |id: usize| match nodes[id].op {
+            Scalar::Const(Literal::Float(value)) if !value.is_nan() => Some(value as f32),
+            _ => None,
+        };
+        let bound = |op: BinaryOp, id: usize| match nodes[id].op {
+            Scalar::Binary(found, a, b) if found == op && nodes[id].dtype == DType::F32 => constant(a)
+                .map(|bound| (b, bound))
+                .or_else(|| constant(b).map(|bound| (a, bound))),
+            _ => None,
+        };
+        let is_result = |id: usize| nodes[id].op == Scalar::Input(0);
+        let (low, high) = (
+            bound(BinaryOp::Max, nodes.len() - 1),
+            bound(BinaryOp::Min, nodes.len() - 1),
+        );
+        match (low, high) {
+            (Some((value, low)), _) if is_result(value) => Some([low, f32::INFINITY]),
+            (_, Some((value, high))) if is_result(value) => Some([f32::NEG_INFINITY, high]),
+            (_, Some((value, high))) => {
+                let (inner, low) = bound(BinaryOp::Max, value)?;
+                is_result(inner).then_some([low, high])
+            }
+            // The greater bound wins here, which is the same if it is the upper one.
+            (Some((value, low)), _) => {
+                let (inner, high) = bound(BinaryOp::Min, value)?;
+                (is_result(inner) && low <= high).then_some([low, high])
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How an operand of an epilogue follows the result.

@@ -178,7 +178,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
                 column: 1,
             };
             let problem = Gemm { m, n, k, c_row: n };
-            let run = || isa.gemm(&problem, lhs, rhs, Init::Zero, &mut c, &mut scratch, None);
+            let run = || isa.gemm(&problem, lhs, rhs, Init::Zero, &mut c, &mut scratch, Epilogue::None);
             (2 * m * n * k, best(run))
         }
         Case::Conv(p) => {
@@ -190,7 +190,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
             let mut scratch = values(conv2d_nhwc_scratch(p));
             let flops =
                 2 * p.out_channels * p.out_height * p.out_width * p.in_channels / p.groups * p.kernel[0] * p.kernel[1];
-            let run = || isa.conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, &mut scratch, None);
+            let run = || isa.conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, &mut scratch, Epilogue::None);
             (flops, best(run))
         }
         Case::Depthwise(p) => {
@@ -200,7 +200,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
             let flops = 2 * p.out_channels * p.out_height * p.out_width * p.kernel[0] * p.kernel[1];
             (
                 flops,
-                best(|| isa.depthwise_conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, None)),
+                best(|| isa.depthwise_conv2d_nhwc(p, &x, &w, Init::Zero, &mut y, Epilogue::None)),
             )
         }
         Case::Peak => {
@@ -238,7 +238,7 @@ fn measure<I: Isa>(isa: I, case: &Case) -> f64 {
             let flops = 2 * p.in_channels * p.x_channel * p.out_channels * p.kernel[0] * p.kernel[1];
             (
                 flops,
-                best(|| isa.conv_transpose2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, None)),
+                best(|| isa.conv_transpose2d(p, &x, &w, Init::Zero, &mut y, &mut scratch, Epilogue::None)),
             )
         }
         Case::Attention(p) => {

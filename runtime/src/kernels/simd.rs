@@ -33,6 +33,9 @@ pub trait Simd: Copy + 'static {
     /// The greater of each pair of lanes; NaN if either is.
     fn greater(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
+    /// `min(max(value, low), high)`, and not-a-number where the value is.
+    fn clamp(self, value: Self::F32, low: Self::F32, high: Self::F32) -> Self::F32;
+
     /// The vector at `source`, of any alignment.
     ///
     /// # Safety
@@ -104,6 +107,19 @@ impl Simd for isa::Scalar {
     #[inline(always)]
     fn greater(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         [0, 1, 2, 3].map(|lane| a[lane].greater(b[lane]))
+    }
+
+    #[inline(always)]
+    fn clamp(self, value: [f32; 4], low: [f32; 4], high: [f32; 4]) -> [f32; 4] {
+        [0, 1, 2, 3].map(|lane| {
+            // Comparisons with not-a-number are false.
+            let raised = if value[lane] < low[lane] {
+                low[lane]
+            } else {
+                value[lane]
+            };
+            if raised > high[lane] { high[lane] } else { raised }
+        })
     }
 
     #[inline(always)]
@@ -197,6 +213,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn clamp(self, value: __m256, low: __m256, high: __m256) -> __m256 {
+            // SAFETY: see `splat`. The result is the second operand where either is NaN.
+            unsafe { _mm256_min_ps(high, _mm256_max_ps(low, value)) }
+        }
+
+        #[inline(always)]
         unsafe fn load(self, source: *const f32) -> __m256 {
             // SAFETY: the caller vouches for eight readable values.
             unsafe { _mm256_loadu_ps(source) }
@@ -278,6 +300,12 @@ mod x86 {
                 // The maximum is `b` where either is NaN.
                 _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a)
             }
+        }
+
+        #[inline(always)]
+        fn clamp(self, value: __m512, low: __m512, high: __m512) -> __m512 {
+            // SAFETY: see `splat`. The result is the second operand where either is NaN.
+            unsafe { _mm512_min_ps(high, _mm512_max_ps(low, value)) }
         }
 
         #[inline(always)]

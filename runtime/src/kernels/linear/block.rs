@@ -21,6 +21,8 @@ pub(super) struct Block<'a> {
     pub(super) b_row: usize,
     pub(super) init: Init<'a>,
     pub(super) c: MatrixMut<'a>,
+    /// The bounds between which the result is brought.
+    pub(super) bounds: [f32; 2],
 }
 
 crate::isa::kernel_table! {
@@ -44,6 +46,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         b_row,
         init,
         mut c,
+        bounds,
     } = block;
     let (m, n, c_row) = (c.rows(), c.columns(), c.stride());
     if m == 0 || n == 0 {
@@ -81,6 +84,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         start,
         c,
         c_row,
+        bounds,
     };
     let mut segment = Segment {
         len: k,

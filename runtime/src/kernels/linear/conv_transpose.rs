@@ -4,7 +4,7 @@
 use super::block::Blocks;
 use super::gemm::{Gemm, Source, Strided, block_scratch, multiply};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, packed_lhs_len};
-use super::{Epilogue, Init, Lhs, Position, extent, min};
+use super::{Epilogue, Init, Lhs, MatrixMut, extent, min};
 use crate::kernels::simd::Simd;
 
 /// A transposed convolution of one image: input pixel `(iy, ix)` reaches output pixel
@@ -181,7 +181,16 @@ pub(super) fn conv_transpose2d<S: Simd + Blocks>(
                 } else {
                     Source::OnTheFly(strided)
                 };
-                multiply(isa, &product, a, source, Init::Zero, contributions, scratch, None, 0);
+                multiply(
+                    isa,
+                    &product,
+                    a,
+                    source,
+                    Init::Zero,
+                    contributions,
+                    scratch,
+                    Epilogue::None,
+                );
                 for (index, line) in contributions.chunks_exact(columns).take(count).enumerate() {
                     scatter(problem, row + index, pixel, line, y);
                 }
@@ -190,16 +199,25 @@ pub(super) fn conv_transpose2d<S: Simd + Blocks>(
             pixel += columns;
         }
     }
-    if let Some(epilogue) = epilogue {
+    let mut y = MatrixMut::new(y, problem.out_channels, pixels, problem.y_channel);
+    if let Epilogue::Clamp(low, high) = epilogue {
         for channel in 0..problem.out_channels {
-            let plane = &mut y[channel * problem.y_channel..][..pixels];
-            epilogue(
-                plane,
-                Position {
-                    row: channel,
-                    column: 0,
-                },
-            );
+            clamp(isa, y.run(channel, 0..pixels), low, high);
+        }
+    }
+    epilogue.finish(&mut y, 0..problem.out_channels, 0..pixels);
+}
+
+/// Brings values between two bounds.
+#[inline(always)]
+fn clamp<S: Simd>(isa: S, run: &mut [f32], low: f32, high: f32) {
+    let [low, high] = [low, high].map(|bound| isa.splat(bound));
+    for values in run.chunks_mut(S::LANES) {
+        let lanes = isa.lanes(0, values.len());
+        // SAFETY: the lanes are those of the values.
+        unsafe {
+            let value = isa.load_masked(values.as_ptr(), lanes);
+            isa.store_masked(values.as_mut_ptr(), isa.clamp(value, low, high), lanes);
         }
     }
 }

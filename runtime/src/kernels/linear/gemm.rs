@@ -2,7 +2,7 @@
 
 use super::block::{Block, Blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_lhs_len, packed_rhs_len};
-use super::{Epilogue, Init, Lhs, MatrixMut, Position, Rhs, extent, min};
+use super::{Epilogue, Init, Lhs, MatrixMut, Rhs, extent, min};
 use crate::isa::Isa;
 use crate::kernels::simd::Simd;
 use crate::team::{Compute, Team};
@@ -136,30 +136,17 @@ pub struct GemmPart {
     k: usize,
     /// Rows of the whole product, on which the order of a sum depends.
     whole_m: usize,
-    /// What the epilogue gets as the position of the first element.
-    row: usize,
-    column: usize,
 }
 
 impl GemmPart {
     /// All of a product of `m` rows.
     pub(super) const fn whole(m: usize, k: usize) -> GemmPart {
-        GemmPart {
-            k,
-            whole_m: m,
-            row: 0,
-            column: 0,
-        }
+        GemmPart { k, whole_m: m }
     }
 
-    /// Rows from `row` on of a product whose sums have the same order for any number of rows.
-    pub(super) const fn of_any(k: usize, row: usize) -> GemmPart {
-        GemmPart {
-            k,
-            whole_m: usize::MAX,
-            row,
-            column: 0,
-        }
+    /// Rows of a product whose sums have the same order for any number of rows.
+    pub(super) const fn of_any(k: usize) -> GemmPart {
+        GemmPart { k, whole_m: usize::MAX }
     }
 }
 
@@ -224,17 +211,8 @@ pub(super) fn gemm_parts<S: Isa>(
             index / n.div_ceil(columns) * rows,
             index % n.div_ceil(columns) * columns,
         );
-        let part = GemmPart {
-            k,
-            whole_m: m,
-            row,
-            column,
-        };
-        let init = match init {
-            Init::PerRow(values) => Init::PerRow(&values[row..]),
-            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
-            other => other,
-        };
+        let part = GemmPart::whole(m, k);
+        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
         let (a, b) = (a.rows_from(row, k), b.columns_from(column, k));
         team.isa().gemm_part(part, a, b, init, c, scratch, epilogue);
     });
@@ -255,6 +233,17 @@ pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> u
         (rows, n.max(1))
     } else {
         (m.max(1), columns)
+    }
+}
+
+impl<'a> Init<'a> {
+    /// What is left from a row and a column on.
+    pub(super) fn from(self, row: usize, column: usize) -> Init<'a> {
+        match self {
+            Init::PerRow(values) => Init::PerRow(&values[row..]),
+            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
+            other => other,
+        }
     }
 }
 
@@ -286,7 +275,7 @@ impl Rhs<'_> {
     }
 }
 
-/// `c = epilogue(init + a b)`, where row 0 of `c` is `first_row` to the epilogue.
+/// `c = epilogue(init + a b)`.
 #[inline(always)]
 pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
     isa: S,
@@ -297,15 +286,9 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
     c: &mut [f32],
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
-    first_row: usize,
 ) {
     let &Gemm { m, n, k, c_row } = problem;
-    let part = GemmPart {
-        k,
-        whole_m: m,
-        row: first_row,
-        column: 0,
-    };
+    let part = GemmPart::whole(m, k);
     let c = MatrixMut::new(c, m, n, c_row);
     multiply_part(isa, part, a, b, init, c, scratch, epilogue);
 }
@@ -434,9 +417,9 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                     1
                 }
             };
-            // With an epilogue, rows are taken in strips that stay in the first level cache until it has run. They are
-            // whole panels, and whole tiles of 8 or 6 rows.
-            let strip = if epilogue.is_some() && last {
+            // With an epilogue that is called, rows are taken in strips that stay in the first level cache until it has
+            // run. They are whole panels, and whole tiles of 8 or 6 rows.
+            let strip = if epilogue.is_apart() && last {
                 (4096 / columns).max(1).next_multiple_of(4 * PANEL_ROWS)
             } else {
                 m.next_multiple_of(PANEL_ROWS)
@@ -462,18 +445,11 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                         b_row: piece.row,
                         init,
                         c: c.part(i..i + rows, column..column + piece.columns),
+                        bounds: epilogue.bounds_if(last),
                     });
                 }
-                if let (Some(epilogue), true) = (epilogue, last) {
-                    for row in i..i + rows {
-                        epilogue(
-                            c.run(row, j..j + columns),
-                            Position {
-                                row: part.row + row,
-                                column: part.column + j,
-                            },
-                        );
-                    }
+                if last {
+                    epilogue.finish(&mut c, i..i + rows, j..j + columns);
                 }
                 i += rows;
             }

@@ -89,6 +89,16 @@ impl<'a> MatrixMut<'a> {
         unsafe { core::slice::from_raw_parts_mut(part.start, part.columns) }
     }
 
+    /// Some rows of some columns, if they lie side by side.
+    #[inline(always)]
+    pub(super) fn dense(&mut self, rows: Range<usize>, columns: Range<usize>) -> Option<&mut [f32]> {
+        let part = self.part(rows, columns);
+        // SAFETY: rows that follow each other without a gap are one slice, all of whose elements belong to this matrix,
+        // which is borrowed mutably. It is no longer than the slice that the matrix was made of.
+        (part.columns == part.stride)
+            .then(|| unsafe { core::slice::from_raw_parts_mut(part.start, part.rows * part.columns) })
+    }
+
     /// The matrix, divided after every `rows` rows and every `columns` columns into matrices that share no element.
     pub(super) fn divide(mut self, rows: usize, columns: usize) -> impl Iterator<Item = MatrixMut<'a>> {
         let (mut row, mut column) = (0, 0);

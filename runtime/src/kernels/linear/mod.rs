@@ -17,6 +17,7 @@
 mod attention;
 mod block;
 mod conv_transpose;
+mod epilogue;
 mod gemm;
 mod matrix;
 mod nhwc;
@@ -31,6 +32,7 @@ pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
     pack_conv_transpose2d,
 };
+pub use epilogue::{Epilogue, Position};
 #[doc(hidden)]
 pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
@@ -90,33 +92,6 @@ pub enum Init<'a> {
     Accumulate,
 }
 
-/// Where a run of finished outputs begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The row of the matrix, or the output channel of a convolution. Of a channels-last convolution it is the pixel,
-    /// `y * out_width + x`.
-    pub row: usize,
-    /// The column of the matrix, or `y * out_width + x` of a convolution. Of a channels-last convolution it is the output
-    /// channel.
-    pub column: usize,
-}
-
-impl Position {
-    /// The position in a matrix of which this one is a part that begins at `row`.
-    #[inline(always)]
-    const fn below(self, row: usize) -> Position {
-        Position {
-            row: self.row + row,
-            ..self
-        }
-    }
-}
-
-/// What is done to each run of finished outputs, contiguous in a row, while it is still in cache.
-///
-/// Every output belongs to exactly one run. How a row is cut into runs depends on the kernel and the instruction set.
-pub type Epilogue<'a> = Option<&'a (dyn Fn(&mut [f32], Position) + Sync)>;
-
 crate::isa::kernel_table! {
     /// Matrix multiplication, convolution, attention and recurrent layers.
     pub trait Linear {
@@ -151,8 +126,8 @@ crate::isa::kernel_table! {
 
         #[doc(hidden)]
         fn conv2d_nhwc_part(
-            problem: &Conv2dNhwc, origin: Position, x: &[f32], w: &[f32], init: Init<'_>, y: MatrixMut<'_>,
-            scratch: &mut [f32], epilogue: Epilogue<'_>,
+            problem: &Conv2dNhwc, x: &[f32], w: &[f32], init: Init<'_>, y: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
         ) = nhwc::conv2d_nhwc_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of as many groups as input and output channels, which are contiguous

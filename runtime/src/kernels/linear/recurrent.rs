@@ -5,7 +5,7 @@
 
 use super::gemm::Gemm;
 use super::pack::packed_rhs_len;
-use super::{Init, Lhs, Linear, Rhs, extent, min};
+use super::{Epilogue, Init, Lhs, Linear, Rhs, extent, min};
 use crate::kernels::simd::Simd;
 use crate::math::{sigmoid, tanh};
 
@@ -181,7 +181,7 @@ impl Layer<'_> {
                     c_row: self.width,
                 };
                 let gates = &mut gates[index * step_len..];
-                isa.gemm(&product, x, Rhs::Packed(self.w), init, gates, &mut [], None);
+                isa.gemm(&product, x, Rhs::Packed(self.w), init, gates, &mut [], Epilogue::None);
             }
             for index in 0..count {
                 let index = if self.reverse { count - 1 - index } else { index };
@@ -261,7 +261,15 @@ pub(super) fn lstm<S: Simd + Linear>(
             row: hidden,
             column: 1,
         };
-        isa.gemm(&product, state, Rhs::Packed(r), Init::Accumulate, gates, &mut [], None);
+        isa.gemm(
+            &product,
+            state,
+            Rhs::Packed(r),
+            Init::Accumulate,
+            gates,
+            &mut [],
+            Epilogue::None,
+        );
         for sequence in 0..batch {
             let gates = &mut gates[sequence * width..][..width];
             let h = &mut h[sequence * hidden..][..hidden];
@@ -378,7 +386,7 @@ pub(super) fn gru<S: Simd + Linear>(
             Init::Accumulate,
             gates,
             &mut [],
-            None,
+            Epilogue::None,
         );
         for (sequence, reset) in reset.chunks_exact_mut(hidden).enumerate() {
             let gate = &gates[sequence * width + hidden..][..hidden];
@@ -405,7 +413,7 @@ pub(super) fn gru<S: Simd + Linear>(
             hidden_bias,
             candidate,
             &mut [],
-            None,
+            Epilogue::None,
         );
         for sequence in 0..batch {
             let gates = &gates[sequence * width..][..width];

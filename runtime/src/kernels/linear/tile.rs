@@ -64,6 +64,8 @@ pub(super) struct Operands {
     pub(super) start: Start,
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
+    /// The bounds between which the result is brought.
+    pub(super) bounds: [f32; 2],
 }
 
 /// Rows of a product that were found to exist.
@@ -251,6 +253,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
         Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(column), stride),
         other => other,
     };
+    let [low, high] = at.bounds.map(|bound| isa.splat(bound));
     if columns >= VECTORS * S::LANES && at.rows == ROWS {
         for (row, sums) in sums.iter().enumerate() {
             for (vector, &sum) in sums.iter().enumerate() {
@@ -262,7 +265,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
                         Start::Matrix(start, stride) => isa.add(sum, isa.load(start.add(row * stride + lane))),
                         Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
                     };
-                    isa.store(target.add(row * at.c_row + lane), value);
+                    isa.store(target.add(row * at.c_row + lane), isa.clamp(value, low, high));
                 }
             }
         }
@@ -287,6 +290,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
                         }
                         Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
                     };
+                    let value = isa.clamp(value, low, high);
                     isa.store_masked(target.add(row * at.c_row + lane), value, lanes);
                 }
             }

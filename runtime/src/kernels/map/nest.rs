@@ -159,10 +159,10 @@ impl Nest {
         }
 
         let (rows, cols) = (axes[ROW], axes[COL]);
-        let tile_rows = if transposed.is_some() {
-            SIDE.min(rows)
-        } else {
-            (TILE / cols).clamp(1, rows)
+        // A transposed tile is square, unless it has too few columns.
+        let tile_rows = match transposed {
+            Some(_) => (TILE / SIDE.min(cols)).clamp(1, rows),
+            None => (TILE / cols).clamp(1, rows),
         };
         let tile_cols = cols.min(TILE / tile_rows);
         Nest {

@@ -127,6 +127,16 @@ impl<T: Element> TileBuffer<T> {
         }
         self.repeated = core::ptr::null();
         let target = self.as_mut_ptr();
+        if tile.row_stride == 1 && tile.cols < tile.rows {
+            for col in 0..tile.cols {
+                // SAFETY: the caller vouches for the elements of the tile, and the target has room for `TILE`.
+                unsafe {
+                    let source = first.offset(col as isize * tile.col_stride);
+                    (0..tile.rows).for_each(|row| target.add(row * tile.cols + col).write(*source.add(row)));
+                }
+            }
+            return;
+        }
         for row in 0..tile.rows {
             // SAFETY: the caller vouches for the elements of the tile, and the target has room for `TILE`.
             unsafe {

@@ -37,6 +37,39 @@ pub struct PoolNhwc {
     pub y_pixel: usize,
 }
 
+/// How elements of a window are joined. Unlike a closure, a method is sure to be inlined into the kernel, where vectors
+/// stay in registers.
+trait Join: Copy {
+    /// What joining begins with.
+    const START: f32;
+
+    fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32;
+}
+
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl Join for Sum {
+    const START: f32 = 0.0;
+
+    #[inline(always)]
+    fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32 {
+        isa.add(a, b)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Greatest;
+
+impl Join for Greatest {
+    const START: f32 = f32::NEG_INFINITY;
+
+    #[inline(always)]
+    fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32 {
+        isa.greater(a, b)
+    }
+}
+
 /// Vectors of channels that are computed at a time, so that enough results are in flight to hide the latency of one.
 const VECTORS: usize = 4;
 
@@ -96,15 +129,14 @@ impl PoolNhwc {
         }
     }
 
-    /// Joins the elements of each window, beginning with `start`, and calls `finish` with a pixel, its row and column.
+    /// Joins the elements of each window and calls `finish` with a pixel, its row and column.
     #[inline(always)]
-    fn join<S: Simd>(
+    fn join<S: Simd, J: Join>(
         &self,
         isa: S,
         out: &mut [f32],
         input: &[f32],
-        start: f32,
-        join: impl Fn(S::F32, S::F32) -> S::F32 + Copy,
+        _: J,
         finish: impl Fn(&mut [f32], usize, usize),
     ) {
         self.check(out.len(), input.len());
@@ -119,14 +151,14 @@ impl PoolNhwc {
                 let x = (ox * self.stride[1] + columns.start * self.dilation[1]).wrapping_sub(self.pad_begin[1]);
                 let pixel = &mut out[(oy * self.output[1] + ox) * self.y_pixel..][..self.channels];
                 if rows.is_empty() || columns.is_empty() {
-                    pixel.fill(start);
+                    pixel.fill(J::START);
                 } else {
                     let window = Window {
                         source: &input[y * self.x_row + x * self.x_column..],
                         size: [rows.len(), columns.len()],
                         step: [self.dilation[0] * self.x_row, self.dilation[1] * self.x_column],
                     };
-                    window.fold(isa, pixel, start, join);
+                    window.fold::<S, J>(isa, pixel);
                 }
                 finish(pixel, oy, ox);
             }
@@ -143,7 +175,7 @@ struct Window<'a> {
 
 impl Window<'_> {
     #[inline(always)]
-    fn fold<S: Simd>(&self, isa: S, out: &mut [f32], start: f32, join: impl Fn(S::F32, S::F32) -> S::F32 + Copy) {
+    fn fold<S: Simd, J: Join>(&self, isa: S, out: &mut [f32]) {
         let reach = (self.size[0] - 1) * self.step[0] + (self.size[1] - 1) * self.step[1] + out.len();
         assert!(reach <= self.source.len());
         let all = isa.lanes(0, S::LANES);
@@ -151,16 +183,16 @@ impl Window<'_> {
         // SAFETY: the last element of the window has `out.len()` channels in `source`; the vectors are within these.
         unsafe {
             while out.len() - channel >= VECTORS * S::LANES {
-                self.vectors::<S, VECTORS, false>(isa, channel, out.as_mut_ptr(), all, start, join);
+                self.vectors::<S, J, VECTORS, false>(isa, channel, out.as_mut_ptr(), all);
                 channel += VECTORS * S::LANES;
             }
             while channel < out.len() {
                 let count = S::LANES.min(out.len() - channel);
                 if count == S::LANES {
-                    self.vectors::<S, 1, false>(isa, channel, out.as_mut_ptr(), all, start, join);
+                    self.vectors::<S, J, 1, false>(isa, channel, out.as_mut_ptr(), all);
                 } else {
                     let lanes = isa.lanes(0, count);
-                    self.vectors::<S, 1, true>(isa, channel, out.as_mut_ptr(), lanes, start, join);
+                    self.vectors::<S, J, 1, true>(isa, channel, out.as_mut_ptr(), lanes);
                 }
                 channel += count;
             }
@@ -173,16 +205,14 @@ impl Window<'_> {
     ///
     /// `source` and `out` are valid for these channels, `source` in every element of the window.
     #[inline(always)]
-    unsafe fn vectors<S: Simd, const COUNT: usize, const MASKED: bool>(
+    unsafe fn vectors<S: Simd, J: Join, const COUNT: usize, const MASKED: bool>(
         &self,
         isa: S,
         channel: usize,
         out: *mut f32,
         lanes: S::Mask,
-        start: f32,
-        join: impl Fn(S::F32, S::F32) -> S::F32,
     ) {
-        let mut values = [isa.splat(start); COUNT];
+        let mut values = [isa.splat(J::START); COUNT];
         let first = self.source.as_ptr().wrapping_add(channel);
         for row in 0..self.size[0] {
             let mut at = first.wrapping_add(row * self.step[0]);
@@ -196,7 +226,7 @@ impl Window<'_> {
                             isa.load(at.add(vector * S::LANES))
                         }
                     };
-                    *value = join(*value, element);
+                    *value = J::join(isa, *value, element);
                 }
                 at = at.wrapping_add(self.step[1]);
             }
@@ -253,30 +283,16 @@ pub(super) fn average_pool_parts<S: Isa>(
 
 #[inline(always)]
 pub(super) fn max_pool<S: Simd>(isa: S, out: &mut [f32], input: &[f32], pool: &PoolNhwc) {
-    pool.join(
-        isa,
-        out,
-        input,
-        f32::NEG_INFINITY,
-        |a, b| isa.greater(a, b),
-        |_, _, _| {},
-    );
+    pool.join(isa, out, input, Greatest, |_, _, _| {});
 }
 
 #[inline(always)]
 pub(super) fn average_pool<S: Simd>(isa: S, out: &mut [f32], input: &[f32], pool: &PoolNhwc, divisor: Divisor) {
-    pool.join(
-        isa,
-        out,
-        input,
-        0.0,
-        |a, b| isa.add(a, b),
-        |pixel, oy, ox| {
-            if divisor != Divisor::One {
-                let count = pool.count(0, oy, divisor) * pool.count(1, ox, divisor);
-                let count = count.max(1) as f32;
-                pixel.iter_mut().for_each(|sum| *sum /= count);
-            }
-        },
-    );
+    pool.join(isa, out, input, Sum, |pixel, oy, ox| {
+        if divisor != Divisor::One {
+            let count = pool.count(0, oy, divisor) * pool.count(1, ox, divisor);
+            let count = count.max(1) as f32;
+            pixel.iter_mut().for_each(|sum| *sum /= count);
+        }
+    });
 }

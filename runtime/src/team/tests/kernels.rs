@@ -110,7 +110,11 @@ impl Case for Product {
             let residual = &residual[at.row * n + at.column..][..run.len()];
             compute.apply(run, (residual,), |acc, (residual,)| math::gelu(acc) + residual);
         };
-        let epilogue: Epilogue<'_> = if self.epilogue { Some(&epilogue) } else { None };
+        let epilogue: Epilogue<'_> = if self.epilogue {
+            Epilogue::at(&epilogue)
+        } else {
+            Epilogue::None
+        };
         // What a plan has for three parts, so that four have to do with less.
         let mut scratch = vec![0.0; 3 * gemm_scratch(m, n, k, self.rhs == 0)];
         let problem = Gemm { m, n, k, c_row };
@@ -467,7 +471,11 @@ impl Case for Image {
             let residual = &residual[at.row * channels + at.column..][..run.len()];
             compute.apply(run, (residual,), |acc, (residual,)| math::relu(acc) + residual);
         };
-        let epilogue: Epilogue<'_> = if self.epilogue { Some(&epilogue) } else { None };
+        let epilogue: Epilogue<'_> = if self.epilogue {
+            Epilogue::at(&epilogue)
+        } else {
+            Epilogue::None
+        };
         if let Some(tile) = self.winograd {
             let problem = WinogradConv2dNhwc {
                 problem: *problem,
@@ -631,7 +639,7 @@ impl Case for Block {
             channels,
             w,
             init: Init::Zero,
-            epilogue: Some(&by_position),
+            epilogue: Epilogue::at(&by_position),
         };
         let expand = self.expand.map(|channels| pointwise(channels, &w_in));
         let project = self.project.map(|channels| pointwise(channels, &w_out));
@@ -644,7 +652,7 @@ impl Case for Block {
             expand,
             &w,
             init,
-            Some(&by_position),
+            Epilogue::at(&by_position),
             project,
             out,
             &mut scratch,

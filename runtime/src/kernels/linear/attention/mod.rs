@@ -10,7 +10,7 @@ mod softmax;
 use super::block::{Block, Blocks};
 use super::gemm::{GemmPart, block_scratch, equal_blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_rhs_len};
-use super::{Init, Lhs, Linear, MatrixMut, Rhs, extent, min};
+use super::{Epilogue, Init, Lhs, Linear, MatrixMut, Rhs, extent, min};
 use crate::isa::Isa;
 use crate::kernels::vector::Vector;
 use crate::team::{Compute, Team};
@@ -391,6 +391,7 @@ fn score<S: Vector + Blocks>(isa: S, problem: &Attention, tile: Tile, q: &[f32],
             tile.visible.next_multiple_of(PANEL_COLUMNS),
             tile.row,
         ),
+        bounds: Epilogue::UNBOUNDED,
     });
 }
 
@@ -420,7 +421,7 @@ fn average<S: Vector + Blocks + Linear>(
             row: problem.v_row,
             column: 1,
         };
-        isa.gemm_part(product, weights, values, init, out, operands, None);
+        isa.gemm_part(product, weights, values, init, out, operands, Epilogue::None);
         return;
     }
     isa.gemm_block(Block {
@@ -434,6 +435,7 @@ fn average<S: Vector + Blocks + Linear>(
         b_row: PANEL_COLUMNS,
         init,
         c: out,
+        bounds: Epilogue::UNBOUNDED,
     });
 }
 

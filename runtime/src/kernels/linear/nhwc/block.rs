@@ -6,7 +6,7 @@
 //! row is expanded once, because a band keeps the rows that the next one sees, too.
 
 use super::Conv2dNhwc;
-use crate::kernels::linear::{Epilogue, Gemm, GemmPart, Init, Lhs, Linear, MatrixMut, Position, Rhs, min};
+use crate::kernels::linear::{Epilogue, Gemm, GemmPart, Init, Lhs, Linear, MatrixMut, Rhs, min};
 
 /// A pointwise convolution before or after a depthwise one.
 #[derive(Clone, Copy)]
@@ -20,6 +20,17 @@ pub struct Pointwise<'a> {
     pub init: Init<'a>,
     /// What is done to the result.
     pub epilogue: Epilogue<'a>,
+}
+
+impl<'a> Pointwise<'a> {
+    /// The convolution of the pixels from `first` on.
+    #[inline(always)]
+    pub(super) fn from(self, first: usize) -> Pointwise<'a> {
+        Pointwise {
+            epilogue: self.epilogue.from(first, 0),
+            ..self
+        }
+    }
 }
 
 /// Values of the band and of what is computed from it: a part of a second level cache.
@@ -121,19 +132,14 @@ pub(in crate::kernels::linear) fn depthwise_block<S: Linear>(
                 &*band
             }
         };
-        let moved = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = epilogue {
-                epilogue(run, at.below(pixel));
-            }
-        };
-        let moved: Epilogue<'_> = if epilogue.is_some() { Some(&moved) } else { None };
+        let epilogue = epilogue.from(pixel, 0);
         let below = y.get_mut(pixel * problem.y_pixel..).unwrap_or_default();
         let Some(project) = &project else {
-            isa.depthwise_conv2d_nhwc(&convolution, source, w, init, below, moved);
+            isa.depthwise_conv2d_nhwc(&convolution, source, w, init, below, epilogue);
             continue;
         };
         convolution.y_pixel = channels;
-        isa.depthwise_conv2d_nhwc(&convolution, source, w, init, result, moved);
+        isa.depthwise_conv2d_nhwc(&convolution, source, w, init, result, epilogue);
         let product = Gemm {
             m: convolution.out_height * problem.out_width,
             n: project.channels,
@@ -188,6 +194,6 @@ fn pointwise<S: Linear>(
     };
     let &Gemm { m, n, k, c_row } = product;
     let c = MatrixMut::new(c, m, n, c_row);
-    let product = GemmPart::of_any(k, first);
-    isa.gemm_part(product, lhs, Rhs::Packed(part.w), part.init, c, &mut [], part.epilogue);
+    let (product, epilogue) = (GemmPart::of_any(k), part.epilogue.from(first, 0));
+    isa.gemm_part(product, lhs, Rhs::Packed(part.w), part.init, c, &mut [], epilogue);
 }

@@ -8,7 +8,7 @@
 use super::Conv2dNhwc;
 use super::patches::{PATCH_LANES, Patches};
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
-use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, Position, packed_rhs_len};
+use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
 use crate::kernels::simd::Simd;
 
 /// What taps outside of an image read.
@@ -91,16 +91,13 @@ pub(in crate::kernels::linear) fn conv2d_nhwc<S: Linear>(
 ) {
     problem.check(x, init, y);
     let y = MatrixMut::new(y, problem.pixels(), problem.out_channels, problem.y_pixel);
-    let origin = Position { row: 0, column: 0 };
-    isa.conv2d_nhwc_part(problem, origin, x, w, init, y, scratch, epilogue);
+    isa.conv2d_nhwc_part(problem, x, w, init, y, scratch, epilogue);
 }
 
-/// A convolution whose first pixel and channel have the position `origin` to the epilogue.
 #[inline(always)]
 pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
     isa: S,
     problem: &Conv2dNhwc,
-    origin: Position,
     x: &[f32],
     w: &[f32],
     init: Init<'_>,
@@ -140,7 +137,6 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
         for first in (0..outputs).step_by(step) {
             let block = Block {
                 problem,
-                origin,
                 weights: &weights[first * depth..],
                 group,
                 channel: group * outputs + first,
@@ -158,7 +154,6 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
 /// Some output channels of a group.
 struct Block<'a> {
     problem: &'a Conv2dNhwc,
-    origin: Position,
     /// The packed weights from the first of the channels on.
     weights: &'a [f32],
     group: usize,
@@ -170,7 +165,7 @@ impl Block<'_> {
     /// The operands of the tiles from pixel 0 on, all of which exist: `Conv2dNhwc::check` has found the slices long
     /// enough.
     #[inline(always)]
-    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut MatrixMut<'_>) -> Operands {
+    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut MatrixMut<'_>, epilogue: &Epilogue<'_>) -> Operands {
         let depth = self.problem.depth();
         assert!(self.weights.len() >= packed_rhs_len(depth, self.columns));
         let (c, c_row) = (
@@ -193,21 +188,13 @@ impl Block<'_> {
             start,
             c,
             c_row,
+            bounds: epilogue.bounds_if(true),
         }
     }
 
     #[inline(always)]
     fn finish(&self, y: &mut MatrixMut<'_>, pixel: usize, rows: usize, epilogue: Epilogue<'_>) {
-        if let Some(epilogue) = epilogue {
-            for row in pixel..pixel + rows {
-                let run = y.run(row, self.channel..self.channel + self.columns);
-                let at = Position {
-                    row: self.origin.row + row,
-                    column: self.origin.column + self.channel,
-                };
-                epilogue(run, at);
-            }
-        }
+        epilogue.finish(y, pixel..pixel + rows, self.channel..self.channel + self.columns);
     }
 
     /// Computes all pixels from an image whose channels are contiguous.
@@ -233,7 +220,7 @@ impl Block<'_> {
             && count <= SEGMENTS;
         let mut segments = [Segment::EMPTY; SEGMENTS];
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
-        let mut operands = self.operands(1, init, y);
+        let mut operands = self.operands(1, init, y, &epilogue);
         let start = operands.start;
         let mut pixel = 0;
         for rows in Heights::new(isa, problem.pixels()) {
@@ -250,6 +237,7 @@ impl Block<'_> {
             let mut first = 0;
             loop {
                 let last = count.min(first + SEGMENTS);
+                operands.bounds = epilogue.bounds_if(last == count);
                 let used = if positions.inside && merges {
                     positions.merged_segments(&mut segments)
                 } else {
@@ -285,7 +273,7 @@ impl Block<'_> {
     ) {
         let problem = self.problem;
         let patches = Patches::new(problem, x, self.group);
-        let mut operands = self.operands(PATCH_LANES, init, y);
+        let mut operands = self.operands(PATCH_LANES, init, y, &epilogue);
         let start = operands.start;
         let mut segment = Segment {
             len: problem.depth(),

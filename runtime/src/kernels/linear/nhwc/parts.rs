@@ -3,7 +3,7 @@
 use super::{Conv2dNhwc, Pointwise, WinogradConv2dNhwc};
 use crate::isa::Isa;
 use crate::kernels::linear::gemm::shares;
-use crate::kernels::linear::{Epilogue, Init, MatrixMut, Position, packed_rhs_len};
+use crate::kernels::linear::{Epilogue, Init, MatrixMut, packed_rhs_len};
 use crate::team::{Compute, Team};
 
 impl Conv2dNhwc {
@@ -32,17 +32,6 @@ impl Conv2dNhwc {
             _ => (part.in_width, part.out_width) = (size - skipped, count),
         }
         (part, skipped * step)
-    }
-}
-
-impl<'a> Init<'a> {
-    /// What is left from a row and a column on.
-    fn from(self, row: usize, column: usize) -> Init<'a> {
-        match self {
-            Init::PerRow(values) => Init::PerRow(&values[row..]),
-            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
-            other => other,
-        }
     }
 }
 
@@ -76,22 +65,16 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_parts<S: Isa>(
     let scratch = scratch.chain(core::iter::repeat_with(Default::default));
     let across = channels.div_ceil(columns);
     team.each(y.divide(rows, columns).zip(scratch), |index, (y, scratch)| {
-        let origin = Position {
-            row: index / across * rows,
-            column: index % across * columns,
-        };
-        let (part, skipped) = problem.part(axis, origin.row / unit, y.rows() / unit);
+        let (row, column) = (index / across * rows, index % across * columns);
+        let (part, skipped) = problem.part(axis, row / unit, y.rows() / unit);
         let part = Conv2dNhwc {
             out_channels: y.columns(),
             ..part
         };
         let x = x.get(skipped..).unwrap_or_default();
-        let w = w
-            .get(packed_rhs_len(problem.depth(), origin.column)..)
-            .unwrap_or_default();
-        let init = init.from(origin.row, origin.column);
-        let isa = team.isa();
-        isa.conv2d_nhwc_part(&part, origin, x, w, init, y, scratch, epilogue);
+        let w = w.get(packed_rhs_len(problem.depth(), column)..).unwrap_or_default();
+        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
+        team.isa().conv2d_nhwc_part(&part, x, w, init, y, scratch, epilogue);
     });
 }
 
@@ -115,13 +98,7 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_parts<S: Isa>(
         let first = index * share;
         let (part, skipped) = problem.part(axis, first, share.min(count - first));
         let x = x.get(skipped..).unwrap_or_default();
-        let init = init.from(first * unit, 0);
-        let shifted = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = epilogue {
-                epilogue(run, at.below(first * unit));
-            }
-        };
-        let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        let (init, epilogue) = (init.from(first * unit, 0), epilogue.from(first * unit, 0));
         team.isa().depthwise_conv2d_nhwc(&part, x, w, init, y, epilogue);
     });
 }
@@ -169,13 +146,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc_parts<S: Isa>(
         let first = index * share;
         let (part, skipped) = part(first, share);
         let x = x.get(skipped..).unwrap_or_default();
-        let init = init.from(first * width, 0);
-        let shifted = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = epilogue {
-                epilogue(run, at.below(first * width));
-            }
-        };
-        let epilogue: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
+        let (init, epilogue) = (init.from(first * width, 0), epilogue.from(first * width, 0));
         let isa = team.isa();
         isa.winograd_conv2d_nhwc(&part, x, w, init, y, scratch, epilogue);
     });
@@ -210,39 +181,10 @@ pub(in crate::kernels::linear) fn depthwise_block_parts<S: Isa>(
         let (part, skipped) = problem.part(0, first, share.min(count - first));
         let x = x.get(skipped..).unwrap_or_default();
         let (below, above) = (first * width, (problem.in_height - part.in_height) * problem.in_width);
-        let shifted = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = epilogue {
-                epilogue(run, at.below(below));
-            }
-        };
-        let shifted: Epilogue<'_> = if epilogue.is_some() { Some(&shifted) } else { None };
-        let expanded = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = expand.and_then(|expand| expand.epilogue) {
-                epilogue(run, at.below(above));
-            }
-        };
-        let expand = expand.map(|expand| Pointwise {
-            epilogue: if expand.epilogue.is_some() {
-                Some(&expanded)
-            } else {
-                None
-            },
-            ..expand
-        });
-        let projected = |run: &mut [f32], at: Position| {
-            if let Some(epilogue) = project.and_then(|project| project.epilogue) {
-                epilogue(run, at.below(below));
-            }
-        };
-        let project = project.map(|project| Pointwise {
-            epilogue: if project.epilogue.is_some() {
-                Some(&projected)
-            } else {
-                None
-            },
-            ..project
-        });
+        let expand = expand.map(|part| part.from(above));
+        let project = project.map(|part| part.from(below));
+        let epilogue = epilogue.from(below, 0);
         team.isa()
-            .depthwise_block(&part, x, expand, w, init, shifted, project, y, scratch);
+            .depthwise_block(&part, x, expand, w, init, epilogue, project, y, scratch);
     });
 }

@@ -90,7 +90,7 @@ fn check<I: Isa>(isa: I, problem: Conv2dNhwc, inputs: Option<usize>, outputs: Op
         channels,
         w,
         init: Init::PerColumn(bias),
-        epilogue: Some(&epilogue),
+        epilogue: Epilogue::at(&epilogue),
     };
     let expand = inputs.map(|inputs| part(inputs, &w_in, &bias_in));
     let project = outputs.map(|outputs| part(outputs, &w_out, &bias_out));
@@ -112,7 +112,7 @@ fn check<I: Isa>(isa: I, problem: Conv2dNhwc, inputs: Option<usize>, outputs: Op
         expand,
         &w_packed,
         init,
-        Some(&epilogue),
+        Epilogue::at(&epilogue),
         project,
         &mut y,
         &mut scratch,
@@ -155,5 +155,15 @@ fn blocks_are_their_convolutions_one_after_another() {
 fn another_start_than_a_bias_panics() {
     let problem = problem([4, 7, 7], 4, [3, 3], [1, 1], [1, 1], [1; 4], 4);
     let (x, w, mut y) = ([0.0; 196], [0.0; 36], [0.0; 196]);
-    crate::isa::Scalar.depthwise_block(&problem, &x, None, &w, Init::Accumulate, None, None, &mut y, &mut []);
+    crate::isa::Scalar.depthwise_block(
+        &problem,
+        &x,
+        None,
+        &w,
+        Init::Accumulate,
+        Epilogue::None,
+        None,
+        &mut y,
+        &mut [],
+    );
 }

@@ -50,11 +50,13 @@ fn check<I: Isa>(isa: I, case: Case) {
     let mut scratch = vec![f32::NAN; gemm_scratch(m, n, k, case.rhs == 0)];
     let mut c = held.clone();
     if case.epilogue {
-        with_epilogue(m, n, c_row, &mut c, |c, epilogue| {
+        let mut run = |c: &mut [f32], epilogue: Epilogue<'_>| {
             isa.gemm(&problem, lhs, rhs, init, c, &mut scratch, epilogue);
-        });
+        };
+        check_epilogues(m, n, c_row, &held, &mut run);
+        with_epilogue(m, n, c_row, &mut c, run);
     } else {
-        isa.gemm(&problem, lhs, rhs, init, &mut c, &mut scratch, None);
+        isa.gemm(&problem, lhs, rhs, init, &mut c, &mut scratch, Epilogue::None);
     }
     for row in 0..m {
         for column in 0..c_row.min(c.len().saturating_sub(row * c_row)) {
@@ -199,7 +201,7 @@ fn a_short_operand_panics() {
         column: 1,
     };
     let b = Rhs::Packed(&[0.0; 47]);
-    crate::isa::Scalar.gemm(&problem, a, b, Init::Zero, &mut [0.0; 32], &mut [], None);
+    crate::isa::Scalar.gemm(&problem, a, b, Init::Zero, &mut [0.0; 32], &mut [], Epilogue::None);
 }
 
 #[test]
@@ -217,5 +219,34 @@ fn a_stride_that_overflows_panics() {
         column: 1,
     };
     let b = Rhs::Packed(&[0.0; 48]);
-    crate::isa::Scalar.gemm(&problem, a, b, Init::Zero, &mut [0.0; 48], &mut [], None);
+    crate::isa::Scalar.gemm(&problem, a, b, Init::Zero, &mut [0.0; 48], &mut [], Epilogue::None);
+}
+
+#[test]
+fn a_clamp_keeps_what_is_not_a_number() {
+    fn check<I: Isa>(isa: I) {
+        let (m, n, k) = (13, 37, 3);
+        let mut a = vec![1.0; m * k];
+        a[5 * k] = f32::NAN;
+        let mut b = vec![f32::NAN; packed_rhs_len(k, n)];
+        pack_rhs(k, n, &vec![1.0; k * n], n, 1, &mut b);
+        let lhs = Lhs::Strided {
+            data: &a,
+            row: k,
+            column: 1,
+        };
+        let mut c = vec![0.0; m * n];
+        let problem = Gemm { m, n, k, c_row: n };
+        let clamp = Epilogue::Clamp(-1.0, 2.0);
+        isa.gemm(&problem, lhs, Rhs::Packed(&b), Init::Zero, &mut c, &mut [], clamp);
+        for (at, value) in c.iter().enumerate() {
+            match at / n {
+                5 => assert!(value.is_nan(), "{:?}: {value} at {at}", I::LEVEL),
+                _ => assert_eq!(*value, 2.0, "{:?} at {at}", I::LEVEL),
+            }
+        }
+    }
+    for level in levels() {
+        dispatch!(level, check());
+    }
 }

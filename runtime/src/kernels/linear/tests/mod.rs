@@ -58,13 +58,48 @@ fn with_epilogue(
             *value = *value * 2.0 + tag(at.row, at.column + index);
         }
     };
-    kernel(output, Some(&epilogue));
+    kernel(output, Epilogue::at(&epilogue));
     assert_eq!(seen.into_inner().unwrap().len(), rows * columns);
     for row in 0..rows {
         for column in 0..columns {
             let value = &mut output[row * row_stride + column];
             *value = (*value - tag(row, column)) / 2.0;
         }
+    }
+}
+
+/// Checks that a clamp and a function of values alone do to every output what they should, and to nothing between rows.
+fn check_epilogues(
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    held: &[f32],
+    mut kernel: impl FnMut(&mut [f32], Epilogue<'_>),
+) {
+    let mut run = |epilogue: Epilogue<'_>| {
+        let mut output = held.to_vec();
+        kernel(&mut output, epilogue);
+        output
+    };
+    let plain = run(Epilogue::None);
+    let count = Mutex::new(0);
+    let double = |run: &mut [f32]| {
+        *count.lock().unwrap() += run.len();
+        run.iter_mut().for_each(|value| *value = *value * 2.0 + 1.0);
+    };
+    let (clamped, doubled) = (run(Epilogue::Clamp(-0.25, 0.5)), run(Epilogue::Each(&double)));
+    assert_eq!(
+        count.into_inner().unwrap(),
+        rows * columns,
+        "values given to the function"
+    );
+    for (at, &value) in plain.iter().enumerate() {
+        let is_output = at % row_stride.max(1) < columns && at / row_stride.max(1) < rows;
+        let expected = match is_output {
+            true => [value.clamp(-0.25, 0.5), value * 2.0 + 1.0],
+            false => [held[at]; 2],
+        };
+        assert_eq!([clamped[at], doubled[at]], expected, "the epilogues of {value} at {at}");
     }
 }
 

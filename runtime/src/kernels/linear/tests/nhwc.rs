@@ -107,10 +107,11 @@ fn compare(
         for epilogue in [false, true] {
             let mut y = held.clone();
             if epilogue {
-                let run = |y: &mut [f32], epilogue: Epilogue<'_>| kernel(&x, &w, init, y, epilogue);
+                let mut run = |y: &mut [f32], epilogue: Epilogue<'_>| kernel(&x, &w, init, y, epilogue);
+                check_epilogues(pixels, out_channels, problem.y_pixel, &held, &mut run);
                 with_epilogue(pixels, out_channels, problem.y_pixel, &mut y, run);
             } else {
-                kernel(&x, &w, init, &mut y, None);
+                kernel(&x, &w, init, &mut y, Epilogue::None);
             }
             for (at, (&actual, &held)) in y.iter().zip(&held).enumerate() {
                 let (pixel, channel) = (at / problem.y_pixel, at % problem.y_pixel);
@@ -224,7 +225,7 @@ fn depthwise_kernels_strides_dilations_and_pads() {
 #[should_panic(expected = "convolution: the input is too short")]
 fn a_short_input_panics() {
     let problem = problem([3, 9, 11], 7, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1);
-    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 296], &[], Init::Zero, &mut [], &mut [], None);
+    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 296], &[], Init::Zero, &mut [], &mut [], Epilogue::None);
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn a_short_bias_panics() {
     let problem = problem([3, 9, 11], 7, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1);
     let mut y = [0.0; 99 * 7];
     let bias = Init::PerColumn(&[0.0; 6]);
-    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 297], &[], bias, &mut y, &mut [], None);
+    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 297], &[], bias, &mut y, &mut [], Epilogue::None);
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn short_weights_panic() {
     let problem = problem([3, 9, 11], 7, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1);
     let mut y = [0.0; 99 * 7];
     let w = vec![0.0; 27 * 16 - 1];
-    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 297], &w, Init::Zero, &mut y, &mut [], None);
+    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 297], &w, Init::Zero, &mut y, &mut [], Epilogue::None);
 }
 
 #[test]
@@ -252,7 +253,15 @@ fn sizes_that_overflow_panic() {
         stride: [1, usize::MAX / 2],
         ..problem([1, 9, 11], 1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 1)
     };
-    crate::isa::Scalar.conv2d_nhwc(&problem, &[0.0; 99], &[], Init::Zero, &mut [0.0; 99], &mut [], None);
+    crate::isa::Scalar.conv2d_nhwc(
+        &problem,
+        &[0.0; 99],
+        &[],
+        Init::Zero,
+        &mut [0.0; 99],
+        &mut [],
+        Epilogue::None,
+    );
 }
 
 #[test]
@@ -260,7 +269,7 @@ fn sizes_that_overflow_panic() {
 fn a_grouped_depthwise_convolution_panics() {
     let problem = problem([4, 7, 7], 4, [3, 3], [1, 1], [1, 1], [1; 4], 2);
     let (x, w) = ([0.0; 196], [0.0; 72]);
-    crate::isa::Scalar.depthwise_conv2d_nhwc(&problem, &x, &w, Init::Zero, &mut [0.0; 196], None);
+    crate::isa::Scalar.depthwise_conv2d_nhwc(&problem, &x, &w, Init::Zero, &mut [0.0; 196], Epilogue::None);
 }
 
 #[test]
@@ -268,5 +277,5 @@ fn a_grouped_depthwise_convolution_panics() {
 fn a_planar_depthwise_convolution_panics() {
     let problem = planar(problem([4, 7, 7], 4, [3, 3], [1, 1], [1, 1], [1; 4], 4));
     let (x, w) = ([0.0; 196], [0.0; 72]);
-    crate::isa::Scalar.depthwise_conv2d_nhwc(&problem, &x, &w, Init::Zero, &mut [0.0; 196], None);
+    crate::isa::Scalar.depthwise_conv2d_nhwc(&problem, &x, &w, Init::Zero, &mut [0.0; 196], Epilogue::None);
 }

@@ -82,9 +82,11 @@ fn check<I: Isa>(isa: I, problem: ConvTranspose2d) {
         let init = init_of(index, &starts);
         let mut y = held.clone();
         let mut scratch = vec![f32::NAN; conv_transpose2d_scratch(&problem)];
-        with_epilogue(out_channels, pixels, problem.y_channel, &mut y, |y, epilogue| {
+        let mut run = |y: &mut [f32], epilogue: Epilogue<'_>| {
             isa.conv_transpose2d(&problem, &x, &packed, init, y, &mut scratch, epilogue);
-        });
+        };
+        check_epilogues(out_channels, pixels, problem.y_channel, &held, &mut run);
+        with_epilogue(out_channels, pixels, problem.y_channel, &mut y, run);
         for (at, sum) in sums.iter().enumerate() {
             let (channel, pixel) = (at / pixels, at % pixels);
             let at = channel * problem.y_channel + pixel;

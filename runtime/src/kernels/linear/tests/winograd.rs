@@ -94,10 +94,11 @@ fn check<I: Isa>(isa: I, p: Conv2dNhwc) {
                 };
                 let mut slack = 0.0;
                 if with {
+                    check_epilogues(pixels, p.out_channels, p.y_pixel, &held, &mut run);
                     with_epilogue(pixels, p.out_channels, p.y_pixel, &mut y, run);
                     slack = f64::from(f32::EPSILON) * 2.0 * TAG_TERMS as f64;
                 } else {
-                    run(&mut y, None);
+                    run(&mut y, Epilogue::None);
                 }
                 for pixel in 0..pixels {
                     for channel in 0..p.out_channels {
@@ -201,7 +202,7 @@ fn split<I: Isa>(isa: I, problem: WinogradConv2dNhwc, split: usize) -> [Vec<f32>
     let run = |p: Conv2dNhwc, x: &[f32], y: &mut [f32]| {
         let problem = WinogradConv2dNhwc { problem: p, ..problem };
         let mut scratch = vec![f32::NAN; winograd_conv2d_nhwc_scratch(&problem)];
-        isa.winograd_conv2d_nhwc(&problem, x, &packed, Init::Zero, y, &mut scratch, None);
+        isa.winograd_conv2d_nhwc(&problem, x, &packed, Init::Zero, y, &mut scratch, Epilogue::None);
     };
     let mut whole = vec![0.0; output_len(&p)];
     run(p, &x, &mut whole);
@@ -260,7 +261,7 @@ fn errors<I: Isa>(isa: I, p: Conv2dNhwc) -> [f64; 3] {
             Init::Zero,
             &mut y,
             &mut scratch,
-            None,
+            Epilogue::None,
         );
         rms(&y)
     };
@@ -314,7 +315,7 @@ fn another_stride_panics() {
         Init::Zero,
         &mut [0.0; 25],
         &mut [],
-        None,
+        Epilogue::None,
     );
 }
 
@@ -333,7 +334,7 @@ fn a_short_scratch_panics() {
         Init::Zero,
         &mut [0.0; 25],
         &mut scratch,
-        None,
+        Epilogue::None,
     );
 }
 
@@ -352,7 +353,15 @@ fn channels_that_overflow_panic() {
         problem: p,
         tile: WinogradTile::F4,
     };
-    Scalar.winograd_conv2d_nhwc(&problem, &[0.0; 25], &[], Init::Zero, &mut [0.0; 25], &mut [], None);
+    Scalar.winograd_conv2d_nhwc(
+        &problem,
+        &[0.0; 25],
+        &[],
+        Init::Zero,
+        &mut [0.0; 25],
+        &mut [],
+        Epilogue::None,
+    );
 }
 
 /// A convolution that keeps the size of a square image.

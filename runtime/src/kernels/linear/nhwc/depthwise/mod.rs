@@ -9,7 +9,7 @@ mod tile;
 use super::Conv2dNhwc;
 use super::conv::ZEROS;
 use crate::kernels::linear::tile::{Heights, Start};
-use crate::kernels::linear::{Epilogue, Init, Position};
+use crate::kernels::linear::{Epilogue, Init, MatrixMut};
 use crate::kernels::simd::Simd;
 use tile::{ADDRESSES, Line, Tile};
 
@@ -157,6 +157,7 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
                         row: problem.out_width * problem.y_pixel,
                         pixel: problem.y_pixel,
                         row_pixels: problem.out_width,
+                        bounds: epilogue.bounds_if(end == count),
                     };
                     // SAFETY: `Conv2dNhwc::check` has found all pixels of the input and the output and all values of
                     // `init` within their slices, and the weights were found to be long enough. The addresses are those
@@ -171,11 +172,10 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
             }
             ox += width;
         }
-        if let Some(epilogue) = epilogue {
-            for row in oy * problem.out_width..(oy + height) * problem.out_width {
-                let run = &mut y[row * problem.y_pixel..][..channels];
-                epilogue(run, Position { row, column: 0 });
-            }
+        if epilogue.is_apart() {
+            let mut y = MatrixMut::new(y, problem.pixels(), channels, problem.y_pixel);
+            let pixels = oy * problem.out_width..(oy + height) * problem.out_width;
+            epilogue.finish(&mut y, pixels, 0..channels);
         }
         oy += height;
     }

@@ -67,6 +67,8 @@ pub(super) struct Tile<'a> {
     pub(super) pixel: usize,
     /// Pixels of an output row.
     pub(super) row_pixels: usize,
+    /// The bounds between which the result is brought.
+    pub(super) bounds: [f32; 2],
 }
 
 impl Tile<'_> {
@@ -168,6 +170,7 @@ impl Tile<'_> {
                 _ => accumulate::<S, KX, SX, COLS, 1>(isa, [&mut first[0]], [&weights[0]], value),
             }
         }
+        let [low, high] = self.bounds.map(|bound| isa.splat(bound));
         for (row, sums) in sums.iter().enumerate() {
             for (column, &sum) in sums.iter().enumerate() {
                 if column >= self.size[1] {
@@ -185,6 +188,7 @@ impl Tile<'_> {
                         }
                         Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(pixel))),
                     };
+                    let value = isa.clamp(value, low, high);
                     if MASKED {
                         isa.store_masked(target, value, lanes);
                     } else {

@@ -295,6 +295,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
                     b_row: PANEL_COLUMNS,
                     init: Init::Zero,
                     c: MatrixMut::new(products, strip.count, columns, shape.columns),
+                    bounds: Epilogue::UNBOUNDED,
                 });
             }
             isa.transform_outputs(problem, &shape, strip, m, channel, channels, init, y, epilogue);

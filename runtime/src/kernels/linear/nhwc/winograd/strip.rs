@@ -2,7 +2,7 @@
 
 use super::transform::{F2, F4, Filter};
 use super::{Shape, WinogradConv2dNhwc, WinogradTile};
-use crate::kernels::linear::{Epilogue, Init, Position};
+use crate::kernels::linear::{Epilogue, Init, MatrixMut};
 use crate::kernels::simd::Simd;
 
 /// Consecutive tiles of an image, in order of rows.
@@ -266,19 +266,12 @@ impl OutputBlock<'_> {
                     }
                 }
             }
-            if let Some(epilogue) = self.epilogue {
+            if self.epilogue.is_apart() {
+                let mut y = MatrixMut::new(y, p.pixels(), p.out_channels, p.y_pixel);
                 for r in 0..rows {
-                    for c in 0..columns {
-                        let pixel = (row + r) * p.out_width + column + c;
-                        let run = &mut y[pixel * p.y_pixel + self.first_channel..][..self.channels];
-                        epilogue(
-                            run,
-                            Position {
-                                row: pixel,
-                                column: self.first_channel,
-                            },
-                        );
-                    }
+                    let pixel = (row + r) * p.out_width + column;
+                    let channels = self.first_channel..self.first_channel + self.channels;
+                    self.epilogue.finish(&mut y, pixel..pixel + columns, channels);
                 }
             }
         }
@@ -291,25 +284,28 @@ impl OutputBlock<'_> {
         let count = S::LANES.min(self.channels - channel);
         let target = &mut y[pixel * self.problem.problem.y_pixel + column..][..count];
         let (held, target) = (target.as_ptr(), target.as_mut_ptr());
-        let from = match self.init {
-            Init::Zero => None,
-            Init::PerColumn(values) => Some(values[column..][..count].as_ptr()),
-            Init::PerRow(values) => {
-                let value = isa.add(value, isa.splat(values[pixel]));
-                // SAFETY: `target` has `count` values, at most a vector.
-                unsafe { isa.store_masked(target, value, isa.lanes(0, count)) };
-                return;
-            }
-            Init::Accumulate => Some(held),
-        };
-        // SAFETY: `target` and `from` have `count` values, at most a vector.
+        let whole = count == S::LANES;
+        let lanes = isa.lanes(0, count);
+        // SAFETY: `target` and the values of a start have `count` values, at most a vector.
         unsafe {
-            if count == S::LANES {
-                let value = from.map_or(value, |from| isa.add(value, isa.load(from)));
+            let load = |from: *const f32| {
+                if whole {
+                    isa.load(from)
+                } else {
+                    isa.load_masked(from, lanes)
+                }
+            };
+            let value = match self.init {
+                Init::Zero => value,
+                Init::PerColumn(values) => isa.add(value, load(values[column..][..count].as_ptr())),
+                Init::PerRow(values) => isa.add(value, isa.splat(values[pixel])),
+                Init::Accumulate => isa.add(value, load(held)),
+            };
+            let [low, high] = self.epilogue.bounds_if(true).map(|bound| isa.splat(bound));
+            let value = isa.clamp(value, low, high);
+            if whole {
                 isa.store(target, value);
             } else {
-                let lanes = isa.lanes(0, count);
-                let value = from.map_or(value, |from| isa.add(value, isa.load_masked(from, lanes)));
                 isa.store_masked(target, value, lanes);
             }
         }
