@@ -260,7 +260,7 @@ pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> u
 
 impl Lhs<'_> {
     /// The matrix from a row on, which begins a panel.
-    fn rows_from(self, first: usize, k: usize) -> Self {
+    pub(super) fn rows_from(self, first: usize, k: usize) -> Self {
         match self {
             Lhs::Strided { data, row, column } => Lhs::Strided {
                 data: data.get(first * row..).unwrap_or_default(),
