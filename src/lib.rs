@@ -72,6 +72,11 @@ pub use onnxide_macros::include_model as __include_model;
 /// `winograd = false` keeps convolutions from the algorithm of that name, which multiplies a quarter as often and rounds
 /// more.
 ///
+/// `precision = bf16` rounds the weights of matrix products and convolutions to 16 bits when the model is compiled, and what
+/// they are multiplied with when it runs; sums are `f32`. Weights then take half the memory, and processors with AVX-512
+/// BF16 multiply twice as often. Their instruction rounds in its own way, so that outputs may differ between processors
+/// that have it and others, which compute the same to the bit. `onnxide drift` shows how far a model is from `f32`.
+///
 /// `threads = 2` divides steps that are large enough over two threads. The outputs are those of one thread, to the bit,
 /// for any number up to 32. `run` takes threads of a pool that all models of the process share, which needs the feature
 /// `std`; without it, `run` computes on its caller's thread. `run_on` takes threads of an

@@ -56,6 +56,70 @@ fn models_agree_with_their_references() {
     }
 }
 
+/// The largest relative error of the outputs of a few layers in bf16. Each rounds both factors of a product by up to 2⁻⁸ of
+/// them, and the errors of layers are independent of each other: the noise of 16 layers is four times that of one.
+const BF16_TOLERANCE: &str = "0.03125";
+
+#[test]
+fn models_in_bf16_are_near_their_references() {
+    for (name, dims) in [("digits_cnn_fp32", &[][..]), ("bert_tiny_dyn", &["sequence=1..=64"])] {
+        let (model, reference) = (format!("models/{name}.onnx"), format!("models/{name}.npz"));
+        let with_dims = |mut arguments: Vec<&'static str>| -> Vec<String> {
+            arguments.extend(["--reference", "REF", "--precision", "bf16"]);
+            let arguments = arguments.into_iter().chain(dims.iter().flat_map(|&dim| ["--dim", dim]));
+            let text = arguments.map(|text| text.replace("REF", &reference).replace("MODEL", &model));
+            text.collect()
+        };
+        let run = |arguments: Vec<String>| succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            run(with_dims(vec![
+                "check",
+                "MODEL",
+                "--isa",
+                level.name(),
+                "--tolerance",
+                BF16_TOLERANCE,
+            ]));
+        }
+        let drift: serde_json::Value = serde_json::from_str(&run(with_dims(vec!["drift", "MODEL", "--json"]))).unwrap();
+        let layers = drift["layers"].as_array().unwrap();
+        assert!(layers.len() >= 3, "{drift}");
+        for layer in layers.iter().filter(|layer| layer["precision"] == "bf16") {
+            // A single layer has some 50 dB, and f32 some 140.
+            let ratio = layer["snr_db"].as_f64().unwrap();
+            assert!((30.0..80.0).contains(&ratio), "{name}: {layer}");
+            let [bytes, against] = ["weight_bytes", "weight_bytes_against"].map(|key| layer[key].as_u64().unwrap());
+            assert!(bytes * 10 <= against * 7, "{name}: {layer}");
+        }
+        for output in drift["outputs"].as_array().unwrap() {
+            assert!(output["snr_db"].as_f64().unwrap() > 25.0, "{name}: {output}");
+        }
+    }
+}
+
+#[test]
+fn a_precision_is_compared_with_another() {
+    let arguments = [
+        "drift",
+        "models/digits_cnn_fp32.onnx",
+        "--reference",
+        "models/digits_cnn_fp32.npz",
+    ];
+    let output = onnxide(&arguments);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: f32 is what other precisions are compared with; choose one with --precision, such as bf16\n"
+    );
+    let output = onnxide(&[&arguments[..], &["--precision", "int3"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("unknown precision `int3`; the known ones are `f32` and `bf16`"),
+        "{error}"
+    );
+}
+
 #[test]
 fn arenas_are_as_small_as_the_lower_bound() {
     for (name, dims) in MODELS {

@@ -8,7 +8,9 @@ pub mod ir;
 pub mod operator;
 pub mod passes;
 pub mod plan;
+mod precision;
 
 pub use compiler::{BuildError, Compiler, DimRange, Module, Report};
 pub use diagnostics::CompileError;
 pub use operator::{Operator, OperatorCall};
+pub use precision::Precision;

@@ -16,8 +16,10 @@ use std::process::{Command, Stdio};
 mod coverage;
 #[path = "emit/random.rs"]
 mod random;
+#[path = "emit/rounding.rs"]
+mod rounding;
 
-const CASES: [&str; 12] = [
+const CASES: [&str; 13] = [
     "elementwise",
     "convolution",
     "images",
@@ -30,6 +32,7 @@ const CASES: [&str; 12] = [
     "computed",
     OPAQUE,
     "text",
+    rounding::BF16,
 ];
 
 /// The case whose functions are the user's, which the evaluator knows nothing of.
@@ -50,7 +53,7 @@ fn graph(case: &str) -> Graph {
 }
 
 fn plan(case: &str) -> Plan {
-    Plan::new(&graph(case)).unwrap_or_else(|errors| panic!("{case}: {errors:?}"))
+    Plan::with(&graph(case), &rounding::options(case)).unwrap_or_else(|errors| panic!("{case}: {errors:?}"))
 }
 
 fn module(case: &str, plan: &Plan, profile: bool) -> String {
@@ -122,7 +125,9 @@ fn modules_compute_what_the_evaluator_does() {
     let mut names = Vec::new();
     for (case, graph) in cases() {
         let case = case.as_str();
-        let plan = Plan::new(&graph).unwrap_or_else(|errors| panic!("{case}: {errors:?}\n{graph}"));
+        let plan = Plan::with(&graph, &rounding::options(case));
+        let plan = plan.unwrap_or_else(|errors| panic!("{case}: {errors:?}\n{graph}"));
+        let graph = rounding::simulated(&graph, &plan);
         names.push(case.to_owned());
         write(&folder.join(format!("src/{case}.weights")), plan.weights.blob().bytes());
         write(

@@ -25,6 +25,7 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
         .name(item.name.to_string())
         .threads(item.threads)
         .winograd(item.winograd)
+        .precision(item.precision)
         .front(Front::Macro);
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);

@@ -1,6 +1,6 @@
 //! The input of the macro.
 
-use onnxide_codegen::{DimRange, Operator};
+use onnxide_codegen::{DimRange, Operator, Precision};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -23,6 +23,7 @@ pub(crate) struct ModuleItem {
     pub(crate) dims: Vec<Dim>,
     pub(crate) threads: usize,
     pub(crate) winograd: bool,
+    pub(crate) precision: Precision,
     pub(crate) operators: Vec<Operator>,
 }
 
@@ -55,7 +56,7 @@ impl Parse for ModuleItem {
         let name = input.parse()?;
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
-        let (mut dims, mut threads, mut winograd, mut operators) = (None, None, None, None);
+        let (mut dims, mut threads, mut winograd, mut precision, mut operators) = (None, None, None, None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -69,10 +70,12 @@ impl Parse for ModuleItem {
                 "threads" => threads = Some(parse_threads(input)?),
                 "winograd" if winograd.is_some() => return Err(repeated(option.span(), "winograd")),
                 "winograd" => winograd = Some(parse_flag(input)?),
+                "precision" if precision.is_some() => return Err(repeated(option.span(), "precision")),
+                "precision" => precision = Some(parse_precision(input)?),
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let known = "`dims`, `operators`, `threads` and `winograd`";
+                    let known = "`dims`, `operators`, `precision`, `threads` and `winograd`";
                     let message = format!("unknown option `{other}`; the known ones are {known}");
                     return Err(syn::Error::new(option.span(), message));
                 }
@@ -90,6 +93,7 @@ impl Parse for ModuleItem {
             dims: dims.unwrap_or_default(),
             threads: threads.unwrap_or(1),
             winograd: winograd.unwrap_or(true),
+            precision: precision.unwrap_or_default(),
             operators: operators.unwrap_or_default(),
         })
     }
@@ -120,6 +124,14 @@ fn parse_threads(input: ParseStream<'_>) -> Result<usize> {
 fn parse_flag(input: ParseStream<'_>) -> Result<bool> {
     input.parse::<Token![=]>()?;
     Ok(input.parse::<syn::LitBool>()?.value)
+}
+
+/// `= NAME`
+fn parse_precision(input: ParseStream<'_>) -> Result<Precision> {
+    input.parse::<Token![=]>()?;
+    let name: Ident = input.call(Ident::parse_any)?;
+    let error = |message| syn::Error::new(name.span(), message);
+    name.to_string().parse().map_err(error)
 }
 
 /// `"DOMAIN::NAME" => PATH: SIGNATURE, ..`
@@ -204,7 +216,7 @@ mod tests {
             r#"
             /// A cat.
             pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx", threads = 2, winograd = false, operators(
+            mod dog = "dog.onnx", threads = 2, winograd = false, precision = bf16, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
             );
@@ -233,6 +245,7 @@ mod tests {
         assert!(dog.dims.is_empty());
         assert_eq!((cat.threads, dog.threads), (1, 2));
         assert_eq!((cat.winograd, dog.winograd), (true, false));
+        assert_eq!((cat.precision, dog.precision), (Precision::F32, Precision::Bf16));
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -252,11 +265,19 @@ mod tests {
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
                 "mod m = \"m\", quantize = 2;",
-                "unknown option `quantize`; the known ones are `dims`, `operators`, `threads` and `winograd`",
+                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `threads` and `winograd`",
             ),
             ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
             ("mod m = \"m\", threads(2);", "expected `=`"),
             ("mod m = \"m\", winograd = 1;", "expected boolean literal"),
+            (
+                "mod m = \"m\", precision = half;",
+                "unknown precision `half`; the known ones are `f32` and `bf16`",
+            ),
+            (
+                "mod m = \"m\", precision = f32, precision = bf16;",
+                "`precision` is given twice",
+            ),
             (
                 "mod m = \"m\", threads = -1;",
                 "expected a number of threads, such as 2",

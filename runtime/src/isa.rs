@@ -153,6 +153,7 @@ mod detect {
     static DETECTED: AtomicU8 = AtomicU8::new(UNKNOWN);
     const HAS_AVX2: u8 = 1;
     const HAS_AVX512: u8 = 2;
+    const HAS_AVX512_BF16: u8 = 4;
 
     /// Feature bits as in the Intel SDM, volume 2A, CPUID leaves 1 and 7; the operating system must also save the
     /// vector state (XCR0 bits 1 and 2 for AVX, 5 to 7 for AVX-512).
@@ -176,6 +177,10 @@ mod detect {
             let avx512 = [16, 17, 30, 31].into_iter().all(|index| bit(leaf7.ebx, index));
             if state & 0xe6 == 0xe6 && avx512 {
                 found |= HAS_AVX512;
+                // EAX of the leaf says up to which number it has parts.
+                if leaf7.eax >= 1 && bit(__cpuid_count(7, 1).eax, 5) {
+                    found |= HAS_AVX512_BF16;
+                }
             }
         }
         found
@@ -203,6 +208,11 @@ mod detect {
         /// The token, if this machine has AVX-512 F, BW, DQ and VL and its operating system saves their state.
         pub fn detect() -> Option<Avx512> {
             (features() & HAS_AVX512 != 0).then_some(Avx512(()))
+        }
+
+        /// Whether this machine has AVX-512 BF16, too.
+        pub fn has_bf16(self) -> bool {
+            features() & HAS_AVX512_BF16 != 0
         }
 
         /// The token of AVX2 with FMA, which every machine with AVX-512 has.

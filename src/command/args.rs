@@ -8,7 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
-use onnxide_codegen::{Compiler, DimRange, Operator};
+use onnxide_codegen::{Compiler, DimRange, Operator, Precision};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Compare a model's outputs with those of a reference
     Check(Check),
+    /// Compare a model in one precision with itself in f32, layer by layer
+    Drift(Drift),
     /// Run a model once
     Run(Run),
     /// Measure how long a model takes
@@ -68,6 +70,10 @@ pub(crate) struct ModelArgs {
     /// Compute no convolution by Winograd's algorithm, which is faster and rounds more
     #[arg(long)]
     pub(crate) no_winograd: bool,
+
+    /// In what matrix products and convolutions multiply: f32 or bf16, which is coarser and takes half the memory
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) precision: Precision,
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +175,35 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the squares
+of the results in f32 to those of the differences, error/range the largest difference over the range
+of the results in f32. What a layer shows has gathered on the way to it. A decision is which number is
+the greatest along the last axis. The results of layers are kept for this, which takes memory.
+
+Example:
+  onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg")]
+pub(crate) struct Drift {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Inputs, as for `check`
+    #[arg(long, value_name = "REF.npz")]
+    pub(crate) reference: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a picture of the ratios of signal to noise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -290,6 +325,7 @@ impl ModelArgs {
         let mut compiler = Compiler::new(&self.model)
             .threads(self.threads.get())
             .winograd(!self.no_winograd)
+            .precision(self.precision)
             .front(Front::Command);
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);

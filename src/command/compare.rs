@@ -52,6 +52,15 @@ pub(crate) fn compare(output: &Array, reference: &Array) -> Result<Difference> {
     Ok(Difference { absolute, relative })
 }
 
+/// The elements of an array, rounded to `f64` where they are larger.
+pub(crate) fn numbers(array: &Array) -> impl Iterator<Item = f64> {
+    let elements = array.data.chunks_exact(array.dtype.size());
+    elements.map(|bytes| match Number::read(array.dtype, bytes) {
+        Number::Float(number) => number,
+        Number::Int(number) => number as f64,
+    })
+}
+
 /// An element, without loss.
 #[derive(Clone, Copy)]
 enum Number {

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod compare;
 mod compile;
+mod drift;
 mod inspect;
 mod model;
 mod new;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::New(args) => new::new(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Check(args) => check::check(&args),
+        Command::Drift(args) => drift::drift(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::bench(&args),
     };

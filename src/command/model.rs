@@ -177,6 +177,8 @@ fn range(name: &str, size: usize, dims: &[DimArg], file: &Path) -> Result<DimRan
 mod tests {
     use std::num::NonZeroUsize;
 
+    use onnxide_codegen::Precision;
+
     use super::*;
 
     fn arrays(shapes: [(&str, DType, &[usize]); 3]) -> BTreeMap<String, Array> {
@@ -201,6 +203,7 @@ mod tests {
             operators: Vec::new(),
             threads: NonZeroUsize::MIN,
             no_winograd: false,
+            precision: Precision::F32,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Options, PortReport, Report, SlotReport, StepReport, SymbolReport, WeightsPath};
+use super::layers;
+use super::{LayerReport, Options, PortReport, Report, SlotReport, StepReport, SymbolReport, WeightsPath};
 use crate::diagnostics::{CompileError, Diagnostic, Diagnostics};
 use crate::emit::{EmitOptions, WeightsSource, emit};
 use crate::frontend::Model;
 use crate::import::{self, import};
 use crate::ir::TensorType;
 use crate::passes;
-use crate::plan::{Base, Plan, PlanError, PlanOptions, storage_dtype};
+use crate::plan::{Base, Plan, PlanError, PlanOptions};
 
 /// What a model becomes.
 pub(super) struct Lowered {
@@ -31,7 +32,7 @@ const OBJECT_BYTES: usize = 1 << 22;
 ///
 /// All that is wrong with the model, or that the compiler does not support.
 pub(super) fn lower(model: Model, options: &Options, header: Vec<String>) -> Result<Lowered, CompileError> {
-    let plan = plan(&model, options)?;
+    let (plan, layers) = plan(&model, options)?;
     let blob = plan.weights.blob();
     let emit_options = EmitOptions {
         runtime: "onnxide_runtime".into(),
@@ -42,13 +43,16 @@ pub(super) fn lower(model: Model, options: &Options, header: Vec<String>) -> Res
     };
     Ok(Lowered {
         source: emit(&plan, &emit_options),
-        report: report(&plan, &model, options),
+        report: Report {
+            layers,
+            ..report(&plan, &model, options)
+        },
         weights: Bytes::from_owner(blob),
     })
 }
 
 /// Takes every decision.
-fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
+fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), CompileError> {
     let dims = options.dims.iter().map(|(name, range)| {
         let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         (name.clone(), size(range.min)..=size(range.max))
@@ -64,8 +68,13 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
     let plan_options = PlanOptions {
         threads: options.threads,
         winograd: options.winograd,
+        precision: options.precision,
     };
-    Plan::with(&graph, &plan_options).map_err(|errors| {
+    let planned = match options.layers {
+        true => layers::expose(&mut graph, &plan_options),
+        false => Plan::with(&graph, &plan_options).map(|plan| (plan, Vec::new())),
+    };
+    planned.map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
         for PlanError {
             origin,
@@ -105,7 +114,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         let weights = step.reads.iter().filter_map(|access| match access.base {
             Base::Weight(id) => {
                 let entry = &plan.weights.entries[id.0];
-                Some((entry.len * storage_dtype(entry.tensor.dtype).size()) as u64)
+                Some(entry.bytes() as u64)
             }
             _ => None,
         });
@@ -156,6 +165,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         arena_bytes: plan.certificate.arena_bytes as u64,
         arena_lower_bound: plan.certificate.lower_bound as u64,
         weight_bytes: plan.weights.bytes as u64,
+        layers: Vec::new(),
     }
 }
 

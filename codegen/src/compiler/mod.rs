@@ -3,6 +3,7 @@
 mod build_script;
 mod cache;
 mod dims;
+mod layers;
 mod lower;
 mod operators;
 mod options;
@@ -17,8 +18,9 @@ pub use build_script::BuildError;
 pub use cache::Cached;
 pub use dims::symbols;
 pub use options::{DimRange, Options, WeightsPath, identifier, is_identifier};
-pub use report::{PortReport, Report, SlotReport, StepReport, SymbolReport};
+pub use report::{LayerReport, PortReport, Report, SlotReport, StepReport, SymbolReport};
 
+use crate::Precision;
 use crate::diagnostics::{CompileError, Diagnostic, Diagnostics};
 use crate::frontend::{self, Model};
 use crate::operator::Operator;
@@ -46,6 +48,8 @@ pub struct Compiler {
     dims: Vec<(String, DimRange)>,
     threads: usize,
     winograd: bool,
+    precision: Precision,
+    layers: bool,
     profile: bool,
     program: bool,
     weights: Option<WeightsPath>,
@@ -90,6 +94,8 @@ impl Compiler {
             dims: Vec::new(),
             threads: 1,
             winograd: true,
+            precision: Precision::F32,
+            layers: false,
             profile: false,
             program: false,
             weights: None,
@@ -131,6 +137,24 @@ impl Compiler {
     /// [`WinogradTile`](onnxide_runtime::linear::WinogradTile) for the bound of the error.
     pub fn winograd(mut self, winograd: bool) -> Self {
         self.winograd = winograd;
+        self
+    }
+
+    /// Says in what matrix products and convolutions with constant weights multiply. The default is `f32`.
+    ///
+    /// With [`Precision::Bf16`] weights take half as many bytes, and processors with AVX-512 BF16 multiply twice as often.
+    /// Convolutions by channel and recurrent layers stay in `f32`, and so do the pointwise convolutions that are computed
+    /// together with one by channel. Outputs are the same to the bit for any number of threads; they may differ between
+    /// processors with AVX-512 BF16 and others, whose instructions round in other ways.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Makes the results of matrix products and convolutions outputs after those of the model, for tools that look into it.
+    #[doc(hidden)]
+    pub fn layers(mut self, layers: bool) -> Self {
+        self.layers = layers;
         self
     }
 
@@ -203,6 +227,8 @@ impl Compiler {
             dims: self.dims.into_iter().collect(),
             threads: self.threads,
             winograd: self.winograd,
+            precision: self.precision,
+            layers: self.layers,
             profile: self.profile,
             program: self.program,
             operators: self.operators,
@@ -257,6 +283,9 @@ impl Loaded {
         }
         if !self.options.winograd {
             command += " --no-winograd";
+        }
+        if self.options.precision != Precision::F32 {
+            command += &format!(" --precision {}", self.options.precision);
         }
         for operator in &self.options.operators {
             command += &format!(" --operator '{}'", printable(&operator.to_string()));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use blake3::Hasher;
 
 use super::Front;
+use crate::Precision;
 use crate::ir::{Bounds, Interval};
 use crate::operator::Operator;
 
@@ -22,6 +23,11 @@ pub struct Options {
     pub threads: usize,
     /// Whether convolutions may be computed by Winograd's algorithm.
     pub winograd: bool,
+    /// In what matrix products and convolutions multiply.
+    pub precision: Precision,
+    /// Whether the results of layers are outputs, too.
+    #[doc(hidden)]
+    pub layers: bool,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -135,7 +141,8 @@ impl Options {
         field(env!("ONNXIDE_FINGERPRINT").as_bytes());
         field(model);
         field(self.name.as_bytes());
-        field(&[self.profile, self.program, self.winograd].map(u8::from));
+        field(&[self.profile, self.program, self.winograd, self.layers].map(u8::from));
+        field(self.precision.name().as_bytes());
         field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
             field(name.as_bytes());
@@ -217,6 +224,8 @@ mod tests {
             dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
             threads: 1,
             winograd: true,
+            precision: Precision::F32,
+            layers: false,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -233,6 +242,8 @@ mod tests {
         assert_ne!(key, with(&|o| o.name = "n".into()));
         assert_ne!(key, with(&|o| o.threads = 2));
         assert_ne!(key, with(&|o| o.winograd = false));
+        assert_ne!(key, with(&|o| o.precision = Precision::Bf16));
+        assert_ne!(key, with(&|o| o.layers = true));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

@@ -24,6 +24,25 @@ pub struct Report {
     pub arena_lower_bound: u64,
     /// The size of the weights in bytes.
     pub weight_bytes: u64,
+    /// The layers whose results are outputs after those of the model; for tools that ask for it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub layers: Vec<LayerReport>,
+}
+
+/// A matrix product or a convolution whose result is an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct LayerReport {
+    /// The name of the output.
+    pub output: String,
+    /// The kernel.
+    pub kernel: String,
+    /// In what the step multiplies.
+    pub precision: &'static str,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+    /// Bytes of weights that the step reads.
+    pub weight_bytes: u64,
 }
 
 /// A symbol of dimensions and the sizes it may have.

@@ -27,11 +27,14 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let outside = hoisted(body, first, gemm.epilogue.as_ref());
     body.open_loops();
     let a = matrix(body, "Lhs", "a", &gemm.a, 0);
-    let b = matrix(body, "Rhs", "b", &gemm.b, 1);
+    let (b, method) = match gemm.b {
+        Matrix::PackedBf16 => (body.read(1), "s.gemm_bf16"),
+        Matrix::Packed | Matrix::Strided { .. } => (matrix(body, "Rhs", "b", &gemm.b, 1), "s.gemm"),
+    };
     let epilogue = outside.unwrap_or_else(|| epilogue(body, first, gemm.epilogue.as_ref()));
     let init = init(body, gemm.init);
     let arguments = ["&problem", &a, &b, &init, &body.write(0), body.scratch(), &epilogue];
-    call(body, "s.gemm", &arguments);
+    call(body, method, &arguments);
     body.close_loops();
 }
 
@@ -48,11 +51,12 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             ];
             structure(body, "WinogradConv2dNhwc", "problem", fields);
         }
-        ConvKind::Direct | ConvKind::Depthwise => structure(body, "Conv2dNhwc", "problem", fields),
+        ConvKind::Direct | ConvKind::Bf16 | ConvKind::Depthwise => structure(body, "Conv2dNhwc", "problem", fields),
     }
     match conv.kind {
         ConvKind::Winograd(_) => convolve(body, "s.winograd_conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
         ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
+        ConvKind::Bf16 => convolve(body, "s.conv2d_nhwc_bf16", true, conv.init, conv.epilogue.as_ref()),
         ConvKind::Depthwise => convolve(
             body,
             "s.depthwise_conv2d_nhwc",
@@ -281,7 +285,7 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
     body.imports.add("linear", side);
     let data = body.read(index);
     match matrix {
-        Matrix::Packed => format!("{side}::Packed({data})"),
+        Matrix::Packed | Matrix::PackedBf16 => format!("{side}::Packed({data})"),
         Matrix::Strided { row, column } => {
             let fields = vec![
                 format!("data: {data}").into(),

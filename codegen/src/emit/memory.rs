@@ -126,7 +126,7 @@ impl Places {
             let entry = &plan.weights.entries[id.0];
             let text = format!(
                 "const {name}: Weight<{}> = Weight::new({}, {});",
-                rust_type(entry.tensor.dtype),
+                rust_type(entry.dtype()),
                 entry.offset,
                 entry.len
             );

@@ -1,7 +1,7 @@
 //! Functions that steps share.
 
 use super::access::{Access, Base};
-use super::kernel::{ConvKind, ConvWindow, EpilogueMap};
+use super::kernel::{ConvKind, ConvWindow, EpilogueMap, Matrix};
 use super::names::{Names, identifier};
 use super::repeat::accesses;
 use super::{Kernel, Plan, Step};
@@ -112,10 +112,17 @@ fn function_name(step: &Step) -> String {
             format!("scatter{kind}{}", sizes([elements]))
         }
         Kernel::Sort { size, .. } => format!("sort{}", sizes([size])),
-        Kernel::Gemm(gemm) => format!("matmul{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n])),
+        Kernel::Gemm(gemm) => {
+            let kind = match gemm.b {
+                Matrix::PackedBf16 => "matmul_bf16",
+                Matrix::Packed | Matrix::Strided { .. } => "matmul",
+            };
+            format!("{kind}{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n]))
+        }
         Kernel::Conv(conv) => {
             let kind = match conv.kind {
                 ConvKind::Direct => "conv",
+                ConvKind::Bf16 => "conv_bf16",
                 ConvKind::Depthwise => "depthwise_conv",
                 ConvKind::Winograd(_) => "winograd_conv",
             };

@@ -176,6 +176,8 @@ pub struct Map {
 pub enum Matrix {
     /// In the packed layout of the runtime.
     Packed,
+    /// The same in bf16, for a product that rounds the other matrix, too.
+    PackedBf16,
     /// Anywhere affine.
     Strided {
         /// Elements between rows.
@@ -288,6 +290,8 @@ pub struct EpilogueOperand {
 pub enum ConvKind {
     /// Sums of products over taps and channels.
     Direct,
+    /// The same of numbers that are rounded to bf16.
+    Bf16,
     /// One channel per group.
     Depthwise,
     /// By Winograd's algorithm, in tiles.

@@ -15,6 +15,7 @@ mod text;
 mod threads;
 mod weights;
 
+use crate::Precision;
 use crate::ir::graph::{Constraint, Graph, Port};
 use crate::ir::{DType, Dim, Interval, TensorType};
 pub use access::{Access, Base, Buffer, BufferId};
@@ -172,6 +173,8 @@ pub struct PlanOptions {
     pub threads: usize,
     /// Whether convolutions may be computed by Winograd's algorithm, which rounds more.
     pub winograd: bool,
+    /// In what matrix products and convolutions multiply.
+    pub precision: Precision,
 }
 
 impl Default for PlanOptions {
@@ -179,6 +182,7 @@ impl Default for PlanOptions {
         PlanOptions {
             threads: 1,
             winograd: true,
+            precision: Precision::F32,
         }
     }
 }

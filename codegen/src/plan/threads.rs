@@ -116,7 +116,7 @@ fn conv_work(conv: &Conv) -> Option<Dim> {
     let taps = Dim::from((window.kernel[0] * window.kernel[1]) as i64);
     let epilogue = Dim::from(epilogue_work(conv.epilogue.as_ref()));
     let products = match conv.kind {
-        ConvKind::Direct | ConvKind::Winograd(_) => {
+        ConvKind::Direct | ConvKind::Bf16 | ConvKind::Winograd(_) => {
             let depth = window.input[0].floor_div(&Dim::from(window.groups.max(1) as i64)) * taps;
             // A product of few pixels takes the time in which the weights come from a cache.
             (window.pixels() + Dim::from(2i64)) * window.output[0].clone() * depth

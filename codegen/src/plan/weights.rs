@@ -1,8 +1,9 @@
 //! Constant data, packed the way kernels read it.
 
 use super::place::ALIGNMENT;
-use crate::ir::Tensor;
+use crate::ir::{DType, Tensor};
 use onnxide_runtime::linear;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The number of an entry in a [`WeightTable`].
@@ -37,8 +38,23 @@ pub enum Packing {
         /// The size of the state.
         hidden: usize,
     },
+    /// As the right matrix of a product in bf16; the fields are those of `Rhs`.
+    RhsBf16 {
+        /// Rows.
+        k: usize,
+        /// Columns.
+        n: usize,
+        /// Elements between rows of the constant.
+        row: usize,
+        /// Elements between columns of the constant.
+        column: usize,
+        /// The first element.
+        offset: usize,
+    },
     /// As the weights of a convolution.
     Conv(linear::Conv2dNhwc),
+    /// As the weights of a convolution in bf16.
+    ConvBf16(linear::Conv2dNhwc),
     /// As the weights of a convolution of one channel per group.
     DepthwiseConv(linear::Conv2dNhwc),
     /// As the weights of a convolution by Winograd's algorithm.
@@ -90,7 +106,9 @@ impl WeightTable {
                 linear::packed_rhs_len(*hidden, 2 * hidden) + linear::packed_rhs_len(*hidden, *hidden)
             }
             Packing::GruBias { hidden } => 4 * hidden,
+            Packing::RhsBf16 { k, n, .. } => linear::packed_rhs_bf16_len(*k, *n),
             Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
+            Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
             Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
             Packing::WinogradConv(problem) => linear::winograd_conv2d_nhwc_packed_len(problem),
             Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
@@ -125,7 +143,7 @@ impl WeightTable {
         let mut offset = 0usize;
         for entry in &mut self.entries {
             entry.offset = offset;
-            offset += (entry.len * entry.tensor.dtype.size()).next_multiple_of(ALIGNMENT);
+            offset += entry.bytes().next_multiple_of(ALIGNMENT);
         }
         self.bytes = offset;
     }
@@ -137,10 +155,10 @@ impl WeightTable {
             len: self.bytes,
         };
         for entry in &self.entries {
-            let bytes = entry.len * entry.tensor.dtype.size();
-            let place = &mut blob.bytes_mut()[entry.offset..entry.offset + bytes];
+            let place = &mut blob.bytes_mut()[entry.offset..entry.offset + entry.bytes()];
             match &entry.packing {
                 Packing::Dense => place.copy_from_slice(&entry.tensor.data),
+                packing if packing.is_bf16() => pack_bf16(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
                 packing => pack(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
             }
         }
@@ -153,18 +171,10 @@ impl WeightTable {
 /// Elements are moved as slices, not one by one, wherever the layout permits: the compiler also runs inside macros and
 /// build scripts, which are built without optimization.
 fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
-    let copy;
-    let source: &[f32] = match bytemuck::try_cast_slice(&tensor.data) {
-        Ok(floats) => floats,
-        Err(_) => {
-            let mut floats = vec![0f32; tensor.len()];
-            bytemuck::cast_slice_mut(&mut floats).copy_from_slice(&tensor.data);
-            copy = floats;
-            &copy
-        }
-    };
+    let source = &*floats(tensor);
     match packing {
         Packing::Dense => packed.copy_from_slice(source),
+        Packing::RhsBf16 { .. } | Packing::ConvBf16(_) => unreachable!("these are words"),
         Packing::Rhs {
             k,
             n,
@@ -191,6 +201,58 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
         Packing::DepthwiseConv(problem) => linear::pack_depthwise_conv2d_nhwc(problem, source, packed),
         Packing::WinogradConv(problem) => linear::pack_winograd_conv2d_nhwc(problem, source, packed),
         Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
+    }
+}
+
+/// Packs an `f32` constant as words that hold two bf16 each.
+fn pack_bf16(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
+    let source = &*floats(tensor);
+    match packing {
+        Packing::RhsBf16 {
+            k,
+            n,
+            row,
+            column,
+            offset,
+        } => linear::pack_rhs_bf16(*k, *n, &source[*offset..], *row, *column, packed),
+        Packing::ConvBf16(problem) => linear::pack_conv2d_nhwc_bf16(problem, source, packed),
+        _ => unreachable!("these are no words"),
+    }
+}
+
+/// The elements of an `f32` constant.
+fn floats(tensor: &Tensor) -> Cow<'_, [f32]> {
+    match bytemuck::try_cast_slice(&tensor.data) {
+        Ok(floats) => Cow::Borrowed(floats),
+        Err(_) => {
+            let mut floats = vec![0f32; tensor.len()];
+            bytemuck::cast_slice_mut(&mut floats).copy_from_slice(&tensor.data);
+            Cow::Owned(floats)
+        }
+    }
+}
+
+impl Packing {
+    /// Whether words hold two numbers each.
+    fn is_bf16(&self) -> bool {
+        matches!(self, Packing::RhsBf16 { .. } | Packing::ConvBf16(_))
+    }
+
+    /// The type of the elements in the blob of a constant of type `dtype`.
+    pub fn dtype(&self, dtype: DType) -> DType {
+        if self.is_bf16() { DType::U32 } else { dtype }
+    }
+}
+
+impl WeightEntry {
+    /// The type of the elements in the blob.
+    pub fn dtype(&self) -> DType {
+        self.packing.dtype(self.tensor.dtype)
+    }
+
+    /// The number of bytes in the blob.
+    pub fn bytes(&self) -> usize {
+        self.len * self.dtype().size()
     }
 }
 

@@ -23,6 +23,7 @@ macro_rules! kinds {
 
 kinds!(CONVOLUTIONS, convolution(ConvKind), {
     ConvKind::Direct => "direct convolution",
+    ConvKind::Bf16 => "direct convolution in bf16",
     ConvKind::Depthwise => "depthwise convolution",
     ConvKind::Winograd(_) => "convolution by Winograd's algorithm",
 });

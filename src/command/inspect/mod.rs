@@ -9,6 +9,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+pub(crate) use svg::Escaped;
 pub(crate) use table::nodes;
 
 use crate::Outcome;
@@ -88,6 +89,7 @@ mod tests {
             arena_bytes: 7424,
             arena_lower_bound: 7168,
             weight_bytes: 82_432,
+            layers: Vec::new(),
         }
     }
 }

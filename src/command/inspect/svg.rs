@@ -136,7 +136,7 @@ fn live(report: &Report, svg: &mut String, x: &dyn Fn(f64) -> f64, y: &dyn Fn(u6
 }
 
 /// Text for XML. Characters that XML has no way to write are left out.
-struct Escaped<'a>(&'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -80,6 +80,12 @@ impl Lowering<'_> {
             .any(|chain| chain.projected.unwrap_or(chain.filtered) == result && reads(chain))
     }
 
+    /// Whether a value is the result of a pointwise convolution of a chain.
+    pub(super) fn is_in_chain(&self, value: ValueId) -> bool {
+        let is = |chain: &Chain| chain.projected == Some(value) || chain.expanded.is_some_and(|(_, y)| y == value);
+        self.chains.iter().any(is)
+    }
+
     /// Turns the steps of every chain into one, where they have become steps that follow each other.
     pub(super) fn fuse_depthwise_blocks(&self, plan: &mut Plan) {
         let buffer = |value: ValueId| match self.refs.get(&value)?.origin {

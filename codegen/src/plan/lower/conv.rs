@@ -1,7 +1,7 @@
 //! Convolutions, one image at a time.
 
 use super::super::Kernel;
-use super::super::kernel::{Conv, ConvKind, ConvWindow, Init, Matrix};
+use super::super::kernel::{Conv, ConvKind, ConvWindow, Init};
 use super::super::layout::Layout;
 use super::matmul::{View, take_loops};
 use super::order::channels_last;
@@ -60,19 +60,16 @@ impl Lowering<'_> {
             false => None,
         };
         if let Some(x_rows) = x_rows {
-            let packing = right_matrix_of(&x_rows.shape[2], &y_rows.shape[2]);
-            let w = self.packed(weights, packing.ok_or("the channels of a convolution are known")?);
+            let sizes = [&x_rows, &y_rows].map(|rows| rows.shape[2].as_usize());
+            let [Some(k), Some(n)] = sizes else {
+                return Err("the channels of a convolution are not known".into());
+            };
+            // The weights `[out, in, 1, 1]` as the right matrix `[in, out]`.
+            let right = self.packed_right(node, weights, [k, n], [1, k], 0);
             let layouts = [vec![x_rows, y_rows], operands.layouts].concat();
             let (loops, views) = take_loops(&self.tall(layouts), 2);
             let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
-            return self.product(
-                node,
-                (&x, &views[0]),
-                (Matrix::Packed, w),
-                (&y, &views[1]),
-                loops,
-                placed,
-            );
+            return self.product(node, (&x, &views[0]), right, (&y, &views[1]), loops, placed);
         }
         let (loops, views) = take_image_loops(x_view, [vec![y_rows], operands.layouts].concat());
         let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
@@ -88,6 +85,11 @@ impl Lowering<'_> {
             epilogue: placed.map,
         };
         let problem = self.bounded(&kernel);
+        let depth = problem.in_channels * problem.kernel[0] * problem.kernel[1];
+        // Of one or two channels, half of what is multiplied would be zeros or nothing would be gained.
+        if kernel.kind == ConvKind::Direct && *groups == 1 && problem.in_channels > 2 && self.is_bf16(node, depth) {
+            kernel.kind = ConvKind::Bf16;
+        }
         if kernel.kind == ConvKind::Direct && self.winograd && kernel.window.is_fixed() {
             kernel.kind = linear::winograd_is_faster(&problem).map_or(kernel.kind, ConvKind::Winograd);
         }
@@ -95,6 +97,10 @@ impl Lowering<'_> {
             ConvKind::Direct => (
                 Packing::Conv(weights_only(problem)),
                 linear::conv2d_nhwc_scratch(&problem),
+            ),
+            ConvKind::Bf16 => (
+                Packing::ConvBf16(weights_only(problem)),
+                linear::conv2d_nhwc_bf16_scratch(&problem),
             ),
             ConvKind::Depthwise => (Packing::DepthwiseConv(weights_only(problem)), 0),
             ConvKind::Winograd(tile) => {
@@ -234,17 +240,6 @@ fn with_bias(epilogue: Option<Expr>, bias: usize) -> Expr {
         _ => sum.input(index, dtype),
     });
     sum.finish(result)
-}
-
-/// The weights `[out, in, 1, 1]` of a pointwise convolution as the right matrix `[in, out]`.
-fn right_matrix_of(channels: &Dim, out_channels: &Dim) -> Option<Packing> {
-    Some(Packing::Rhs {
-        k: channels.as_usize()?,
-        n: out_channels.as_usize()?,
-        row: 1,
-        column: channels.as_usize()?,
-        offset: 0,
-    })
 }
 
 /// The problem with everything that its weights do not depend on set to zero, so that equal weights share an entry.

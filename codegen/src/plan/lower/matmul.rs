@@ -5,7 +5,7 @@ use super::super::kernel::{EpilogueMap, EpilogueOperand, Gemm, Init, Matrix};
 use super::super::layout::Layout;
 use super::residual::{Residual, without_sum};
 use super::{Access, Lowered, Lowering, Packing, Ref, product};
-use crate::ir::graph::Node;
+use crate::ir::graph::{Node, ValueId};
 use crate::ir::{DType, Dim, Expr, Scalar};
 use onnxide_runtime::linear;
 
@@ -73,7 +73,7 @@ impl Lowering<'_> {
         if !(c_view.layout.strides[1].is(1) || n.is(1)) {
             return Err("the columns of a product are not adjacent".into());
         }
-        let right = self.right_matrix(&b, b_view, &k, &n);
+        let right = self.right_matrix(node, &b, b_view, &k, &n);
         let starts: &[Init] = match taken {
             Some(_) => &[Init::Accumulate],
             None => &[Init::PerRow, Init::PerColumn],
@@ -94,8 +94,11 @@ impl Lowering<'_> {
     ) -> Lowered {
         let [m, n] = [0, 1].map(|axis| c_view.layout.shape[axis].clone());
         let k = a_view.layout.shape[1].clone();
-        let packed = b_matrix == Matrix::Packed;
-        let scratch = linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed);
+        let packed = matches!(b_matrix, Matrix::Packed | Matrix::PackedBf16);
+        let scratch = match b_matrix {
+            Matrix::PackedBf16 => linear::gemm_bf16_scratch(self.upper(&m), self.upper(&k)),
+            _ => linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed),
+        };
         let scratch = self.scratch(scratch)?;
         let b_access = match packed {
             true => Access {
@@ -136,7 +139,7 @@ impl Lowering<'_> {
     }
 
     /// The right matrix: packed in the weights if it is constant and the same in all loops.
-    fn right_matrix(&mut self, b: &Ref, view: &View, k: &Dim, n: &Dim) -> (Matrix, Access) {
+    fn right_matrix(&mut self, node: &Node, b: &Ref, view: &View, k: &Dim, n: &Dim) -> (Matrix, Access) {
         let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
         let fixed = (
             k.as_usize(),
@@ -149,6 +152,34 @@ impl Lowering<'_> {
         if let (Some((value, _)), (Some(k), Some(n), Some(row), Some(column), Some(offset)), true) =
             (self.constant_of(b), fixed, same)
         {
+            return self.packed_right(node, value, [k, n], [row, column], offset);
+        }
+        let matrix = Matrix::Strided {
+            row: row.clone(),
+            column: column.clone(),
+        };
+        (matrix, self.access_view(b, view))
+    }
+
+    /// A constant right matrix `[k, n]` of a product, in the precision of the node.
+    pub(super) fn packed_right(
+        &mut self,
+        node: &Node,
+        value: ValueId,
+        [k, n]: [usize; 2],
+        [row, column]: [usize; 2],
+        offset: usize,
+    ) -> (Matrix, Access) {
+        let (matrix, packing) = if self.is_bf16(node, k) {
+            let packing = Packing::RhsBf16 {
+                k,
+                n,
+                row,
+                column,
+                offset,
+            };
+            (Matrix::PackedBf16, packing)
+        } else {
             let packing = Packing::Rhs {
                 k,
                 n,
@@ -156,13 +187,9 @@ impl Lowering<'_> {
                 column,
                 offset,
             };
-            return (Matrix::Packed, self.packed(value, packing));
-        }
-        let matrix = Matrix::Strided {
-            row: row.clone(),
-            column: column.clone(),
+            (Matrix::Packed, packing)
         };
-        (matrix, self.access_view(b, view))
+        (matrix, self.packed(value, packing))
     }
 
     pub(super) fn access_view(&mut self, source: &Ref, view: &View) -> Access {

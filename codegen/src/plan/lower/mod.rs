@@ -28,6 +28,7 @@ use super::layout::Layout;
 use super::{
     Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype,
 };
+use crate::Precision;
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
 use range::Definitions;
@@ -36,6 +37,9 @@ use std::sync::Arc;
 
 /// The largest number of elements of a value in the arena.
 const MAX_ELEMENTS: i64 = 1 << 40;
+
+/// Terms of the shortest sum in bf16.
+const SHORT: usize = 8;
 
 /// The result of lowering one node.
 type Lowered = Result<(), String>;
@@ -58,6 +62,7 @@ enum Origin {
 struct Lowering<'g> {
     graph: &'g Graph,
     winograd: bool,
+    precision: Precision,
     definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
@@ -92,6 +97,7 @@ pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<Pl
     let mut lowering = Lowering {
         graph,
         winograd: options.winograd,
+        precision: options.precision,
         definitions: Definitions::new(graph),
         steps: Vec::new(),
         buffers: Vec::new(),
@@ -504,13 +510,20 @@ impl Lowering<'_> {
     /// A read of a constant in a packed layout.
     fn packed(&mut self, value: ValueId, packing: Packing) -> Access {
         let (tensor, name) = &self.constants[&value];
+        let dtype = packing.dtype(tensor.dtype);
         let id = self.weights.add(tensor, packing, name);
         Access {
             base: Base::Weight(id),
-            dtype: tensor.dtype,
+            dtype,
             offset: Dim::from(0i64),
             loop_strides: Vec::new(),
         }
+    }
+
+    /// Whether a product whose sums have `depth` terms is computed in bf16. One that belongs to a depthwise convolution is
+    /// computed together with it, and a short sum is not worth rounding its terms.
+    fn is_bf16(&self, node: &Node, depth: usize) -> bool {
+        self.precision == Precision::Bf16 && depth >= SHORT && !self.is_in_chain(node.outputs[0])
     }
 
     /// The constant behind a value and the layout under which it is seen.

@@ -249,7 +249,7 @@ impl<'a> Init<'a> {
 
 impl Lhs<'_> {
     /// The matrix from a row on, which begins a panel.
-    fn rows_from(self, first: usize, k: usize) -> Self {
+    pub(super) fn rows_from(self, first: usize, k: usize) -> Self {
         match self {
             Lhs::Strided { data, row, column } => Lhs::Strided {
                 data: data.get(first * row..).unwrap_or_default(),

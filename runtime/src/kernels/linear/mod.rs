@@ -15,6 +15,7 @@
 #![allow(clippy::too_many_arguments, reason = "a kernel takes its operands one by one")]
 
 mod attention;
+mod bf16;
 mod block;
 mod conv_transpose;
 mod epilogue;
@@ -28,6 +29,7 @@ mod tests;
 mod tile;
 
 pub use attention::{Attention, Mask, attention_scratch};
+pub use bf16::{gemm_bf16_scratch, gemm_bf16_scratch_min, pack_rhs_bf16, packed_rhs_bf16_len};
 pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
     pack_conv_transpose2d,
@@ -39,8 +41,9 @@ pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
-    Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_packed_len, conv2d_nhwc_scratch,
-    depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc,
+    Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch,
+    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
+    depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
     pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_is_faster,
 };
@@ -111,6 +114,42 @@ crate::isa::kernel_table! {
             part: GemmPart, a: Lhs<'_>, b: Rhs<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = gemm::gemm_part;
+
+        /// [`gemm`](Linear::gemm) of matrices that are rounded to bf16, with sums in `f32`. `b` is the output of
+        /// [`pack_rhs_bf16`]; `scratch` holds [`gemm_bf16_scratch`] values, or any number down to
+        /// [`gemm_bf16_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn gemm_bf16(
+            problem: &Gemm, a: Lhs<'_>, b: &[u32], init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = bf16::gemm_bf16, divided by bf16::gemm_bf16_parts;
+
+        #[doc(hidden)]
+        fn gemm_bf16_part(
+            k: usize, a: Lhs<'_>, b: &[u32], init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = bf16::gemm_bf16_part;
+
+        /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of one group with an image and weights that are rounded to bf16, with
+        /// sums in `f32`. `w` is the output of [`pack_conv2d_nhwc_bf16`]; `scratch` holds [`conv2d_nhwc_bf16_scratch`]
+        /// values, or any number down to [`conv2d_nhwc_bf16_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or there are several groups.
+        fn conv2d_nhwc_bf16(
+            problem: &Conv2dNhwc, x: &[f32], w: &[u32], init: Init<'_>, y: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = nhwc::conv2d_nhwc_bf16, divided by nhwc::conv2d_nhwc_bf16_parts;
+
+        #[doc(hidden)]
+        fn conv2d_nhwc_bf16_part(
+            problem: &Conv2dNhwc, x: &[f32], w: &[u32], init: Init<'_>, y: MatrixMut<'_>,
+            scratch: &mut [f32], epilogue: Epilogue<'_>,
+        ) = nhwc::conv2d_nhwc_bf16_part;
 
         /// `y = epilogue(init + convolution of x with w)` for one image, whose result is stored channels last; `w` is
         /// the output of [`pack_conv2d_nhwc`] and `scratch` holds at least [`conv2d_nhwc_scratch`] values. A row of

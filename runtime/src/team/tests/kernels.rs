@@ -58,7 +58,7 @@ struct Product {
     n: usize,
     k: usize,
     c_row: usize,
-    /// Packed, with contiguous rows, or with contiguous columns.
+    /// Packed, with contiguous rows, with contiguous columns, or packed in bf16.
     rhs: usize,
     packed_lhs: bool,
     init: usize,
@@ -115,6 +115,14 @@ impl Case for Product {
         } else {
             Epilogue::None
         };
+        if self.rhs == 3 {
+            let mut packed = vec![0; packed_rhs_bf16_len(k, n)];
+            pack_rhs_bf16(k, n, &b, n, 1, &mut packed);
+            let mut scratch = vec![0.0; 3 * gemm_bf16_scratch(m, k)];
+            let problem = Gemm { m, n, k, c_row };
+            compute.gemm_bf16(&problem, lhs, &packed, init, out, &mut scratch, epilogue);
+            return;
+        }
         // What a plan has for three parts, so that four have to do with less.
         let mut scratch = vec![0.0; 3 * gemm_scratch(m, n, k, self.rhs == 0)];
         let problem = Gemm { m, n, k, c_row };
@@ -139,7 +147,7 @@ fn products() {
         (2, 3, 0),
         (0, 5, 3),
     ] {
-        for rhs in 0..3 {
+        for rhs in 0..4 {
             for (packed_lhs, epilogue, gap) in [(false, true, 0), (true, false, 5)] {
                 init = (init + 1) % 4;
                 check(&Product {
@@ -442,6 +450,7 @@ struct Image {
     problem: Conv2dNhwc,
     depthwise: bool,
     winograd: Option<WinogradTile>,
+    bf16: bool,
     init: usize,
     epilogue: bool,
 }
@@ -485,6 +494,11 @@ impl Case for Image {
             pack_winograd_conv2d_nhwc(&problem, &weights, &mut packed);
             let mut scratch = vec![0.0; 3 * winograd_conv2d_nhwc_scratch(&problem)];
             compute.winograd_conv2d_nhwc(&problem, &x, &packed, init, out, &mut scratch, epilogue);
+        } else if self.bf16 {
+            let mut packed = vec![0; conv2d_nhwc_bf16_packed_len(problem)];
+            pack_conv2d_nhwc_bf16(problem, &weights, &mut packed);
+            let mut scratch = vec![0.0; 3 * conv2d_nhwc_bf16_scratch(problem)];
+            compute.conv2d_nhwc_bf16(problem, &x, &packed, init, out, &mut scratch, epilogue);
         } else if self.depthwise {
             let mut packed = vec![0.0; depthwise_conv2d_nhwc_packed_len(problem)];
             pack_depthwise_conv2d_nhwc(problem, &weights, &mut packed);
@@ -538,11 +552,14 @@ fn images() {
             };
             let applies = problem.kernel == [3, 3] && [stride, dilation, groups] == [1; 3];
             let tiles = [WinogradTile::F2, WinogradTile::F4].map(Some);
-            for winograd in tiles.into_iter().filter(|_| applies).chain([None]) {
+            let tiles = tiles.into_iter().filter(|_| applies).map(|tile| (tile, false));
+            let rounded = (groups == 1).then_some((None, true));
+            for (winograd, bf16) in tiles.chain([(None, false)]).chain(rounded) {
                 check(&Image {
                     problem,
                     depthwise: groups > 4,
                     winograd,
+                    bf16,
                     init,
                     epilogue,
                 });

@@ -1,5 +1,6 @@
 //! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
 
+mod bf16;
 mod block;
 mod conv;
 mod depthwise;
@@ -7,8 +8,12 @@ mod parts;
 mod patches;
 mod winograd;
 
+use super::bf16::half;
 use super::{Init, PANEL_COLUMNS, extent};
 
+pub use bf16::{
+    conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch, conv2d_nhwc_bf16_scratch_min, pack_conv2d_nhwc_bf16,
+};
 pub use block::{Pointwise, depthwise_block_scratch, depthwise_block_scratch_bound};
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
@@ -17,6 +22,7 @@ pub use winograd::{
     winograd_conv2d_nhwc_scratch, winograd_is_faster,
 };
 
+pub(super) use bf16::{conv2d_nhwc_bf16, conv2d_nhwc_bf16_part, conv2d_nhwc_bf16_parts};
 pub(super) use block::depthwise_block;
 pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;

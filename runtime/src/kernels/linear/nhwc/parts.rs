@@ -9,7 +9,7 @@ use crate::team::{Compute, Team};
 impl Conv2dNhwc {
     /// The axis that is divided, rows or the columns of an image of one row, the pixels at each of its coordinates, and
     /// the number of coordinates.
-    fn divided(&self) -> (usize, usize, usize) {
+    pub(super) fn divided(&self) -> (usize, usize, usize) {
         match self.out_height {
             1 => (1, 1, self.out_width),
             rows => (0, self.out_width, rows),
@@ -17,7 +17,7 @@ impl Conv2dNhwc {
     }
 
     /// The convolution for the coordinates `first..first + count` of an axis of the output, and where its input begins.
-    fn part(&self, axis: usize, first: usize, count: usize) -> (Conv2dNhwc, usize) {
+    pub(super) fn part(&self, axis: usize, first: usize, count: usize) -> (Conv2dNhwc, usize) {
         let (size, step) = match axis {
             0 => (self.in_height, self.x_row),
             _ => (self.in_width, self.x_column),

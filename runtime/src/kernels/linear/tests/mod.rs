@@ -1,6 +1,7 @@
 //! Every kernel on every instruction set against sums in `f64` as the definition has them.
 
 mod attention;
+mod bf16;
 mod block;
 mod gemm;
 mod nhwc;

@@ -36,7 +36,7 @@ pub(super) fn problem(
 }
 
 /// The same convolution of an image stored by channels.
-fn planar(problem: Conv2dNhwc) -> Conv2dNhwc {
+pub(super) fn planar(problem: Conv2dNhwc) -> Conv2dNhwc {
     Conv2dNhwc {
         x_channel: problem.in_height * problem.in_width,
         x_row: problem.in_width,
@@ -46,7 +46,7 @@ fn planar(problem: Conv2dNhwc) -> Conv2dNhwc {
 }
 
 /// The same convolution with gaps between the channels of neighboring pixels, in the input and in the output.
-fn apart(problem: Conv2dNhwc) -> Conv2dNhwc {
+pub(super) fn apart(problem: Conv2dNhwc) -> Conv2dNhwc {
     let x_column = problem.in_channels + 3;
     Conv2dNhwc {
         x_row: problem.in_width * x_column + 2,
@@ -57,9 +57,15 @@ fn apart(problem: Conv2dNhwc) -> Conv2dNhwc {
 }
 
 /// Compares a kernel with the definition, from every start, with and without epilogue.
-fn compare(
+fn compare(problem: Conv2dNhwc, what: &str, kernel: impl FnMut(&[f32], &[f32], Init<'_>, &mut [f32], Epilogue<'_>)) {
+    compare_rounded(problem, what, |number| number, kernel);
+}
+
+/// Compares a kernel with the definition for an image and weights that are rounded.
+pub(super) fn compare_rounded(
     problem: Conv2dNhwc,
     what: &str,
+    rounded: fn(f32) -> f32,
     mut kernel: impl FnMut(&[f32], &[f32], Init<'_>, &mut [f32], Epilogue<'_>),
 ) {
     let Conv2dNhwc {
@@ -94,7 +100,7 @@ fn compare(
             if y < problem.in_height && x_at < problem.in_width {
                 let c = group * (in_channels / groups) + c;
                 let at = c * problem.x_channel + y * problem.x_row + x_at * problem.x_column;
-                sum += f64::from(w[channel * depth + index]) * f64::from(x[at]);
+                sum += f64::from(rounded(w[channel * depth + index])) * f64::from(rounded(x[at]));
             }
         }
         sum

@@ -1,0 +1,97 @@
+//! What is computed in another precision, for the evaluator.
+
+use onnxide_codegen::Precision;
+use onnxide_codegen::ir::graph::Node;
+use onnxide_codegen::ir::{DType, Expr, Graph, Op, ValueId};
+use onnxide_codegen::plan::kernel::{ConvKind, Matrix};
+use onnxide_codegen::plan::{Kernel, Plan, PlanOptions, Step};
+
+/// The case of bf16. No layer reads what another one computes, so that a number is rounded the same in both.
+pub(super) const BF16: &str = "bf16";
+
+/// What a case is planned with.
+pub(super) fn options(case: &str) -> PlanOptions {
+    PlanOptions {
+        precision: if case == BF16 { Precision::Bf16 } else { Precision::F32 },
+        ..PlanOptions::default()
+    }
+}
+
+/// The graph with the operands of layers rounded where the plan says that their kernels do.
+pub(super) fn simulated(graph: &Graph, plan: &Plan) -> Graph {
+    let mut simulated = graph.clone();
+    let nodes = std::mem::take(&mut simulated.body.nodes);
+    for mut node in nodes {
+        if plan
+            .steps
+            .iter()
+            .any(|step| step.origin == node.origin && is_rounded(step))
+        {
+            for operand in 0..2 {
+                node.inputs[operand] = rounded(&mut simulated, node.inputs[operand]);
+            }
+        }
+        simulated.body.nodes.push(node);
+    }
+    simulated
+}
+
+fn is_rounded(step: &Step) -> bool {
+    match &step.kernel {
+        Kernel::Gemm(gemm) => gemm.b == Matrix::PackedBf16,
+        Kernel::Conv(conv) => conv.kind == ConvKind::Bf16,
+        _ => false,
+    }
+}
+
+/// Appends what rounds a value.
+fn rounded(graph: &mut Graph, value: ValueId) -> ValueId {
+    let ty = graph.ty(value).clone();
+    let mut expr = Expr::empty();
+    let input = expr.input(0, DType::F32);
+    let half = expr.convert(input, DType::BF16);
+    let result = expr.convert(half, DType::F32);
+    let op = Op::Elementwise {
+        expr: expr.finish(result),
+        shape: ty.shape.clone(),
+    };
+    let output = graph.add_value(ty, None);
+    graph.body.nodes.push(Node {
+        op,
+        inputs: vec![value],
+        outputs: vec![output],
+        regions: Vec::new(),
+        origin: Vec::new(),
+    });
+    output
+}
+
+#[test]
+fn layers_are_rounded_where_it_pays() {
+    let plan = super::plan(BF16);
+    let rounded = plan.steps.iter().filter(|step| is_rounded(step));
+    let names: Vec<&str> = rounded.map(|step| step.origin[0].as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "conv",
+            "pointwise",
+            "strided",
+            "dilated",
+            "sound",
+            "product",
+            "the same weights",
+            "batch"
+        ]
+    );
+    // Two numbers in a word, each row of panels and each pixel filled up to a whole number of them.
+    let bytes = |name: &str| {
+        let step = plan.steps.iter().find(|step| step.origin[0] == name).unwrap();
+        let onnxide_codegen::plan::Base::Weight(id) = step.reads[1].base else {
+            panic!("{name} has no weights");
+        };
+        plan.weights.entries[id.0].bytes()
+    };
+    assert_eq!(bytes("pointwise"), 48 * 12 * 2);
+    assert_eq!(bytes("conv"), 32 * 9 * 12 * 2);
+}
