@@ -44,6 +44,7 @@ fn help_lists_the_commands() {
       new      Make a package with a program that runs a model
       inspect  Show the steps of a model and its memory over time
       check    Compare a model's outputs with those of a reference
+      drift    Compare a model in one precision with itself in f32, layer by layer
       run      Run a model once
       bench    Measure how long a model takes
       help     Print this message or the help of the given subcommand(s)
@@ -77,6 +78,8 @@ fn help_of_each_command() {
           --threads <N>           Number of threads that a run computes on [default: 1]
           --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
                                   rounds more
+          --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
+                                  is coarser and takes half the memory [default: f32]
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -104,6 +107,8 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
+                                      which is coarser and takes half the memory [default: f32]
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -129,6 +134,8 @@ fn help_of_each_command() {
           --threads <N>           Number of threads that a run computes on [default: 1]
           --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
                                   rounds more
+          --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
+                                  is coarser and takes half the memory [default: f32]
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -154,6 +161,8 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
+                                      which is coarser and takes half the memory [default: f32]
           --reference <REF.npz>       Inputs and the outputs expected of them
           --tolerance <X>             Largest relative error of an output [default: 1e-4]
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -173,6 +182,42 @@ fn help_of_each_command() {
       onnxide check scan.onnx --reference ref.npz --operators-from src/ops.rs \
           --operator 'my.domain::Unpack = crate::ops::unpack: (u8[n, k]) -> f32[n, 8 * k]'
     ");
+    insta::assert_snapshot!(help(&["drift", "--help"]), @r"
+    Compare a model in one precision with itself in f32, layer by layer
+
+    Usage: onnxide drift [OPTIONS] --reference <REF.npz> <MODEL>
+
+    Arguments:
+      <MODEL>  The model, an ONNX file
+
+    Options:
+          --dim <NAME=N|LO..=HI>      Size of a symbolic dimension, or the range from which each run
+                                      chooses; once for every dimension
+          --operator <OPERATOR>       Operator that onnxide does not know, as
+                                      DOMAIN::NAME=PATH:SIGNATURE with the path of the function that
+                                      computes it; once for every one
+          --threads <N>               Number of threads that a run computes on [default: 1]
+          --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
+                                      and rounds more
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
+                                      which is coarser and takes half the memory [default: f32]
+          --reference <REF.npz>       Inputs, as for `check`
+          --isa <NAME>                Instruction set; by default the best that this machine has
+          --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
+                                      a file `ops.rs`
+          --json                      Print JSON
+          --svg <FILE>                Write a picture of the ratios of signal to noise
+      -h, --help                      Print help
+
+    The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the
+    squares of the results in f32 to those of the differences, error/range the largest difference over
+    the range of the results in f32. What a layer shows has gathered on the way to it. A decision is
+    which number is the greatest along the last axis. The results of layers are kept for this, which
+    takes memory.
+
+    Example:
+      onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg
+    ");
     insta::assert_snapshot!(help(&["run", "--help"]), @r"
     Run a model once
 
@@ -190,6 +235,8 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
+                                      which is coarser and takes half the memory [default: f32]
           --inputs <IN.npz>           File to read the inputs from
           --outputs <OUT.npz>         File to write the outputs to
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -222,6 +269,8 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
+                                      which is coarser and takes half the memory [default: f32]
           --reference <REF.npz>       Inputs, as for `check`
           --seconds <S>               How long to measure [default: 3]
           --isa <NAME>                Instruction set; by default the best that this machine has

@@ -179,10 +179,11 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the squares
-of the results in f32 to those of the differences, error/range the largest difference over the range
-of the results in f32. What a layer shows has gathered on the way to it. A decision is which number is
-the greatest along the last axis. The results of layers are kept for this, which takes memory.
+The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the
+squares of the results in f32 to those of the differences, error/range the largest difference over
+the range of the results in f32. What a layer shows has gathered on the way to it. A decision is
+which number is the greatest along the last axis. The results of layers are kept for this, which
+takes memory.
 
 Example:
   onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg")]
