@@ -12,3 +12,4 @@ pub mod plan;
 pub use compiler::{BuildError, Compiler, DimRange, Module, Report};
 pub use diagnostics::CompileError;
 pub use operator::{Operator, OperatorCall};
+pub use plan::RamSize;

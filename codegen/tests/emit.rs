@@ -6,7 +6,7 @@ use onnxide_codegen::ir::eval::evaluate;
 use onnxide_codegen::ir::parse::parse;
 use onnxide_codegen::ir::{DType, Graph, Part, Tensor};
 use onnxide_codegen::passes::optimize;
-use onnxide_codegen::plan::Plan;
+use onnxide_codegen::plan::{Plan, PlanOptions};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ mod coverage;
 #[path = "emit/random.rs"]
 mod random;
 
-const CASES: [&str; 12] = [
+const CASES: [&str; 14] = [
     "elementwise",
     "convolution",
     "images",
@@ -30,6 +30,8 @@ const CASES: [&str; 12] = [
     "computed",
     OPAQUE,
     "text",
+    "memory",
+    "reordered",
 ];
 
 /// The case whose functions are the user's, which the evaluator knows nothing of.
@@ -40,6 +42,9 @@ const INTERFACES: [&str; 1] = ["sequences"];
 
 /// How many random graphs are compiled and run.
 const RANDOM_GRAPHS: u64 = 40;
+
+/// The end of the names of cases that are planned for the smallest arena.
+const SMALLEST: &str = "_in_little_memory";
 
 fn graph(case: &str) -> Graph {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -122,7 +127,11 @@ fn modules_compute_what_the_evaluator_does() {
     let mut names = Vec::new();
     for (case, graph) in cases() {
         let case = case.as_str();
-        let plan = Plan::new(&graph).unwrap_or_else(|errors| panic!("{case}: {errors:?}\n{graph}"));
+        let plan = match case.ends_with(SMALLEST) {
+            true => Plan::smallest(&graph, &PlanOptions::default()),
+            false => Plan::new(&graph),
+        };
+        let plan = plan.unwrap_or_else(|errors| panic!("{case}: {errors:?}\n{graph}"));
         names.push(case.to_owned());
         write(&folder.join(format!("src/{case}.weights")), plan.weights.blob().bytes());
         write(
@@ -164,6 +173,9 @@ fn cases() -> Vec<(String, Graph)> {
         .filter(|case| **case != OPAQUE)
         .chain([&"aliasing", &"types"]);
     let mut cases: Vec<(String, Graph)> = files.map(|case| (case.to_string(), graph(case))).collect();
+    for case in ["memory", "images", "convolution", "layers"] {
+        cases.push((format!("{case}{SMALLEST}"), graph(case)));
+    }
     for seed in 0..RANDOM_GRAPHS {
         let mut graph = random::graph(seed);
         if seed % 2 == 1 {

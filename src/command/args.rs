@@ -8,7 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
-use onnxide_codegen::{Compiler, DimRange, Operator};
+use onnxide_codegen::{Compiler, DimRange, Operator, RamSize};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -68,6 +68,10 @@ pub(crate) struct ModelArgs {
     /// Compute no convolution by Winograd's algorithm, which is faster and rounds more
     #[arg(long)]
     pub(crate) no_winograd: bool,
+
+    /// Most memory that a run works in, such as 65536, 64K or 2M; by default what is fast
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) ram: Option<RamSize>,
 }
 
 #[derive(Debug, Args)]
@@ -291,6 +295,9 @@ impl ModelArgs {
             .threads(self.threads.get())
             .winograd(!self.no_winograd)
             .front(Front::Command);
+        if let Some(ram) = self.ram {
+            compiler = compiler.ram(ram);
+        }
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);
         }

@@ -201,6 +201,7 @@ mod tests {
             operators: Vec::new(),
             threads: NonZeroUsize::MIN,
             no_winograd: false,
+            ram: None,
         }
     }
 

@@ -64,6 +64,8 @@ fn plan(model: &Model, options: &Options) -> Result<Plan, CompileError> {
     let plan_options = PlanOptions {
         threads: options.threads,
         winograd: options.winograd,
+        ram: options.ram.map(|ram| ram.0),
+        plain: false,
     };
     Plan::with(&graph, &plan_options).map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());

@@ -10,6 +10,7 @@ use blake3::Hasher;
 use super::Front;
 use crate::ir::{Bounds, Interval};
 use crate::operator::Operator;
+use crate::plan::RamSize;
 
 /// The options of a compilation, complete: every one has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Options {
     pub threads: usize,
     /// Whether convolutions may be computed by Winograd's algorithm.
     pub winograd: bool,
+    /// What the arena may have.
+    pub ram: Option<RamSize>,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -136,6 +139,7 @@ impl Options {
         field(model);
         field(self.name.as_bytes());
         field(&[self.profile, self.program, self.winograd].map(u8::from));
+        field(self.ram.map_or(String::new(), |ram| ram.0.to_string()).as_bytes());
         field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
             field(name.as_bytes());
@@ -217,6 +221,7 @@ mod tests {
             dims: BTreeMap::from([("batch".into(), DimRange::from(..=8))]),
             threads: 1,
             winograd: true,
+            ram: None,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -233,6 +238,7 @@ mod tests {
         assert_ne!(key, with(&|o| o.name = "n".into()));
         assert_ne!(key, with(&|o| o.threads = 2));
         assert_ne!(key, with(&|o| o.winograd = false));
+        assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

@@ -25,11 +25,12 @@ mod spatial;
 
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
-use super::{
-    Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype,
-};
+use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
+pub(super) use block::LARGE;
+pub(super) use control::mark_lives;
+pub(super) use conv::weights_only;
 use range::Definitions;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -55,9 +56,20 @@ enum Origin {
     Constant(ValueId),
 }
 
+/// What is left open when a graph is lowered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LowerOptions {
+    /// Whether convolutions may be computed by Winograd's algorithm.
+    pub(super) winograd: bool,
+    /// Whether a sum with a value that nobody reads later is accumulated in its place.
+    pub(super) accumulate: bool,
+    /// Bytes of the image between a depthwise convolution and its neighbor from which on they become one step.
+    pub(super) stream_from: i64,
+}
+
 struct Lowering<'g> {
     graph: &'g Graph,
-    winograd: bool,
+    options: LowerOptions,
     definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
@@ -88,10 +100,10 @@ struct Lowering<'g> {
 }
 
 /// Lowers a graph; places and functions are left open.
-pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
+pub(super) fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, Vec<PlanError>> {
     let mut lowering = Lowering {
         graph,
-        winograd: options.winograd,
+        options,
         definitions: Definitions::new(graph),
         steps: Vec::new(),
         buffers: Vec::new(),
@@ -181,7 +193,7 @@ pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<Pl
         certificate: Certificate::default(),
     };
     lowering.fuse_depthwise_blocks(&mut plan);
-    control::mark_lives(&mut plan);
+    mark_lives(&mut plan);
     Ok(plan)
 }
 
