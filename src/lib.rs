@@ -77,6 +77,10 @@ pub use onnxide_macros::include_model as __include_model;
 /// BF16 multiply twice as often. Their instruction rounds in its own way, so that outputs may differ between processors
 /// that have it and others, which compute the same to the bit. `onnxide drift` shows how far a model is from `f32`.
 ///
+/// `ram <= "64K"` bounds the memory that the model works in, between its inputs and outputs; `K` is 1024 bytes, `M` 1024
+/// of these. Without it a model takes what it is fast with. With it, of the plans that fit the one that is estimated to be
+/// fastest is taken; where none does, the error names the steps in the way and what is alive there.
+///
 /// `threads = 2` divides steps that are large enough over two threads. The outputs are those of one thread, to the bit,
 /// for any number up to 32. `run` takes threads of a pool that all models of the process share, which needs the feature
 /// `std`; without it, `run` computes on its caller's thread. `run_on` takes threads of an

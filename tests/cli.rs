@@ -80,6 +80,8 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
+          --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
+                                  what is fast
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -109,6 +111,8 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
+                                      default what is fast
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -136,6 +140,8 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
+          --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
+                                  what is fast
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -163,6 +169,8 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
+                                      default what is fast
           --reference <REF.npz>       Inputs and the outputs expected of them
           --tolerance <X>             Largest relative error of an output [default: 1e-4]
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -237,6 +245,8 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
+                                      default what is fast
           --inputs <IN.npz>           File to read the inputs from
           --outputs <OUT.npz>         File to write the outputs to
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -271,6 +281,8 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
+                                      default what is fast
           --reference <REF.npz>       Inputs, as for `check`
           --seconds <S>               How long to measure [default: 3]
           --isa <NAME>                Instruction set; by default the best that this machine has

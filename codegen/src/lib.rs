@@ -13,4 +13,5 @@ mod precision;
 pub use compiler::{BuildError, Compiler, DimRange, Module, Report};
 pub use diagnostics::CompileError;
 pub use operator::{Operator, OperatorCall};
+pub use plan::RamSize;
 pub use precision::Precision;

@@ -6,7 +6,7 @@ use onnxide_codegen::ir::eval::evaluate;
 use onnxide_codegen::ir::parse::parse;
 use onnxide_codegen::ir::{DType, Graph, Part, Tensor};
 use onnxide_codegen::passes::optimize;
-use onnxide_codegen::plan::Plan;
+use onnxide_codegen::plan::{Plan, PlanOptions};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 13] = [
+const CASES: [&str; 15] = [
     "elementwise",
     "convolution",
     "images",
@@ -33,6 +33,8 @@ const CASES: [&str; 13] = [
     OPAQUE,
     "text",
     rounding::BF16,
+    "memory",
+    "reordered",
 ];
 
 /// The case whose functions are the user's, which the evaluator knows nothing of.
@@ -43,6 +45,9 @@ const INTERFACES: [&str; 1] = ["sequences"];
 
 /// How many random graphs are compiled and run.
 const RANDOM_GRAPHS: u64 = 40;
+
+/// The end of the names of cases that are planned for the smallest arena.
+const SMALLEST: &str = "_in_little_memory";
 
 fn graph(case: &str) -> Graph {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -125,7 +130,10 @@ fn modules_compute_what_the_evaluator_does() {
     let mut names = Vec::new();
     for (case, graph) in cases() {
         let case = case.as_str();
-        let plan = Plan::with(&graph, &rounding::options(case));
+        let plan = match case.ends_with(SMALLEST) {
+            true => Plan::smallest(&graph, &PlanOptions::default()),
+            false => Plan::with(&graph, &rounding::options(case)),
+        };
         let plan = plan.unwrap_or_else(|errors| panic!("{case}: {errors:?}\n{graph}"));
         let graph = rounding::simulated(&graph, &plan);
         names.push(case.to_owned());
@@ -169,6 +177,9 @@ fn cases() -> Vec<(String, Graph)> {
         .filter(|case| **case != OPAQUE)
         .chain([&"aliasing", &"types"]);
     let mut cases: Vec<(String, Graph)> = files.map(|case| (case.to_string(), graph(case))).collect();
+    for case in ["memory", "images", "convolution", "layers"] {
+        cases.push((format!("{case}{SMALLEST}"), graph(case)));
+    }
     for seed in 0..RANDOM_GRAPHS {
         let mut graph = random::graph(seed);
         if seed % 2 == 1 {

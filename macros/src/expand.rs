@@ -27,6 +27,9 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
         .winograd(item.winograd)
         .precision(item.precision)
         .front(Front::Macro);
+    if let Some(ram) = item.ram {
+        compiler = compiler.ram(ram);
+    }
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);
     }

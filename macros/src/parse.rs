@@ -1,11 +1,11 @@
 //! The input of the macro.
 
-use onnxide_codegen::{DimRange, Operator, Precision};
+use onnxide_codegen::{DimRange, Operator, Precision, RamSize};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, LitInt, LitStr, Result, Token, Visibility, parenthesized, token};
+use syn::{Attribute, Lit, LitInt, LitStr, Result, Token, Visibility, parenthesized, token};
 
 /// Everything between the braces.
 pub(crate) struct Input {
@@ -24,6 +24,7 @@ pub(crate) struct ModuleItem {
     pub(crate) threads: usize,
     pub(crate) winograd: bool,
     pub(crate) precision: Precision,
+    pub(crate) ram: Option<RamSize>,
     pub(crate) operators: Vec<Operator>,
 }
 
@@ -56,7 +57,8 @@ impl Parse for ModuleItem {
         let name = input.parse()?;
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
-        let (mut dims, mut threads, mut winograd, mut precision, mut operators) = (None, None, None, None, None);
+        let (mut dims, mut threads, mut winograd, mut operators) = (None, None, None, None);
+        let (mut precision, mut ram) = (None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -72,10 +74,12 @@ impl Parse for ModuleItem {
                 "winograd" => winograd = Some(parse_flag(input)?),
                 "precision" if precision.is_some() => return Err(repeated(option.span(), "precision")),
                 "precision" => precision = Some(parse_precision(input)?),
+                "ram" if ram.is_some() => return Err(repeated(option.span(), "ram")),
+                "ram" => ram = Some(parse_ram(input)?),
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let known = "`dims`, `operators`, `precision`, `threads` and `winograd`";
+                    let known = "`dims`, `operators`, `precision`, `ram`, `threads` and `winograd`";
                     let message = format!("unknown option `{other}`; the known ones are {known}");
                     return Err(syn::Error::new(option.span(), message));
                 }
@@ -94,6 +98,7 @@ impl Parse for ModuleItem {
             threads: threads.unwrap_or(1),
             winograd: winograd.unwrap_or(true),
             precision: precision.unwrap_or_default(),
+            ram,
             operators: operators.unwrap_or_default(),
         })
     }
@@ -118,6 +123,22 @@ fn parse_threads(input: ParseStream<'_>) -> Result<usize> {
     let literal: LitInt = input.parse()?;
     let error = |_| syn::Error::new(literal.span(), "expected a number of threads, such as 2");
     literal.base10_parse().map_err(error)
+}
+
+/// `<= "64K"`, `<= 64K` or `<= 65536`
+fn parse_ram(input: ParseStream<'_>) -> Result<RamSize> {
+    input.parse::<Token![<=]>()?;
+    let (text, span) = match input.parse()? {
+        Lit::Str(text) => (text.value(), text.span()),
+        Lit::Int(number) => (number.to_string().replace('_', ""), number.span()),
+        other => {
+            return Err(syn::Error::new(
+                other.span(),
+                "expected an amount of memory, such as \"64K\"",
+            ));
+        }
+    };
+    text.parse().map_err(|message: String| syn::Error::new(span, message))
 }
 
 /// `= true` or `= false`
@@ -215,8 +236,8 @@ mod tests {
         let modules = parse(
             r#"
             /// A cat.
-            pub mod cat = "cat.onnx", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx", threads = 2, winograd = false, precision = bf16, operators(
+            pub mod cat = "cat.onnx", ram <= "64K", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
+            mod dog = "dog.onnx", threads = 2, ram <= 1_000K, winograd = false, precision = bf16, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
             );
@@ -246,6 +267,7 @@ mod tests {
         assert_eq!((cat.threads, dog.threads), (1, 2));
         assert_eq!((cat.winograd, dog.winograd), (true, false));
         assert_eq!((cat.precision, dog.precision), (Precision::F32, Precision::Bf16));
+        assert_eq!((cat.ram, dog.ram), (Some(RamSize(65536)), Some(RamSize(1_024_000))));
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -265,11 +287,26 @@ mod tests {
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
                 "mod m = \"m\", quantize = 2;",
-                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `threads` and `winograd`",
+                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `ram`, `threads` and \
+                 `winograd`",
             ),
             ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
             ("mod m = \"m\", threads(2);", "expected `=`"),
             ("mod m = \"m\", winograd = 1;", "expected boolean literal"),
+            ("mod m = \"m\", ram = \"64K\";", "expected `<=`"),
+            (
+                "mod m = \"m\", ram <= \"64KB\";",
+                "`64KB` is no amount of memory; expected bytes",
+            ),
+            (
+                "mod m = \"m\", ram <= 64KB;",
+                "`64KB` is no amount of memory; expected bytes",
+            ),
+            (
+                "mod m = \"m\", ram <= true;",
+                "expected an amount of memory, such as \"64K\"",
+            ),
+            ("mod m = \"m\", ram <= 1, ram <= 2;", "`ram` is given twice"),
             (
                 "mod m = \"m\", precision = half;",
                 "unknown precision `half`; the known ones are `f32` and `bf16`",

@@ -8,7 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
-use onnxide_codegen::{Compiler, DimRange, Operator, Precision};
+use onnxide_codegen::{Compiler, DimRange, Operator, Precision, RamSize};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -74,6 +74,10 @@ pub(crate) struct ModelArgs {
     /// In what matrix products and convolutions multiply: f32 or bf16, which is coarser and takes half the memory
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) precision: Precision,
+
+    /// Most memory that a run works in, such as 65536, 64K or 2M; by default what is fast
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) ram: Option<RamSize>,
 }
 
 #[derive(Debug, Args)]
@@ -328,6 +332,9 @@ impl ModelArgs {
             .winograd(!self.no_winograd)
             .precision(self.precision)
             .front(Front::Command);
+        if let Some(ram) = self.ram {
+            compiler = compiler.ram(ram);
+        }
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);
         }

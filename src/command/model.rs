@@ -204,6 +204,7 @@ mod tests {
             threads: NonZeroUsize::MIN,
             no_winograd: false,
             precision: Precision::F32,
+            ram: None,
         }
     }
 

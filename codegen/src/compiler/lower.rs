@@ -69,6 +69,8 @@ fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), Co
         threads: options.threads,
         winograd: options.winograd,
         precision: options.precision,
+        ram: options.ram.map(|ram| ram.0),
+        plain: false,
     };
     let planned = match options.layers {
         true => layers::expose(&mut graph, &plan_options),

@@ -11,6 +11,7 @@ use super::Front;
 use crate::Precision;
 use crate::ir::{Bounds, Interval};
 use crate::operator::Operator;
+use crate::plan::RamSize;
 
 /// The options of a compilation, complete: every one has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Options {
     /// Whether the results of layers are outputs, too.
     #[doc(hidden)]
     pub layers: bool,
+    /// What the arena may have.
+    pub ram: Option<RamSize>,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -143,6 +146,7 @@ impl Options {
         field(self.name.as_bytes());
         field(&[self.profile, self.program, self.winograd, self.layers].map(u8::from));
         field(self.precision.name().as_bytes());
+        field(self.ram.map_or(String::new(), |ram| ram.0.to_string()).as_bytes());
         field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
             field(name.as_bytes());
@@ -226,6 +230,7 @@ mod tests {
             winograd: true,
             precision: Precision::F32,
             layers: false,
+            ram: None,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -244,6 +249,7 @@ mod tests {
         assert_ne!(key, with(&|o| o.winograd = false));
         assert_ne!(key, with(&|o| o.precision = Precision::Bf16));
         assert_ne!(key, with(&|o| o.layers = true));
+        assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

@@ -111,3 +111,22 @@ fn files_appear_at_once() {
     let error = cache::write_atomically(&folder.path().join("none/m.rs"), b"").unwrap_err();
     assert!(matches!(error, CompileError::Write { .. }), "{error}");
 }
+
+#[test]
+fn a_bound_of_the_arena() {
+    let model = |ram: usize| {
+        Compiler::new("../models/digits_cnn_fp32.onnx")
+            .dim("batch", 8)
+            .ram(RamSize(ram))
+    };
+    let report = model(98_304).compile_module().unwrap().report;
+    assert_eq!(report.arena_bytes, 98_304);
+    let header = model(98_304).load().unwrap().header();
+    assert!(header[2].ends_with(" --ram 96K"), "{header:?}");
+    insta::assert_snapshot!(model(80_000).compile_module().unwrap_err(), @r"
+    cannot compile ../models/digits_cnn_fp32.onnx (3 problems)
+      memory: an arena of 80000 bytes is too small, the smallest arena found has 98304 bytes; in 2 of 8 steps more is alive than fits
+      `/3/Conv` (convolution): 98304 bytes are alive: 65536 `/4/Relu_output_0`, 32768 `/2/Relu_output_0`; its input is read by windows, so that the result needs a place of its own
+      `/5/MaxPool` (pool): 81920 bytes are alive: 65536 `/4/Relu_output_0`, 16384 `/5/MaxPool_output_0`; its input is read by windows, so that the result needs a place of its own
+    ");
+}

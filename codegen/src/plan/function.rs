@@ -74,7 +74,18 @@ fn order_weights(plan: &mut Plan) {
             }
         }
     }
-    order.extend((0..uses.len()).filter(|&id| uses[id] == 0));
+    // What only branches, loops and outputs read; a constant that nobody reads any more is left out.
+    let mut others = Vec::new();
+    plan.for_each_access_mut(&mut |access| {
+        if let Base::Weight(id) = access.base
+            && uses[id.0] == 0
+        {
+            others.push(id.0);
+        }
+    });
+    others.sort_unstable();
+    others.dedup();
+    order.extend(others);
     order.sort_by_key(|&id| uses[id] == 1);
     let places = plan.weights.reorder(&order);
     plan.for_each_access_mut(&mut |access| {

@@ -1,8 +1,8 @@
 //! The kernels that steps call, with their sizes and strides.
 
 use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
-use crate::ir::{Argument, BinaryOp, DType, Dim, Expr, Literal, Scalar, TensorType};
-use onnxide_runtime::linear::WinogradTile;
+use crate::ir::{Argument, BinaryOp, Bounds, DType, Dim, Expr, Literal, Scalar, TensorType};
+use onnxide_runtime::linear::{self, WinogradTile};
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +124,51 @@ pub enum Kernel {
         /// How many come after, on each axis.
         after: Vec<Dim>,
     },
+}
+
+impl Kernel {
+    /// What people call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kernel::Map(_) => "elementwise",
+            Kernel::Fold(_) => "fold",
+            Kernel::Scatter { .. } => "scatter",
+            Kernel::Sort { .. } => "sort",
+            Kernel::Gemm(_) => "product",
+            Kernel::Conv(_) => "convolution",
+            Kernel::DepthwiseBlock(_) => "depthwise block",
+            Kernel::ConvTranspose(_) => "transposed convolution",
+            Kernel::Pool(_) => "pool",
+            Kernel::Reduce { .. } => "reduce",
+            Kernel::ArgReduce { .. } => "arg_reduce",
+            Kernel::CumSum { .. } => "cum_sum",
+            Kernel::Softmax { .. } => "softmax",
+            Kernel::Normalize { .. } => "normalize",
+            Kernel::Attention(_) => "attention",
+            Kernel::Recurrent(_) => "recurrent",
+            Kernel::Gather { .. } => "gather",
+            Kernel::GatherElements { .. } => "gather_elements",
+            Kernel::Opaque(_) => "custom operator",
+            Kernel::Resize(_) => "resize",
+            Kernel::Pad { .. } => "pad",
+        }
+    }
+
+    /// Whether what the step writes is made of what was there before, or may be.
+    pub fn overwrites(&self) -> bool {
+        match self {
+            Kernel::Map(map) => map.in_place.is_some(),
+            Kernel::Gemm(gemm) => gemm.init == Init::Accumulate,
+            Kernel::Conv(conv) => conv.init == Init::Accumulate,
+            Kernel::ConvTranspose(conv) => conv.init == Init::Accumulate,
+            Kernel::DepthwiseBlock(block) => {
+                let project = block.project.as_ref().map(|project| project.init);
+                project.unwrap_or(block.depthwise.init) == Init::Accumulate
+            }
+            Kernel::Pool(_) | Kernel::Attention(_) => false,
+            _ => true,
+        }
+    }
 }
 
 /// A read of any element, at a computed place.
@@ -347,6 +392,34 @@ pub struct Conv {
     pub init: Init,
     /// What is done to the result.
     pub epilogue: Option<EpilogueMap>,
+}
+
+impl Conv {
+    /// The problem at the bounds of the symbols.
+    pub fn problem(&self, bounds: &Bounds) -> linear::Conv2dNhwc {
+        let window = &self.window;
+        let upper = |dim: &Dim| usize::try_from(dim.upper(bounds)).unwrap_or(0);
+        let [in_channels, in_height, in_width] = [0, 1, 2].map(|axis| upper(&window.input[axis]));
+        let [out_channels, out_height, out_width] = [0, 1, 2].map(|axis| upper(&window.output[axis]));
+        let [x_channel, x_row, x_column] = [0, 1, 2].map(|axis| upper(&window.x[axis]));
+        linear::Conv2dNhwc {
+            in_channels,
+            in_height,
+            in_width,
+            out_channels,
+            out_height,
+            out_width,
+            kernel: window.kernel,
+            stride: window.stride,
+            dilation: window.dilation,
+            pad: [0, 1].map(|axis| upper(&window.pad[axis])),
+            groups: window.groups,
+            x_channel,
+            x_row,
+            x_column,
+            y_pixel: upper(&self.y_pixel),
+        }
+    }
 }
 
 /// A pointwise convolution before or after a depthwise one, as the matrix product that it is.

@@ -10,7 +10,10 @@ pub mod layout;
 mod lower;
 pub(crate) mod names;
 mod place;
+mod ram;
+mod reorder;
 pub(crate) mod repeat;
+mod scratch;
 mod text;
 mod threads;
 mod weights;
@@ -23,6 +26,7 @@ pub use function::Function;
 pub use kernel::Kernel;
 pub use layout::Layout;
 pub use place::Certificate;
+pub use ram::RamSize;
 pub use repeat::{Column, Repeat};
 use std::sync::Arc;
 pub use weights::{Packing, WeightId, WeightTable};
@@ -175,6 +179,10 @@ pub struct PlanOptions {
     pub winograd: bool,
     /// In what matrix products and convolutions multiply.
     pub precision: Precision,
+    /// Bytes that the arena may have. Without a bound a plan takes the memory that it is fast with.
+    pub ram: Option<usize>,
+    /// Whether to do nothing for small arenas that a plan can do without, for comparison.
+    pub plain: bool,
 }
 
 impl Default for PlanOptions {
@@ -183,6 +191,8 @@ impl Default for PlanOptions {
             threads: 1,
             winograd: true,
             precision: Precision::F32,
+            ram: None,
+            plain: false,
         }
     }
 }
@@ -212,16 +222,26 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// As for [`new`](Plan::new).
+    /// As for [`new`](Plan::new), and the steps that do not fit the bound of the arena, if there is one.
     pub fn with(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
-        let mut plan = lower::lower(graph, options)?;
-        threads::divide(&mut plan, options.threads);
-        place::place(&mut plan);
-        function::find_functions(&mut plan);
-        plan.weights.assign_offsets();
-        let program = std::mem::take(&mut plan.program);
-        plan.program = repeat::roll(&plan, program);
-        Ok(plan)
+        Ok(ram::plan(graph, options)?.finished())
+    }
+
+    /// Plans a graph for the smallest arena that is found, at any cost in time; `options.ram` does not matter.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Plan::new).
+    pub fn smallest(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
+        Ok(ram::smallest(graph, options)?.finished())
+    }
+
+    /// Places weights and finds repeats.
+    fn finished(mut self) -> Plan {
+        self.weights.assign_offsets();
+        let program = std::mem::take(&mut self.program);
+        self.program = repeat::roll(&self, program);
+        self
     }
 
     /// Calls `visit` with every access of steps, outputs, branches and loops.

@@ -1,6 +1,6 @@
 //! Offsets: values that live at the same time get disjoint places.
 
-use super::Plan;
+use super::{Buffer, Plan};
 
 /// The alignment of slots in bytes.
 pub(super) const ALIGNMENT: usize = onnxide_runtime::arena::ALIGNMENT;
@@ -23,15 +23,7 @@ pub struct Certificate {
 /// size times life, by start. If none meets the lower bound, orders near the best one are tried, each lifting the
 /// value that ended highest to the front.
 pub(super) fn place(plan: &mut Plan) {
-    let values: Vec<Life> = plan
-        .buffers
-        .iter()
-        .map(|buffer| Life {
-            bytes: buffer.bytes(),
-            first: buffer.first,
-            last: buffer.last,
-        })
-        .collect();
+    let values: Vec<Life> = plan.buffers.iter().map(Life::of).collect();
     let peaks = peaks(&values, plan.steps.len());
     let lower_bound = peaks.iter().copied().max().unwrap_or(0);
     let offsets = best_offsets(&values, lower_bound);
@@ -49,19 +41,28 @@ pub(super) fn place(plan: &mut Plan) {
 
 /// The bytes of a value and the steps it lives through, both included.
 #[derive(Clone, Copy, Debug)]
-struct Life {
-    bytes: usize,
-    first: usize,
-    last: usize,
+pub(super) struct Life {
+    pub(super) bytes: usize,
+    pub(super) first: usize,
+    pub(super) last: usize,
 }
 
 impl Life {
+    pub(super) fn of(buffer: &Buffer) -> Life {
+        Life {
+            bytes: buffer.bytes(),
+            first: buffer.first,
+            last: buffer.last,
+        }
+    }
+
     fn overlaps(&self, other: &Life) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }
 
-fn peaks(values: &[Life], steps: usize) -> Vec<usize> {
+/// The sum of live bytes during each step, and after the last one.
+pub(super) fn peaks(values: &[Life], steps: usize) -> Vec<usize> {
     let mut change = vec![0isize; steps + 2];
     for value in values {
         change[value.first.min(steps)] += value.bytes as isize;

@@ -71,7 +71,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 }
 
 /// The work of one call of the kernel, if it can be divided.
-fn work(step: &Step) -> Option<Dim> {
+pub(super) fn work(step: &Step) -> Option<Dim> {
     let number = |number: i64| Dim::from(number);
     Some(match &step.kernel {
         Kernel::Gemm(gemm) => gemm_work(gemm),

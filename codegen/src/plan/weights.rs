@@ -63,6 +63,26 @@ pub enum Packing {
     ConvTranspose(linear::ConvTranspose2d),
 }
 
+impl Packing {
+    /// The number of elements of a constant in the blob.
+    fn len(&self, tensor: &Tensor) -> usize {
+        match self {
+            Packing::Dense => tensor.len(),
+            Packing::Rhs { k, n, .. } => linear::packed_rhs_len(*k, *n),
+            Packing::GruState { hidden } => {
+                linear::packed_rhs_len(*hidden, 2 * hidden) + linear::packed_rhs_len(*hidden, *hidden)
+            }
+            Packing::GruBias { hidden } => 4 * hidden,
+            Packing::RhsBf16 { k, n, .. } => linear::packed_rhs_bf16_len(*k, *n),
+            Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
+            Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
+            Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
+            Packing::WinogradConv(problem) => linear::winograd_conv2d_nhwc_packed_len(problem),
+            Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
+        }
+    }
+}
+
 /// A constant in the blob.
 #[derive(Clone, Debug)]
 pub struct WeightEntry {
@@ -99,20 +119,7 @@ impl WeightTable {
         if let Some(&id) = self.by_data.get(&key) {
             return id;
         }
-        let len = match &packing {
-            Packing::Dense => tensor.len(),
-            Packing::Rhs { k, n, .. } => linear::packed_rhs_len(*k, *n),
-            Packing::GruState { hidden } => {
-                linear::packed_rhs_len(*hidden, 2 * hidden) + linear::packed_rhs_len(*hidden, *hidden)
-            }
-            Packing::GruBias { hidden } => 4 * hidden,
-            Packing::RhsBf16 { k, n, .. } => linear::packed_rhs_bf16_len(*k, *n),
-            Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
-            Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
-            Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
-            Packing::WinogradConv(problem) => linear::winograd_conv2d_nhwc_packed_len(problem),
-            Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
-        };
+        let len = packing.len(tensor);
         let id = WeightId(self.entries.len());
         self.entries.push(WeightEntry {
             tensor: tensor.clone(),
@@ -125,16 +132,24 @@ impl WeightTable {
         id
     }
 
-    /// Puts the entries in another order, given by their numbers, and returns the new number of each.
+    /// The constant of an entry in another packing.
+    pub(super) fn repacked(&mut self, id: WeightId, packing: Packing) -> WeightId {
+        let WeightEntry { tensor, name, .. } = self.entries[id.0].clone();
+        self.add(&tensor, packing, &name)
+    }
+
+    /// Puts the entries in another order, given by their numbers, of which some may be missing, and returns the new
+    /// number of each.
     pub(super) fn reorder(&mut self, order: &[usize]) -> Vec<WeightId> {
-        let mut places = vec![WeightId(0); order.len()];
+        let mut places = vec![WeightId(usize::MAX); self.entries.len()];
         for (place, &number) in order.iter().enumerate() {
             places[number] = WeightId(place);
         }
         self.entries = order.iter().map(|&number| self.entries[number].clone()).collect();
-        for id in self.by_data.values_mut() {
+        self.by_data.retain(|_, id| {
             *id = places[id.0];
-        }
+            id.0 != usize::MAX
+        });
         places
     }
 

@@ -13,7 +13,7 @@ use onnxide_runtime::linear;
 use std::collections::HashMap;
 
 /// Bytes of an image in between from which on it is not computed as a whole: a part of a second level cache.
-const LARGE: i64 = 192 * 1024;
+pub(in crate::plan) const LARGE: i64 = 192 * 1024;
 
 /// The values of a depthwise block.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Lowering<'_> {
     }
 
     fn is_large(&self, value: ValueId) -> bool {
-        self.graph.ty(value).elements().upper(&self.graph.bounds) * 4 >= LARGE
+        self.graph.ty(value).elements().upper(&self.graph.bounds) * 4 >= self.options.stream_from
     }
 
     /// Whether a result is that of a block whose input is `value`, rows of which are still read when the first rows of

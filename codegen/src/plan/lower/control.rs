@@ -211,7 +211,7 @@ fn used_values(block: &Block) -> HashSet<ValueId> {
 }
 
 /// Sets the first and last step of every buffer and drops buffers that no step uses.
-pub(super) fn mark_lives(plan: &mut Plan) {
+pub(in crate::plan) fn mark_lives(plan: &mut Plan) {
     let steps = plan.steps.len();
     let mut lives = Lives {
         lives: vec![None; plan.buffers.len()],

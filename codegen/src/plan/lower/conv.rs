@@ -90,7 +90,7 @@ impl Lowering<'_> {
         if kernel.kind == ConvKind::Direct && *groups == 1 && problem.in_channels > 2 && self.is_bf16(node, depth) {
             kernel.kind = ConvKind::Bf16;
         }
-        if kernel.kind == ConvKind::Direct && self.winograd && kernel.window.is_fixed() {
+        if kernel.kind == ConvKind::Direct && self.options.winograd && kernel.window.is_fixed() {
             kernel.kind = linear::winograd_is_faster(&problem).map_or(kernel.kind, ConvKind::Winograd);
         }
         let (packing, scratch) = match kernel.kind {
@@ -196,27 +196,7 @@ impl Lowering<'_> {
 
     /// The problem at the bounds of the symbols.
     pub(super) fn bounded(&self, kernel: &Conv) -> linear::Conv2dNhwc {
-        let window = &kernel.window;
-        let [in_channels, in_height, in_width] = [0, 1, 2].map(|axis| self.upper(&window.input[axis]));
-        let [out_channels, out_height, out_width] = [0, 1, 2].map(|axis| self.upper(&window.output[axis]));
-        let [x_channel, x_row, x_column] = [0, 1, 2].map(|axis| self.upper(&window.x[axis]));
-        linear::Conv2dNhwc {
-            in_channels,
-            in_height,
-            in_width,
-            out_channels,
-            out_height,
-            out_width,
-            kernel: window.kernel,
-            stride: window.stride,
-            dilation: window.dilation,
-            pad: [0, 1].map(|axis| self.upper(&window.pad[axis])),
-            groups: window.groups,
-            x_channel,
-            x_row,
-            x_column,
-            y_pixel: self.upper(&kernel.y_pixel),
-        }
+        kernel.problem(&self.graph.bounds)
     }
 }
 
@@ -243,7 +223,7 @@ fn with_bias(epilogue: Option<Expr>, bias: usize) -> Expr {
 }
 
 /// The problem with everything that its weights do not depend on set to zero, so that equal weights share an entry.
-fn weights_only(problem: linear::Conv2dNhwc) -> linear::Conv2dNhwc {
+pub(in crate::plan) fn weights_only(problem: linear::Conv2dNhwc) -> linear::Conv2dNhwc {
     linear::Conv2dNhwc {
         in_height: 0,
         in_width: 0,

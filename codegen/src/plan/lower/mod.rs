@@ -25,12 +25,13 @@ mod spatial;
 
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
-use super::{
-    Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, PlanOptions, Step, WeightTable, storage_dtype,
-};
+use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
 use crate::Precision;
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
+pub(super) use block::LARGE;
+pub(super) use control::mark_lives;
+pub(super) use conv::weights_only;
 use range::Definitions;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -59,10 +60,22 @@ enum Origin {
     Constant(ValueId),
 }
 
+/// What is left open when a graph is lowered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LowerOptions {
+    /// Whether convolutions may be computed by Winograd's algorithm.
+    pub(super) winograd: bool,
+    /// In what matrix products and convolutions multiply.
+    pub(super) precision: Precision,
+    /// Whether a sum with a value that nobody reads later is accumulated in its place.
+    pub(super) accumulate: bool,
+    /// Bytes of the image between a depthwise convolution and its neighbor from which on they become one step.
+    pub(super) stream_from: i64,
+}
+
 struct Lowering<'g> {
     graph: &'g Graph,
-    winograd: bool,
-    precision: Precision,
+    options: LowerOptions,
     definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
@@ -93,11 +106,10 @@ struct Lowering<'g> {
 }
 
 /// Lowers a graph; places and functions are left open.
-pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<PlanError>> {
+pub(super) fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, Vec<PlanError>> {
     let mut lowering = Lowering {
         graph,
-        winograd: options.winograd,
-        precision: options.precision,
+        options,
         definitions: Definitions::new(graph),
         steps: Vec::new(),
         buffers: Vec::new(),
@@ -187,7 +199,7 @@ pub(super) fn lower(graph: &Graph, options: &PlanOptions) -> Result<Plan, Vec<Pl
         certificate: Certificate::default(),
     };
     lowering.fuse_depthwise_blocks(&mut plan);
-    control::mark_lives(&mut plan);
+    mark_lives(&mut plan);
     Ok(plan)
 }
 
@@ -523,7 +535,7 @@ impl Lowering<'_> {
     /// Whether a product whose sums have `depth` terms is computed in bf16. One that belongs to a depthwise convolution is
     /// computed together with it, and a short sum is not worth rounding its terms.
     fn is_bf16(&self, node: &Node, depth: usize) -> bool {
-        self.precision == Precision::Bf16 && depth >= SHORT && !self.is_in_chain(node.outputs[0])
+        self.options.precision == Precision::Bf16 && depth >= SHORT && !self.is_in_chain(node.outputs[0])
     }
 
     /// The constant behind a value and the layout under which it is seen.

@@ -21,7 +21,7 @@ impl Lowering<'_> {
     /// The place of the result of a node with an epilogue whose operands are `extras`.
     pub(super) fn result_or_residual(&mut self, node: &Node, extras: &[ValueId]) -> Result<Residual, String> {
         let expr = node.op.epilogue().map(|epilogue| epilogue.expr.clone());
-        if let Some(expr) = &expr {
+        if let Some(expr) = expr.as_ref().filter(|_| self.options.accumulate) {
             for (index, &value) in extras.iter().enumerate() {
                 let others = node.inputs.iter().filter(|&&input| input != value);
                 let others: Vec<Ref> = others.map(|&input| self.operand(input)).collect();

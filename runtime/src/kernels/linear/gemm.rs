@@ -54,6 +54,17 @@ pub const fn gemm_scratch_min(m: usize, n: usize, k: usize, rhs_is_packed: bool)
     }
 }
 
+/// Values that a product of at most `[m, k]` and `[k, n]` uses of `room` values of scratch, which are at least
+/// [`gemm_scratch_min`].
+pub const fn gemm_scratch_within(m: usize, n: usize, k: usize, rhs_is_packed: bool, room: usize) -> usize {
+    let least = gemm_scratch_min(m, n, k, rhs_is_packed);
+    let room = min(room, gemm_scratch(m, n, k, rhs_is_packed));
+    match room.checked_div(least) {
+        Some(panels) if panels > 1 => panels * least,
+        _ => least,
+    }
+}
+
 /// Values of scratch for blocks of one panel.
 pub(super) const fn block_scratch_min(n: usize, k: usize) -> usize {
     if n == 0 { 0 } else { min(k, DEPTH) * PANEL_COLUMNS }

@@ -37,15 +37,17 @@ pub use conv_transpose::{
 pub use epilogue::{Epilogue, Position};
 #[doc(hidden)]
 pub use gemm::GemmPart;
-pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min};
+pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min, gemm_scratch_within};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
     Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch,
-    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_scratch,
-    depthwise_block_scratch_bound, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
+    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_rows,
+    depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
+    depthwise_block_scratch_within, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
     pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
-    winograd_conv2d_nhwc_scratch, winograd_is_faster,
+    winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
+    winograd_conv2d_nhwc_time, winograd_is_faster,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -182,7 +184,8 @@ crate::isa::kernel_table! {
 
         /// A depthwise convolution `problem` with `w`, `init` and `epilogue`, whose input is what `expand` makes of
         /// `x`, and whose result goes through `project` into `y`, where these are given. The strides of `problem` are
-        /// those of `x` and `y`; `scratch` holds at least [`depthwise_block_scratch`] values.
+        /// those of `x` and `y`; `scratch` holds [`depthwise_block_scratch`] values, or any number down to
+        /// [`depthwise_block_scratch_min`].
         ///
         /// # Panics
         ///
@@ -194,7 +197,8 @@ crate::isa::kernel_table! {
         ) = nhwc::depthwise_block, divided by nhwc::depthwise_block_parts;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) with a kernel of 3 by 3, in tiles; `w` is the output of
-        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds at least [`winograd_conv2d_nhwc_scratch`] values.
+        /// [`pack_winograd_conv2d_nhwc`] and `scratch` holds [`winograd_conv2d_nhwc_scratch`] values, or any number down
+        /// to [`winograd_conv2d_nhwc_scratch_min`].
         ///
         /// # Panics
         ///

@@ -63,11 +63,34 @@ const fn band_rows(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize
     rows
 }
 
-/// Values of scratch that a block needs.
-pub const fn depthwise_block_scratch(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
-    let rows = band_rows(problem, expands, projects);
+/// Rows of the output that are computed at a time with `room` values of scratch.
+pub const fn depthwise_block_rows(problem: &Conv2dNhwc, expands: bool, projects: bool, room: usize) -> usize {
+    let mut rows = band_rows(problem, expands, projects);
+    while rows > 1 && band_sum(problem, rows, expands, projects) > room {
+        rows -= 1;
+    }
+    rows
+}
+
+const fn band_sum(problem: &Conv2dNhwc, rows: usize, expands: bool, projects: bool) -> usize {
     let (band, result) = band_values(problem, rows, expands, projects);
     band + result
+}
+
+/// Values of scratch that a block is fastest with.
+pub const fn depthwise_block_scratch(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
+    depthwise_block_scratch_within(problem, expands, projects, usize::MAX)
+}
+
+/// Values of scratch that a block cannot do without. It is slower the less there is.
+pub const fn depthwise_block_scratch_min(problem: &Conv2dNhwc, expands: bool, projects: bool) -> usize {
+    band_sum(problem, 1, expands, projects)
+}
+
+/// Values that a block uses of `room` values of scratch, which are at least [`depthwise_block_scratch_min`].
+pub const fn depthwise_block_scratch_within(problem: &Conv2dNhwc, expands: bool, projects: bool, room: usize) -> usize {
+    let rows = depthwise_block_rows(problem, expands, projects, room);
+    band_sum(problem, rows, expands, projects)
 }
 
 /// An upper bound of [`depthwise_block_scratch`] for all problems that are no larger than this one.
@@ -96,15 +119,9 @@ pub(in crate::kernels::linear) fn depthwise_block<S: Linear>(
         starts.iter().flatten().all(by_channel),
         "depthwise block: only a bias per channel can be added"
     );
-    // A part of a block may have room for more rows than the whole, but has no more scratch.
-    let mut rows = band_rows(problem, expand.is_some(), project.is_some());
-    let (band_len, result_len) = loop {
-        let (band, result) = band_values(problem, rows, expand.is_some(), project.is_some());
-        if rows == 1 || band + result <= scratch.len() {
-            break (band, result);
-        }
-        rows -= 1;
-    };
+    let (expands, projects) = (expand.is_some(), project.is_some());
+    let rows = depthwise_block_rows(problem, expands, projects, scratch.len());
+    let (band_len, result_len) = band_values(problem, rows, expands, projects);
     assert!(
         scratch.len() >= band_len + result_len,
         "depthwise block: the scratch is too short"

@@ -14,12 +14,16 @@ use super::{Init, PANEL_COLUMNS, extent};
 pub use bf16::{
     conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch, conv2d_nhwc_bf16_scratch_min, pack_conv2d_nhwc_bf16,
 };
-pub use block::{Pointwise, depthwise_block_scratch, depthwise_block_scratch_bound};
+pub use block::{
+    Pointwise, depthwise_block_rows, depthwise_block_scratch, depthwise_block_scratch_bound,
+    depthwise_block_scratch_min, depthwise_block_scratch_within,
+};
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
-    winograd_conv2d_nhwc_scratch, winograd_is_faster,
+    winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
+    winograd_conv2d_nhwc_time, winograd_is_faster,
 };
 
 pub(super) use bf16::{conv2d_nhwc_bf16, conv2d_nhwc_bf16_part, conv2d_nhwc_bf16_parts};

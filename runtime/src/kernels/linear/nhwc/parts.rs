@@ -124,23 +124,22 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc_parts<S: Isa>(
         let (part, skipped) = convolution.part(0, first, share.min(rows - first));
         (WinogradConv2dNhwc { problem: part, tile }, skipped)
     };
-    // How many tiles a strip has depends on how many there are, so that a part may need more scratch than the whole.
     let mut count = team.count(usize::MAX).max(1);
-    let (team, share, needed) = loop {
+    let (team, share) = loop {
         let team = team.parts(count);
         let share = team.share(rows.div_ceil(tile.size())).saturating_mul(tile.size());
         let last = rows.saturating_sub(1) / share.max(1) * share;
-        let needs = |first: usize| super::winograd_conv2d_nhwc_scratch(&part(first, share).0);
+        let needs = |first: usize| super::winograd_conv2d_nhwc_scratch_min(&part(first, share).0);
         let needed = needs(0).max(needs(last));
         if count == 1 || needed.saturating_mul(count) <= scratch.len() {
-            break (team, share, needed);
+            break (team, share);
         }
         count -= 1;
     };
     let pieces = y
         .chunks_mut(share.saturating_mul(width * convolution.y_pixel).max(1))
         .take(rows.div_ceil(share.max(1)));
-    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chunks_mut((scratch.len() / count).max(1));
     let scratch = scratch.chain(core::iter::repeat_with(Default::default));
     team.each(pieces.zip(scratch), |index, (y, scratch)| {
         let first = index * share;
@@ -165,16 +164,17 @@ pub(in crate::kernels::linear) fn depthwise_block_parts<S: Isa>(
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    // A part has the scratch of the whole, at least.
-    let needed = super::depthwise_block_scratch(problem, expand.is_some(), project.is_some());
+    // A part needs no more than the whole.
+    let needed = super::depthwise_block_scratch_min(problem, expand.is_some(), project.is_some());
     let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
-    let team = team.parts(team.count(room));
+    let parts = team.count(room);
+    let team = team.parts(parts);
     let (width, count) = (problem.out_width, problem.out_height);
     let share = team.share(count);
     let pieces = y
         .chunks_mut((share * width * problem.y_pixel).max(1))
         .take(count.div_ceil(share));
-    let scratch = scratch.chunks_mut(needed.max(1));
+    let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
     let scratch = scratch.chain(core::iter::repeat_with(Default::default));
     team.each(pieces.zip(scratch), |index, (y, scratch)| {
         let first = index * share;

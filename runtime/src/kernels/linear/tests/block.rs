@@ -101,22 +101,34 @@ fn check<I: Isa>(isa: I, problem: Conv2dNhwc, inputs: Option<usize>, outputs: Op
         y_pixel: last,
         ..problem
     };
-    let mut y = vec![f32::NAN; problem.out_height * problem.out_width * last];
-    let len = depthwise_block_scratch(&block, inputs.is_some(), outputs.is_some());
-    assert!(len <= depthwise_block_scratch_bound(&block, inputs.is_some(), outputs.is_some()));
-    let mut scratch = vec![f32::NAN; len];
+    let len = problem.out_height * problem.out_width * last;
+    let (expands, projects) = (inputs.is_some(), outputs.is_some());
     let init = Init::PerColumn(&bias);
-    isa.depthwise_block(
-        &block,
-        &x,
-        expand,
-        &w_packed,
-        init,
-        Epilogue::at(&epilogue),
-        project,
-        &mut y,
-        &mut scratch,
-    );
+    let run = |scratch: usize| {
+        let (mut y, mut scratch) = (vec![f32::NAN; len], vec![f32::NAN; scratch]);
+        let (y_out, working) = (&mut y, &mut scratch);
+        isa.depthwise_block(
+            &block,
+            &x,
+            expand,
+            &w_packed,
+            init,
+            Epilogue::at(&epilogue),
+            project,
+            y_out,
+            working,
+        );
+        y
+    };
+    let most = depthwise_block_scratch(&block, expands, projects);
+    assert!(most <= depthwise_block_scratch_bound(&block, expands, projects));
+    let y = run(most);
+    let least = depthwise_block_scratch_min(&block, expands, projects);
+    for room in [least, (least + most) / 2] {
+        let used = depthwise_block_scratch_within(&block, expands, projects, room);
+        assert!(least <= used && used <= room);
+        assert_eq!(run(used), y, "{block:?} with {used} values");
+    }
     for (at, (&actual, expected)) in y.iter().zip(&expected).enumerate() {
         let bound = f64::from(f32::EPSILON) * terms as f64 * expected.1;
         assert!(

@@ -326,7 +326,7 @@ fn a_short_scratch_panics() {
         problem: problem([5, 5], 1, 1, [1; 4]),
         tile: WinogradTile::F2,
     };
-    let mut scratch = vec![0.0; winograd_conv2d_nhwc_scratch(&problem) - 1];
+    let mut scratch = vec![0.0; winograd_conv2d_nhwc_scratch_within(&problem, 0) - 1];
     Scalar.winograd_conv2d_nhwc(
         &problem,
         &[0.0; 25],
@@ -409,6 +409,43 @@ fn scratch_is_bounded() {
                 let scratch = winograd_conv2d_nhwc_scratch(&WinogradConv2dNhwc { problem, tile });
                 assert!(scratch <= 200 * 1024, "{problem:?} {tile:?}: {scratch}");
             }
+        }
+    }
+}
+
+#[test]
+fn less_scratch_gives_the_same_bits() {
+    for level in levels() {
+        dispatch!(level, shrink(problem([26, 30], 20, 70, [1; 4])));
+        dispatch!(level, shrink(problem([9, 33], 3, 16, [0, 1, 0, 1])));
+    }
+}
+
+fn shrink<I: Isa>(isa: I, p: Conv2dNhwc) {
+    let x = random(1, input_len(&p));
+    let w = random(2, p.out_channels * p.in_channels * 9);
+    for tile in TILES {
+        let problem = WinogradConv2dNhwc { problem: p, tile };
+        let packed = packed(&problem, &w);
+        let (most, least) = (
+            winograd_conv2d_nhwc_scratch(&problem),
+            winograd_conv2d_nhwc_scratch_min(&problem),
+        );
+        assert!(least < most);
+        let mut expected = None;
+        for room in [most, most - 1, (most + least) / 2, least] {
+            let used = winograd_conv2d_nhwc_scratch_within(&problem, room);
+            assert!(used <= room && used >= least, "{problem:?} {room}: {used}");
+            assert!(winograd_conv2d_nhwc_time(&problem, used) >= winograd_conv2d_nhwc_time(&problem, most));
+            let mut scratch = vec![f32::NAN; used];
+            let mut y = vec![0.0; output_len(&p)];
+            isa.winograd_conv2d_nhwc(&problem, &x, &packed, Init::Zero, &mut y, &mut scratch, None);
+            let bits: Vec<u32> = y.iter().map(|y| y.to_bits()).collect();
+            assert_eq!(
+                *expected.get_or_insert_with(|| bits.clone()),
+                bits,
+                "{problem:?} with {used}"
+            );
         }
     }
 }

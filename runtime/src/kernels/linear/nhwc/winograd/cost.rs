@@ -1,6 +1,6 @@
 //! When tiles are faster than the definition.
 
-use super::{Shape, WinogradConv2dNhwc, WinogradTile};
+use super::{LEAST, Shape, WinogradConv2dNhwc, WinogradTile};
 use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::nhwc::Conv2dNhwc;
 
@@ -57,9 +57,28 @@ pub const fn winograd_is_faster(problem: &Conv2dNhwc) -> Option<WinogradTile> {
     }
 }
 
+/// What strips of fewer than [`LEAST`] tiles cost, whose register tiles are low.
+const LOW: f64 = 1.15;
+
+/// The time that a convolution takes with this many values of scratch, in multiply-adds.
+pub const fn winograd_conv2d_nhwc_time(problem: &WinogradConv2dNhwc, scratch: usize) -> f64 {
+    let (best, shape) = (Shape::new(problem), Shape::within(problem, scratch));
+    let low = if shape.tiles < LEAST && shape.tiles < best.tiles {
+        LOW
+    } else {
+        1.0
+    };
+    time(problem, &shape) * low
+}
+
 /// The time of a convolution in tiles, in multiply-adds.
 const fn cost(p: &Conv2dNhwc, tile: WinogradTile) -> f64 {
-    let shape = Shape::new(&WinogradConv2dNhwc { problem: *p, tile });
+    let problem = WinogradConv2dNhwc { problem: *p, tile };
+    time(&problem, &Shape::new(&problem))
+}
+
+const fn time(problem: &WinogradConv2dNhwc, shape: &Shape) -> f64 {
+    let WinogradConv2dNhwc { problem: p, tile } = problem;
     if shape.total == 0 {
         return 0.0;
     }

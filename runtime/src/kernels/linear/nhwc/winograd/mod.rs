@@ -18,7 +18,7 @@ use crate::kernels::linear::block::{Block, Blocks};
 use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS, packed_rhs_len};
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, min};
 use crate::kernels::simd::Simd;
-pub use cost::winograd_is_faster;
+pub use cost::{winograd_conv2d_nhwc_time, winograd_is_faster};
 use points::Matrices;
 use strip::{Strip, Transforms};
 
@@ -112,6 +112,9 @@ const COLUMNS: usize = 64;
 /// Tiles that a strip is rounded up to, a multiple of the rows of the register tiles.
 const STEP: usize = 24;
 
+/// Tiles of a strip that are enough for register tiles of full height.
+const FEW: usize = 12;
+
 /// How a problem is cut, and the distances in its scratch.
 #[derive(Clone, Copy)]
 pub(in crate::kernels::linear) struct Shape {
@@ -132,6 +135,11 @@ pub(in crate::kernels::linear) struct Shape {
 
 impl Shape {
     const fn new(problem: &WinogradConv2dNhwc) -> Shape {
+        Shape::within(problem, usize::MAX)
+    }
+
+    /// The shape for `room` values of scratch. It is one of a strip of one tile where there is no room for that.
+    const fn within(problem: &WinogradConv2dNhwc, room: usize) -> Shape {
         let p = &problem.problem;
         let (size, points) = (problem.tile.size(), problem.tile.points());
         let tiles_across = p.out_width.div_ceil(size);
@@ -153,7 +161,10 @@ impl Shape {
         let tile = points * (v_row + columns) + 1;
         let (most, fair) = (min(BUDGET / tile, TILES), own / tile);
         let limit = min(most, if fair > LEAST { fair } else { LEAST });
-        let limit = if limit == 0 { 1 } else { limit };
+        let mut limit = if limit == 0 { 1 } else { limit };
+        while limit > 1 && points * (odd_lines(limit * v_row) + odd_lines(limit * columns)) > room {
+            limit -= 1;
+        }
         let tiles = if total == 0 {
             0
         } else {
@@ -188,10 +199,23 @@ pub const fn winograd_conv2d_nhwc_packed_len(problem: &WinogradConv2dNhwc) -> us
     problem.tile.points() * packed_rhs_len(problem.problem.in_channels, problem.problem.out_channels)
 }
 
-/// Values of scratch that a convolution needs: at most about 192 K, and about as many as its input, output and weights
-/// have together, unless that is too little for a few tiles.
+/// Values of scratch that a convolution is fastest with: at most about 192 K, and about as many as its input, output and
+/// weights have together, unless that is too little for a few tiles.
 pub const fn winograd_conv2d_nhwc_scratch(problem: &WinogradConv2dNhwc) -> usize {
     Shape::new(problem).scratch()
+}
+
+/// Values of scratch that a convolution cannot do without. It is slower the less there is.
+pub const fn winograd_conv2d_nhwc_scratch_min(problem: &WinogradConv2dNhwc) -> usize {
+    let one = Shape::within(problem, 0);
+    let room = one.points * (odd_lines(FEW * one.v_row) + odd_lines(FEW * one.columns));
+    Shape::within(problem, room).scratch()
+}
+
+/// Values that a convolution uses of `room` values of scratch, which are at least
+/// [`winograd_conv2d_nhwc_scratch_min`].
+pub const fn winograd_conv2d_nhwc_scratch_within(problem: &WinogradConv2dNhwc, room: usize) -> usize {
+    Shape::within(problem, room).scratch()
 }
 
 /// Transforms weights `[out_channels, in_channels, 3, 3]` and packs them as
@@ -263,7 +287,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
         w.len() >= winograd_conv2d_nhwc_packed_len(problem),
         "winograd convolution: the weights are too short"
     );
-    let shape = Shape::new(problem);
+    let shape = Shape::within(problem, scratch.len());
     assert!(
         scratch.len() >= shape.scratch(),
         "winograd convolution: the scratch is too short"
