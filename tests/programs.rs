@@ -62,7 +62,10 @@ const BF16_TOLERANCE: &str = "0.03125";
 
 #[test]
 fn models_in_bf16_are_near_their_references() {
-    for (name, dims) in [("digits_cnn_fp32", &[][..]), ("bert_tiny_dyn", &["sequence=1..=64"])] {
+    for (name, dims) in [
+        ("digits_cnn_fp32", &[][..]),
+        ("bert_tiny_dyn", &["sequence=1..=64"][..]),
+    ] {
         let (model, reference) = (format!("models/{name}.onnx"), format!("models/{name}.npz"));
         let with_dims = |mut arguments: Vec<&'static str>| -> Vec<String> {
             arguments.extend(["--reference", "REF", "--precision", "bf16"]);

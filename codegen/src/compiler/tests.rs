@@ -130,3 +130,49 @@ fn a_bound_of_the_arena() {
       `/5/MaxPool` (pool): 81920 bytes are alive: 65536 `/4/Relu_output_0`, 16384 `/5/MaxPool_output_0`; its input is read by windows, so that the result needs a place of its own
     ");
 }
+
+#[test]
+fn layers_become_outputs() {
+    let compiler = Compiler::new("../models/digits_cnn_fp32.onnx").dim("batch", 1);
+    let plain = compiler.clone().precision(Precision::Bf16).compile_module().unwrap();
+    let module = |precision: Precision| {
+        let compiler = compiler.clone().precision(precision).layers(true);
+        compiler.compile_module().unwrap()
+    };
+    let [rounded, whole] = [Precision::Bf16, Precision::F32].map(module);
+    assert!(plain.report.layers.is_empty());
+    assert!(
+        plain
+            .source
+            .contains("--name digits_cnn_fp32 --dim batch=1 --precision bf16\n")
+    );
+    assert_eq!(plain.weights, rounded.weights);
+    let names = |module: &Module| -> Vec<String> {
+        let layers = module.report.layers.iter();
+        layers.map(|layer| layer.output.clone()).collect()
+    };
+    assert_eq!(names(&rounded), names(&whole));
+    assert!(names(&rounded).len() >= 2, "{:?}", names(&rounded));
+    let outputs = plain.report.outputs.len();
+    let added: Vec<_> = rounded.report.outputs[outputs..]
+        .iter()
+        .map(|port| port.name.clone())
+        .collect();
+    assert_eq!(added, names(&rounded));
+    // The kernels are those of the model as it is.
+    let kernels = |report: &Report| -> Vec<String> { report.steps.iter().map(|step| step.kernel.clone()).collect() };
+    for layer in &rounded.report.layers {
+        assert!(kernels(&plain.report).contains(&layer.kernel), "{layer:?}");
+        let against = whole
+            .report
+            .layers
+            .iter()
+            .find(|other| other.output == layer.output)
+            .unwrap();
+        assert_eq!(against.precision, "f32");
+        if layer.precision == "bf16" {
+            assert!(layer.weight_bytes < against.weight_bytes, "{layer:?}");
+        }
+    }
+    assert!(rounded.report.layers.iter().any(|layer| layer.precision == "bf16"));
+}

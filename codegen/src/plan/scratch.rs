@@ -30,11 +30,7 @@ enum Elastic {
     /// A convolution in strips of tiles.
     Winograd(linear::WinogradConv2dNhwc),
     /// A product or a convolution that rounds its input a block of rows at a time, with the number of its weights.
-    Rounded {
-        least: usize,
-        best: usize,
-        weights: usize,
-    },
+    Rounded { least: usize, best: usize, weights: usize },
 }
 
 impl Elastic {
