@@ -9,6 +9,7 @@ use onnxide_codegen::frontend;
 use onnxide_codegen::import::{Options, import};
 use onnxide_codegen::passes::optimize;
 use onnxide_codegen::plan::{Plan, PlanOptions};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
 fn row(argument: &str) -> Result<String, String> {
     let mut parts = argument.split(',');
     let path = parts.next().unwrap_or_default();
-    let model = frontend::load(path.as_ref()).map_err(|error| error.to_string())?;
+    let model = frontend::load(Path::new(path)).map_err(|error| error.to_string())?;
     let dim = |part: &str| -> Option<_> {
         let (name, size) = part.split_once('=')?;
         let size: i64 = size.parse().ok()?;
