@@ -439,7 +439,7 @@ fn shrink<I: Isa>(isa: I, p: Conv2dNhwc) {
             assert!(winograd_conv2d_nhwc_time(&problem, used) >= winograd_conv2d_nhwc_time(&problem, most));
             let mut scratch = vec![f32::NAN; used];
             let mut y = vec![0.0; output_len(&p)];
-            isa.winograd_conv2d_nhwc(&problem, &x, &packed, Init::Zero, &mut y, &mut scratch, None);
+            isa.winograd_conv2d_nhwc(&problem, &x, &packed, Init::Zero, &mut y, &mut scratch, Epilogue::None);
             let bits: Vec<u32> = y.iter().map(|y| y.to_bits()).collect();
             assert_eq!(
                 *expected.get_or_insert_with(|| bits.clone()),
