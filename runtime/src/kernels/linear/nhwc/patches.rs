@@ -121,6 +121,27 @@ impl<'a> Patches<'a> {
         let step = if EVEN { 2 } else { 1 };
         let channels = rows.len() / PATCH_LANES;
         assert!((channels - 1) * self.problem.x_channel + place + (end - begin - 1) * step < self.x.len());
+        // Most patches have all lanes, and what vectors read beyond them is in the image, too.
+        let reach = place + PATCH_LANES * step;
+        if end - begin == PATCH_LANES && reach + (channels - 1) * self.problem.x_channel <= self.x.len() {
+            let mut source = self.x[place..].as_ptr();
+            for row in rows.chunks_exact_mut(PATCH_LANES) {
+                for lane in (0..PATCH_LANES).step_by(S::LANES) {
+                    // SAFETY: the vectors are within the `PATCH_LANES * step` elements that were found to exist, and
+                    // within a row of `PATCH_LANES` elements.
+                    unsafe {
+                        let from = source.add(lane * step);
+                        let mut value = isa.load(from);
+                        if EVEN {
+                            value = isa.even(value, isa.load(from.add(S::LANES)));
+                        }
+                        isa.store(row.as_mut_ptr().add(lane), value);
+                    }
+                }
+                source = source.wrapping_add(self.problem.x_channel);
+            }
+            return;
+        }
         // The elements from the first to the last lane, of which a vector has some.
         let (first, last) = (begin * step, (end - 1) * step + 1);
         let lanes = |vector: usize| {
