@@ -120,8 +120,8 @@ fn pieces_of(plan: &Plan, run: Range<usize>) -> Vec<Range<usize>> {
     }
     let mut pieces = Vec::new();
     let (mut crossing, mut start) = (0, run.start);
-    for place in 1..run.len() {
-        crossing += change[place];
+    for (place, change) in change.iter().enumerate().take(run.len()).skip(1) {
+        crossing += change;
         if crossing <= 1 {
             pieces.push(start..run.start + place);
             start = run.start + place;
