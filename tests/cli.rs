@@ -209,6 +209,8 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
+                                      default what is fast
           --reference <REF.npz>       Inputs, as for `check`
           --isa <NAME>                Instruction set; by default the best that this machine has
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in

@@ -88,9 +88,9 @@ fn models_in_bf16_are_near_their_references() {
         let layers = drift["layers"].as_array().unwrap();
         assert!(layers.len() >= 3, "{drift}");
         for layer in layers.iter().filter(|layer| layer["precision"] == "bf16") {
-            // A single layer has some 50 dB, and f32 some 140.
+            // A single layer has some 50 dB, more where it is added to something larger, and f32 some 140.
             let ratio = layer["snr_db"].as_f64().unwrap();
-            assert!((30.0..80.0).contains(&ratio), "{name}: {layer}");
+            assert!((30.0..110.0).contains(&ratio), "{name}: {layer}");
             let [bytes, against] = ["weight_bytes", "weight_bytes_against"].map(|key| layer[key].as_u64().unwrap());
             assert!(bytes * 10 <= against * 7, "{name}: {layer}");
         }

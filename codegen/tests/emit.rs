@@ -311,8 +311,12 @@ impl Profile for Steps {
 fn check<M: Make>(name: &str, inputs: &[AnyTensor<'_>], expected: &[AnyTensor<'_>]) {
     let shapes: Vec<_> = inputs.iter().map(|input| input.shape).collect();
     let inputs: Vec<_> = inputs.iter().copied().map(AnyValue::Tensor).collect();
-    // Rounding errors grow along a random chain of operations.
-    let tolerance = if name.starts_with(\"random\") { 1e-4 } else { 1e-5 };
+    // Rounding errors grow along a random chain of operations, and in a sum of 576 products.
+    let tolerance = match () {
+        () if name.starts_with(\"random\") => 1e-4,
+        () if name.starts_with(\"images\") => 3e-5,
+        () => 1e-5,
+    };
     for level in Level::ALL {
         let mut model = M::make(level);
         // The second run finds what the first one left in the arena.
