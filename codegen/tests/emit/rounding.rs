@@ -88,7 +88,11 @@ fn layers_are_rounded_where_it_pays() {
     );
     // Two numbers in a word, each row of panels and each pixel filled up to a whole number of them.
     let bytes = |name: &str| {
-        let step = plan.steps.iter().find(|step| step.origin[0] == name).unwrap();
+        let step = plan
+            .steps
+            .iter()
+            .find(|step| step.origin.first().is_some_and(|node| node == name))
+            .unwrap();
         let onnxide_codegen::plan::Base::Weight(id) = step.reads[1].base else {
             panic!("{name} has no weights");
         };
