@@ -431,9 +431,10 @@ fn shrink<I: Isa>(isa: I, p: Conv2dNhwc) {
             winograd_conv2d_nhwc_scratch(&problem),
             winograd_conv2d_nhwc_scratch_min(&problem),
         );
-        assert!(least < most);
+        // A problem of few channels has as little as it can do with.
+        assert!(least < most || least == most && p.in_channels < 16);
         let mut expected = None;
-        for room in [most, most - 1, (most + least) / 2, least] {
+        for room in [most, (most - 1).max(least), (most + least) / 2, least] {
             let used = winograd_conv2d_nhwc_scratch_within(&problem, room);
             assert!(used <= room && used >= least, "{problem:?} {room}: {used}");
             assert!(winograd_conv2d_nhwc_time(&problem, used) >= winograd_conv2d_nhwc_time(&problem, most));
