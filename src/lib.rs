@@ -74,7 +74,7 @@ pub use onnxide_macros::include_model as __include_model;
 ///
 /// `precision = bf16` rounds the weights of matrix products and convolutions to 16 bits when the model is compiled, and what
 /// they are multiplied with when it runs; sums are `f32`. Weights then take half the memory, and processors with AVX-512
-/// BF16 multiply twice as often. Their instruction rounds in its own way, so that outputs may differ between processors
+/// BF16 have an instruction for such products. It rounds in its own way, so that outputs may differ between processors
 /// that have it and others, which compute the same to the bit. `onnxide drift` shows how far a model is from `f32`.
 ///
 /// `ram <= "64K"` bounds the memory that the model works in, between its inputs and outputs; `K` is 1024 bytes, `M` 1024

@@ -12,6 +12,7 @@ mod new;
 mod npz;
 mod program;
 mod run;
+mod svg;
 mod term;
 
 use std::process::ExitCode;

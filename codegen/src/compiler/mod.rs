@@ -145,7 +145,7 @@ impl Compiler {
 
     /// Says in what matrix products and convolutions with constant weights multiply. The default is `f32`.
     ///
-    /// With [`Precision::Bf16`] weights take half as many bytes, and processors with AVX-512 BF16 multiply twice as often.
+    /// With [`Precision::Bf16`] weights take half as many bytes, and processors with AVX-512 BF16 have an instruction for products of them.
     /// Convolutions by channel and recurrent layers stay in `f32`, and so do the pointwise convolutions that are computed
     /// together with one by channel. Outputs are the same to the bit for any number of threads; they may differ between
     /// processors with AVX-512 BF16 and others, whose instructions round in other ways.

@@ -1,8 +1,10 @@
 //! The kernels that steps call, with their sizes and strides.
 
 use crate::ir::op::{FoldKind, NearestRounding, PadMode, PoolKind, ReduceKind, ResizeCoordinates, ScatterKind};
-use crate::ir::{Argument, BinaryOp, Bounds, DType, Dim, Expr, Literal, Scalar, TensorType};
+use crate::ir::{Argument, Bounds, DType, Dim, Expr, TensorType};
 use onnxide_runtime::linear::{self, WinogradTile};
+
+pub use super::epilogue::{EpilogueMap, EpilogueOperand};
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -271,63 +273,6 @@ pub struct Gemm {
     pub init: Init,
     /// What is done to the result.
     pub epilogue: Option<EpilogueMap>,
-}
-
-/// An expression over the result (operand 0) and further operands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EpilogueMap {
-    /// The expression.
-    pub expr: Expr,
-    /// Operand `i + 1` of the expression moves this many elements per row and per column.
-    pub operands: Vec<EpilogueOperand>,
-}
-
-impl EpilogueMap {
-    /// The bounds between which the result is brought, if that is all that is done to it: `min(max(result, low), high)`.
-    pub fn bounds(&self) -> Option<[f32; 2]> {
-        let nodes = &self.expr.nodes;
-        // A bound is a constant of the type of the kernels, and a number.
-        let constant = |id: usize| match nodes[id].op {
-            Scalar::Const(Literal::Float(value)) if !value.is_nan() => Some(value as f32),
-            _ => None,
-        };
-        let bound = |op: BinaryOp, id: usize| match nodes[id].op {
-            Scalar::Binary(found, a, b) if found == op && nodes[id].dtype == DType::F32 => constant(a)
-                .map(|bound| (b, bound))
-                .or_else(|| constant(b).map(|bound| (a, bound))),
-            _ => None,
-        };
-        let is_result = |id: usize| nodes[id].op == Scalar::Input(0);
-        let (low, high) = (
-            bound(BinaryOp::Max, nodes.len() - 1),
-            bound(BinaryOp::Min, nodes.len() - 1),
-        );
-        match (low, high) {
-            (Some((value, low)), _) if is_result(value) => Some([low, f32::INFINITY]),
-            (_, Some((value, high))) if is_result(value) => Some([f32::NEG_INFINITY, high]),
-            (_, Some((value, high))) => {
-                let (inner, low) = bound(BinaryOp::Max, value)?;
-                is_result(inner).then_some([low, high])
-            }
-            // The greater bound wins here, which is the same if it is the upper one.
-            (Some((value, low)), _) => {
-                let (inner, high) = bound(BinaryOp::Min, value)?;
-                (is_result(inner) && low <= high).then_some([low, high])
-            }
-            _ => None,
-        }
-    }
-}
-
-/// How an operand of an epilogue follows the result.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EpilogueOperand {
-    /// The element type.
-    pub dtype: DType,
-    /// Elements per row.
-    pub row: Dim,
-    /// Whether the operand has an element per column (dense) or one per row.
-    pub per_column: bool,
 }
 
 /// Which convolution kernel is called.

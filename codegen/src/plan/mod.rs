@@ -4,6 +4,7 @@
 //! of the arena, the lower bound that no placement of the same steps can beat, and the bytes live at each step.
 
 pub mod access;
+mod epilogue;
 mod function;
 pub mod kernel;
 pub mod layout;

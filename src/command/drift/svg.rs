@@ -3,16 +3,10 @@
 use std::fmt::{self, Write};
 
 use super::Comparison;
-use crate::inspect::Escaped;
+use crate::svg::{BOTTOM, Escaped, LEFT, RIGHT, TOP, WIDTH, begin};
 use crate::term;
 
-const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 500.0;
-/// Space for the labels at the left and the bottom, and for the title at the top.
-const LEFT: f64 = 90.0;
-const BOTTOM: f64 = 40.0;
-const TOP: f64 = 40.0;
-const RIGHT: f64 = 20.0;
 /// The highest ratio that is shown, in decibels: about that of `f32` itself.
 const MOST: f64 = 140.0;
 
@@ -42,20 +36,15 @@ fn write(comparison: &Comparison, svg: &mut String) -> fmt::Result {
     let top = (finite.fold(0.0, f64::max).min(MOST) / 10.0).floor() * 10.0 + 10.0;
     let x = |bar: usize| LEFT + bar as f64 / bars.len().max(1) as f64 * (WIDTH - LEFT - RIGHT);
     let y = |ratio: f64| HEIGHT - BOTTOM - ratio.clamp(0.0, top) / top * (HEIGHT - TOP - BOTTOM);
-    writeln!(
-        svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">"
-    )?;
-    writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>")?;
-    writeln!(
-        svg,
-        "<text x=\"{LEFT}\" y=\"24\" font-size=\"16\">{}: signal to noise of {} against {}, weights {} of {}</text>",
-        Escaped(&comparison.name),
+    let title = format!(
+        "{}: signal to noise of {} against {}, weights {} of {}",
+        comparison.name,
         comparison.precision,
         comparison.against,
         term::bytes(comparison.weight_bytes),
         term::bytes(comparison.weight_bytes_against)
-    )?;
+    );
+    begin(svg, HEIGHT, &title)?;
     for mark in 0..=(top / 10.0) as usize {
         let ratio = 10.0 * mark as f64;
         writeln!(

@@ -9,7 +9,6 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-pub(crate) use svg::Escaped;
 pub(crate) use table::nodes;
 
 use crate::Outcome;

@@ -1,19 +1,14 @@
 //! Memory over time, as a picture.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 
 use onnxide_codegen::compiler::Report;
 
 use super::table;
+use crate::svg::{BOTTOM, Escaped, LEFT, RIGHT, TOP, WIDTH, begin};
 use crate::term;
 
-const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 600.0;
-/// Space for the labels at the left and the bottom, and for the title at the top.
-const LEFT: f64 = 90.0;
-const BOTTOM: f64 = 40.0;
-const TOP: f64 = 40.0;
-const RIGHT: f64 = 20.0;
 /// Golden angle in degrees, which keeps the hues of neighbors apart.
 const HUE_STEP: f64 = 137.508;
 
@@ -31,19 +26,14 @@ fn write(report: &Report, svg: &mut String) -> fmt::Result {
     let x = |step: f64| LEFT + step / steps * (WIDTH - LEFT - RIGHT);
     let y = |bytes: u64| HEIGHT - BOTTOM - bytes as f64 / top * (HEIGHT - TOP - BOTTOM);
 
-    writeln!(
-        svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">"
-    )?;
-    writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>")?;
-    writeln!(
-        svg,
-        "<text x=\"{LEFT}\" y=\"24\" font-size=\"16\">{}: arena {}, lower bound {}, {} steps</text>",
-        Escaped(&report.name),
+    let title = format!(
+        "{}: arena {}, lower bound {}, {} steps",
+        report.name,
         term::bytes(report.arena_bytes),
         term::bytes(report.arena_lower_bound),
         report.steps.len()
-    )?;
+    );
+    begin(svg, HEIGHT, &title)?;
     axes(report, svg, &x, &y)?;
 
     for (index, slot) in report.slots.iter().enumerate() {
@@ -133,25 +123,6 @@ fn live(report: &Report, svg: &mut String, x: &dyn Fn(f64) -> f64, y: &dyn Fn(u6
         )?;
     }
     Ok(())
-}
-
-/// Text for XML. Characters that XML has no way to write are left out.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '\t' | '\n' => f.write_char(c)?,
-                c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A light color of a hue in degrees, in the notation that every viewer of SVG reads.

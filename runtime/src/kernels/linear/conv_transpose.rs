@@ -202,24 +202,14 @@ pub(super) fn conv_transpose2d<S: Simd + Blocks>(
     let mut y = MatrixMut::new(y, problem.out_channels, pixels, problem.y_channel);
     if let Epilogue::Clamp(low, high) = epilogue {
         for channel in 0..problem.out_channels {
-            clamp(isa, y.run(channel, 0..pixels), low, high);
+            for value in y.run(channel, 0..pixels) {
+                // Comparisons with not-a-number are false.
+                let raised = if *value < low { low } else { *value };
+                *value = if raised > high { high } else { raised };
+            }
         }
     }
     epilogue.finish(&mut y, 0..problem.out_channels, 0..pixels);
-}
-
-/// Brings values between two bounds.
-#[inline(always)]
-fn clamp<S: Simd>(isa: S, run: &mut [f32], low: f32, high: f32) {
-    let [low, high] = [low, high].map(|bound| isa.splat(bound));
-    for values in run.chunks_mut(S::LANES) {
-        let lanes = isa.lanes(0, values.len());
-        // SAFETY: the lanes are those of the values.
-        unsafe {
-            let value = isa.load_masked(values.as_ptr(), lanes);
-            isa.store_masked(values.as_mut_ptr(), isa.clamp(value, low, high), lanes);
-        }
-    }
 }
 
 fn check(problem: &ConvTranspose2d, x: &[f32], w: &[f32], init: Init<'_>, y: &[f32]) {

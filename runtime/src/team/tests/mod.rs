@@ -1,5 +1,6 @@
 //! Executors, and every kernel divided over them.
 
+mod images;
 mod kernels;
 
 use super::*;

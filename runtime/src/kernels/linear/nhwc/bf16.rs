@@ -4,9 +4,9 @@
 //! all output channels: once for every number, and not once for every tap.
 
 use super::Conv2dNhwc;
+use super::parts::divide;
 use crate::isa::Isa;
 use crate::kernels::linear::bf16::{Depth, Pairs, Product, Products, Rows, VALUES};
-use crate::kernels::linear::gemm::shares;
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, min, packed_rhs_bf16_len};
 use crate::team::{Compute, Team};
 
@@ -300,7 +300,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_bf16_part<S: Products>(
     });
 }
 
-/// Divides the rows of the output, the columns of its only row, or its channels.
+/// Divides a convolution.
 pub(in crate::kernels::linear) fn conv2d_nhwc_bf16_parts<S: Isa>(
     team: Team<'_, S>,
     problem: &Conv2dNhwc,
@@ -311,32 +311,12 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_bf16_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    problem.check(x, init, y);
-    let (pixels, channels) = (problem.pixels(), problem.out_channels);
-    let (axis, unit, _) = problem.divided();
-    if pixels == 0 || channels == 0 {
-        return;
-    }
-    let room = scratch.len().checked_div(conv2d_nhwc_bf16_scratch_min(problem));
-    let team = team.parts(team.count(room.unwrap_or(usize::MAX)));
-    let (rows, columns) = shares(pixels, channels, unit, |units| team.share(units));
-    let across = channels.div_ceil(columns);
-    let parts = pixels.div_ceil(rows) * across;
-    let y = MatrixMut::new(y, pixels, channels, problem.y_pixel);
-    let scratch = scratch.chunks_mut((scratch.len() / parts).max(1));
-    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
-    let pairs = problem.taps() * self::channels(problem);
-    team.each(y.divide(rows, columns).zip(scratch), |index, (y, scratch)| {
-        let (row, column) = (index / across * rows, index % across * columns);
-        let (part, skipped) = problem.part(axis, row / unit, y.rows() / unit);
-        let part = Conv2dNhwc {
-            out_channels: y.columns(),
-            ..part
-        };
-        let x = x.get(skipped..).unwrap_or_default();
-        let w = w.get(packed_rhs_bf16_len(pairs, column)..).unwrap_or_default();
-        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
-        team.isa()
-            .conv2d_nhwc_bf16_part(&part, x, w, init, y, scratch, epilogue);
+    let needed = conv2d_nhwc_bf16_scratch_min(problem);
+    let pairs = problem.taps() * channels(problem);
+    divide(team, problem, x, init, y, scratch, epilogue, needed, |part| {
+        let w = w.get(packed_rhs_bf16_len(pairs, part.column)..);
+        let (problem, w) = (part.problem, w.unwrap_or_default());
+        let isa = team.isa();
+        isa.conv2d_nhwc_bf16_part(&problem, part.x, w, part.init, part.y, part.scratch, part.epilogue);
     });
 }

@@ -35,7 +35,69 @@ impl Conv2dNhwc {
     }
 }
 
-/// Divides the rows of the output, the columns of its only row, or its channels.
+/// What a part of a divided convolution computes with.
+pub(super) struct ConvPart<'a> {
+    pub(super) problem: Conv2dNhwc,
+    /// The input from where the part begins.
+    pub(super) x: &'a [f32],
+    /// The first of its channels.
+    pub(super) column: usize,
+    pub(super) init: Init<'a>,
+    pub(super) y: MatrixMut<'a>,
+    pub(super) scratch: &'a mut [f32],
+    pub(super) epilogue: Epilogue<'a>,
+}
+
+/// Divides the rows of the output, the columns of its only row, or its channels, into parts with at least `needed` values
+/// of scratch.
+pub(super) fn divide<'a, S: Isa>(
+    team: Team<'_, S>,
+    problem: &Conv2dNhwc,
+    x: &'a [f32],
+    init: Init<'a>,
+    y: &'a mut [f32],
+    scratch: &'a mut [f32],
+    epilogue: Epilogue<'a>,
+    needed: usize,
+    run: impl Fn(ConvPart<'a>) + Sync,
+) {
+    problem.check(x, init, y);
+    let (pixels, channels) = (problem.pixels(), problem.out_channels);
+    let (axis, unit, count) = problem.divided();
+    if pixels == 0 || channels == 0 {
+        return;
+    }
+    let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
+    let team = team.parts(team.count(room));
+    // The channels of a group lie together in the weights, and those of several do not.
+    let (rows, columns) = match problem.groups {
+        1 => shares(pixels, channels, unit, |units| team.share(units)),
+        _ => (team.share(count) * unit, channels),
+    };
+    let across = channels.div_ceil(columns);
+    let parts = pixels.div_ceil(rows) * across;
+    let y = MatrixMut::new(y, pixels, channels, problem.y_pixel);
+    let scratch = scratch.chunks_mut((scratch.len() / parts).max(1));
+    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+    team.each(y.divide(rows, columns).zip(scratch), |index, (y, scratch)| {
+        let (row, column) = (index / across * rows, index % across * columns);
+        let (part, skipped) = problem.part(axis, row / unit, y.rows() / unit);
+        run(ConvPart {
+            problem: Conv2dNhwc {
+                out_channels: y.columns(),
+                ..part
+            },
+            x: x.get(skipped..).unwrap_or_default(),
+            column,
+            init: init.from(row, column),
+            y,
+            scratch,
+            epilogue: epilogue.from(row, column),
+        });
+    });
+}
+
+/// Divides a convolution.
 pub(in crate::kernels::linear) fn conv2d_nhwc_parts<S: Isa>(
     team: Team<'_, S>,
     problem: &Conv2dNhwc,
@@ -46,35 +108,12 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    problem.check(x, init, y);
-    let (pixels, channels) = (problem.pixels(), problem.out_channels);
-    let (axis, unit, count) = problem.divided();
-    if pixels == 0 || channels == 0 {
-        return;
-    }
     let needed = super::conv2d_nhwc_scratch(problem);
-    let room = scratch.len().checked_div(needed).unwrap_or(usize::MAX);
-    let team = team.parts(team.count(room));
-    // The channels of a group lie together in the weights, and those of several do not.
-    let (rows, columns) = match problem.groups {
-        1 => shares(pixels, channels, unit, |units| team.share(units)),
-        _ => (team.share(count) * unit, channels),
-    };
-    let y = MatrixMut::new(y, pixels, channels, problem.y_pixel);
-    let scratch = scratch.chunks_mut(needed.max(1));
-    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
-    let across = channels.div_ceil(columns);
-    team.each(y.divide(rows, columns).zip(scratch), |index, (y, scratch)| {
-        let (row, column) = (index / across * rows, index % across * columns);
-        let (part, skipped) = problem.part(axis, row / unit, y.rows() / unit);
-        let part = Conv2dNhwc {
-            out_channels: y.columns(),
-            ..part
-        };
-        let x = x.get(skipped..).unwrap_or_default();
-        let w = w.get(packed_rhs_len(problem.depth(), column)..).unwrap_or_default();
-        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
-        team.isa().conv2d_nhwc_part(&part, x, w, init, y, scratch, epilogue);
+    divide(team, problem, x, init, y, scratch, epilogue, needed, |part| {
+        let w = w.get(packed_rhs_len(problem.depth(), part.column)..);
+        let (problem, w) = (part.problem, w.unwrap_or_default());
+        let isa = team.isa();
+        isa.conv2d_nhwc_part(&problem, part.x, w, part.init, part.y, part.scratch, part.epilogue);
     });
 }
 

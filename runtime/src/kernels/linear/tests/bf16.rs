@@ -274,54 +274,29 @@ fn pairs_are_packed_by_rows() {
     assert_eq!(packed[48..50], [pair(51.0, 0.0), 0]);
 }
 
-#[test]
-#[should_panic(expected = "product: the right matrix is too short")]
-fn a_short_operand_panics() {
-    let problem = Gemm {
-        m: 2,
-        n: 17,
-        k: 3,
-        c_row: 17,
-    };
+/// A product of depth 3 with a right-hand side of `words` words and `scratch` values of scratch.
+fn multiply(m: usize, n: usize, words: usize, scratch: usize) {
+    let problem = Gemm { m, n, k: 3, c_row: n };
+    let a = vec![0.0; 3 * m];
     let a = Lhs::Strided {
-        data: &[0.0; 6],
+        data: &a,
         row: 3,
         column: 1,
     };
-    Scalar.gemm_bf16(
-        &problem,
-        a,
-        &[0; 63],
-        Init::Zero,
-        &mut [0.0; 34],
-        &mut [0.0; 8],
-        Epilogue::None,
-    );
+    let (b, mut c, mut scratch) = (vec![0; words], vec![0.0; m * n], vec![0.0; scratch]);
+    Scalar.gemm_bf16(&problem, a, &b, Init::Zero, &mut c, &mut scratch, Epilogue::None);
+}
+
+#[test]
+#[should_panic(expected = "product: the right matrix is too short")]
+fn a_short_operand_panics() {
+    multiply(2, 17, 63, 8);
 }
 
 #[test]
 #[should_panic(expected = "product: the scratch is too short")]
 fn short_scratch_panics() {
-    let problem = Gemm {
-        m: 1,
-        n: 16,
-        k: 3,
-        c_row: 16,
-    };
-    let a = Lhs::Strided {
-        data: &[0.0; 3],
-        row: 3,
-        column: 1,
-    };
-    Scalar.gemm_bf16(
-        &problem,
-        a,
-        &[0; 32],
-        Init::Zero,
-        &mut [0.0; 16],
-        &mut [0.0; 3],
-        Epilogue::None,
-    );
+    multiply(1, 16, 32, 3);
 }
 
 #[test]
