@@ -67,6 +67,10 @@ pub trait Simd: Copy + 'static {
     /// The lanes `begin..end`, where `end <= LANES`.
     fn lanes(self, begin: usize, end: usize) -> Self::Mask;
 
+    /// Asks for the cache line of an address, which may be any.
+    #[inline(always)]
+    fn prefetch(self, _address: *const f32) {}
+
     /// The even lanes of `a`, then those of `b`.
     fn even(self, a: Self::F32, b: Self::F32) -> Self::F32;
 }
@@ -253,6 +257,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(self, address: *const f32) {
+            // SAFETY: a hint, which reads nothing and accepts any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
         fn even(self, a: __m256, b: __m256) -> __m256 {
             // SAFETY: see `splat`.
             unsafe {
@@ -335,6 +345,12 @@ mod x86 {
         #[inline(always)]
         fn lanes(self, begin: usize, end: usize) -> __mmask16 {
             (((1u32 << end) - 1) & !((1u32 << begin) - 1)) as __mmask16
+        }
+
+        #[inline(always)]
+        fn prefetch(self, address: *const f32) {
+            // SAFETY: a hint, which reads nothing and accepts any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
 
         #[inline(always)]

@@ -19,6 +19,8 @@ pub(super) struct Block<'a> {
     pub(super) b: &'a [f32],
     pub(super) b_panel: usize,
     pub(super) b_row: usize,
+    /// Elements from `b` to that of the block that is computed next, which need not exist; 0 if it is in cache.
+    pub(super) ahead: usize,
     pub(super) init: Init<'a>,
     pub(super) c: MatrixMut<'a>,
     /// The bounds between which the result is brought.
@@ -44,6 +46,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         b,
         b_panel,
         b_row,
+        ahead,
         init,
         mut c,
         bounds,
@@ -81,6 +84,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         b: b.as_ptr(),
         b_panel,
         b_row,
+        ahead: 0,
         start,
         c,
         c_row,
@@ -91,7 +95,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         ..Segment::EMPTY
     };
     let (mut row, mut first) = (0, a.as_ptr());
-    for rows in Heights::new(isa, m) {
+    for (strip, rows) in Heights::new(isa, m).enumerate() {
         // Rows that do not exist are read as the last that does.
         if is_strided {
             let mut pointer = first;
@@ -109,6 +113,11 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
             }
         }
         operands.rows = rows;
+        operands.ahead = if m > rows {
+            ahead_of_strip(isa, strip, ahead, b_panel)
+        } else {
+            0
+        };
         // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, of which these are some, and all `n`
         // columns of `b`, `c` and `start`. The heights are those of the token.
         let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };
@@ -116,5 +125,18 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         row += rows;
         operands.c = operands.c.wrapping_add(rows * c_row);
         operands.start = operands.start.at_row(rows);
+    }
+}
+
+/// What a strip of a block asks for while it is computed, of a block that begins `ahead` elements after this one: a line
+/// for each that it reads, so that as many strips as a tile has panels ask for the whole of it. Fewer lines at a time
+/// leave the memory idle, and more wait for it.
+#[inline(always)]
+pub(super) fn ahead_of_strip<S: Simd>(_isa: S, strip: usize, ahead: usize, b_panel: usize) -> usize {
+    let panels = (2 * S::LANES).div_ceil(PANEL_COLUMNS);
+    if ahead > 0 && strip < panels {
+        ahead + strip * b_panel
+    } else {
+        0
     }
 }

@@ -381,6 +381,12 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                 Init::Accumulate
             };
             let a = a.get(p * a_column..).unwrap_or_default();
+            // The weights of a following step lie behind these, more often than not.
+            let ahead = match (&b, last) {
+                (Source::Packed(_), false) => depth * PANEL_COLUMNS,
+                (Source::Packed(_), true) => columns * k - p * PANEL_COLUMNS,
+                _ => 0,
+            };
             // A block has one part, or two where only the full panels are read in place.
             let whole = Piece {
                 column: 0,
@@ -454,6 +460,7 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                         b: piece.b,
                         b_panel: piece.panel,
                         b_row: piece.row,
+                        ahead: if i == 0 { ahead } else { 0 },
                         init,
                         c: c.part(i..i + rows, column..column + piece.columns),
                         bounds: epilogue.bounds_if(last),

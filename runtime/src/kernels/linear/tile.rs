@@ -61,6 +61,8 @@ pub(super) struct Operands {
     pub(super) b: *const f32,
     pub(super) b_panel: usize,
     pub(super) b_row: usize,
+    /// Elements from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
+    pub(super) ahead: usize,
     pub(super) start: Start,
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
@@ -226,25 +228,14 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
     for segment in strip.segments {
         let rows: [*const f32; ROWS] = core::array::from_fn(|row| segment.rows[row]);
-        let mut b = first.wrapping_add(segment.b);
-        let mut offset = 0usize;
-        for _ in 0..segment.len {
-            let mut line = [isa.splat(0.0); VECTORS];
-            for (vector, line) in line.iter_mut().enumerate() {
-                let lane = vector * S::LANES;
-                let offset = lane / PANEL_COLUMNS * at.b_panel + lane % PANEL_COLUMNS;
-                // SAFETY: the caller vouches for these rows of the panels of `b`.
-                *line = unsafe { isa.load(b.add(offset)) };
+        let b = first.wrapping_add(segment.b);
+        // SAFETY: as the caller vouches.
+        unsafe {
+            if ROWS > 3 && at.ahead != 0 {
+                add_terms::<S, ROWS, VECTORS, true>(isa, at, segment.len, &rows, b, &mut sums);
+            } else {
+                add_terms::<S, ROWS, VECTORS, false>(isa, at, segment.len, &rows, b, &mut sums);
             }
-            for (sums, row) in sums.iter_mut().zip(&rows) {
-                // SAFETY: the caller vouches for `len` columns of the rows of `a`.
-                let factor = isa.splat(unsafe { *row.wrapping_add(offset) });
-                for (sum, &line) in sums.iter_mut().zip(&line) {
-                    *sum = isa.mul_add(factor, line, *sum);
-                }
-            }
-            offset = offset.wrapping_add(at.a_column);
-            b = b.wrapping_add(at.b_row);
         }
     }
     let columns = at.n - column;
@@ -295,5 +286,43 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
                 }
             }
         }
+    }
+}
+
+/// Adds the products of a segment.
+///
+/// # Safety
+///
+/// `rows` are valid for reading `len` elements `a_column` apart, `b` for `len` rows of the panels of `VECTORS` vectors.
+#[inline(always)]
+unsafe fn add_terms<S: Simd, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
+    isa: S,
+    at: &Operands,
+    len: usize,
+    rows: &[*const f32; ROWS],
+    mut b: *const f32,
+    sums: &mut [[S::F32; VECTORS]; ROWS],
+) {
+    let mut offset = 0usize;
+    for _ in 0..len {
+        if AHEAD {
+            isa.prefetch(b.wrapping_add(at.ahead));
+        }
+        let mut line = [isa.splat(0.0); VECTORS];
+        for (vector, line) in line.iter_mut().enumerate() {
+            let lane = vector * S::LANES;
+            let offset = lane / PANEL_COLUMNS * at.b_panel + lane % PANEL_COLUMNS;
+            // SAFETY: as the caller vouches.
+            *line = unsafe { isa.load(b.add(offset)) };
+        }
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            // SAFETY: as the caller vouches.
+            let factor = isa.splat(unsafe { *row.wrapping_add(offset) });
+            for (sum, &line) in sums.iter_mut().zip(&line) {
+                *sum = isa.mul_add(factor, line, *sum);
+            }
+        }
+        offset = offset.wrapping_add(at.a_column);
+        b = b.wrapping_add(at.b_row);
     }
 }

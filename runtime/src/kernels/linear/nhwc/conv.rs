@@ -7,6 +7,7 @@
 
 use super::Conv2dNhwc;
 use super::patches::{PATCH_LANES, Patches};
+use crate::kernels::linear::block::ahead_of_strip;
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
 use crate::kernels::simd::Simd;
@@ -185,6 +186,7 @@ impl Block<'_> {
             b: self.weights.as_ptr(),
             b_panel: depth * PANEL_COLUMNS,
             b_row: PANEL_COLUMNS,
+            ahead: 0,
             start,
             c,
             c_row,
@@ -223,9 +225,13 @@ impl Block<'_> {
         let mut operands = self.operands(1, init, y, &epilogue);
         let start = operands.start;
         let mut pixel = 0;
-        for rows in Heights::new(isa, problem.pixels()) {
+        for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
             positions.place(pixel, rows);
             operands.rows = rows;
+            operands.ahead = match problem.pixels() > rows {
+                true => ahead_of_strip(isa, strip, self.columns * problem.depth(), operands.b_panel),
+                false => 0,
+            };
             operands.start = start.at_row(pixel);
             operands.c = y
                 .part(pixel..pixel + rows, self.channel..self.channel + self.columns)
