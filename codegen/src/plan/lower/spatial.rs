@@ -8,7 +8,7 @@ use super::matmul::take_loops;
 use super::order::{channels_last, stored_order};
 use super::{Lowered, Lowering, product};
 use crate::ir::graph::Node;
-use crate::ir::op::{PadMode, ResizeMode};
+use crate::ir::op::{PadMode, PoolKind, ResizeMode};
 use crate::ir::{DType, Dim, Op};
 
 impl Lowering<'_> {
@@ -21,7 +21,10 @@ impl Lowering<'_> {
         let y = self.result(node.outputs[0])?;
         let mut x = self.apart_from(&x, &y, &node.origin)?;
         let plane = Plane::new(window)?;
-        let planes = has_dense_planes(&y.layout);
+        // Of a single pixel both is true; then the order of the image decides.
+        let is_pixel = y.layout.shape[2..].iter().all(|size| size.is(1));
+        let by_channel = !matches!(kind, PoolKind::Lp { .. }) && [&x, &y].iter().all(|at| at.layout.strides[1].is(1));
+        let planes = has_dense_planes(&y.layout) && !(is_pixel && by_channel);
         if !planes && !x.layout.strides[1].is(1) {
             x = self.dense_in(&x, &channels_last(x.layout.shape.len()), &node.origin)?;
         }
@@ -40,6 +43,7 @@ impl Lowering<'_> {
             x: [0, 1, 2].map(|axis| x_view.strides[axis].clone()),
             y: match planes {
                 true => PoolResult::Planes(y_view.strides[0].clone()),
+                false if is_pixel => PoolResult::Pixels(y_view.shape[0].clone()),
                 false => PoolResult::Pixels(y_view.strides[2].clone()),
             },
         };

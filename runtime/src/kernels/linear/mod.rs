@@ -42,8 +42,8 @@ pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min, gemm_scratch_within};
 pub use matrix::MatrixMut;
 pub use nhwc::{
     Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch,
-    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, depthwise_block_rows,
-    depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
+    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min,
+    depthwise_block_rows, depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
     depthwise_block_scratch_within, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
     pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
@@ -154,8 +154,8 @@ crate::isa::kernel_table! {
         ) = nhwc::conv2d_nhwc_bf16_part;
 
         /// `y = epilogue(init + convolution of x with w)` for one image, whose result is stored channels last; `w` is
-        /// the output of [`pack_conv2d_nhwc`] and `scratch` holds at least [`conv2d_nhwc_scratch`] values. A row of
-        /// `init` and of `epilogue` is a pixel, a column is an output channel.
+        /// the output of [`pack_conv2d_nhwc`] and `scratch` holds [`conv2d_nhwc_scratch`] values, or any number down to
+        /// [`conv2d_nhwc_scratch_min`]. A row of `init` and of `epilogue` is a pixel, a column is an output channel.
         ///
         /// # Panics
         ///

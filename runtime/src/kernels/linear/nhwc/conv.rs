@@ -3,10 +3,11 @@
 //! which a row of the left matrix is the channels of an input pixel, read where they lie. A tap outside of the image
 //! reads a row of zeros.
 //!
-//! An image whose channels are not contiguous, such as one of three planes, is packed a few pixels at a time instead.
+//! An image of few channels, or whose channels are not contiguous, such as one of three planes, is copied on the way: a
+//! band of rows at a time, with the zeros around it.
 
 use super::Conv2dNhwc;
-use super::patches::{PATCH_LANES, Patches};
+use super::band::{Band, band_rows, band_values};
 use crate::kernels::linear::block::ahead_of_strip;
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
@@ -26,18 +27,31 @@ pub const fn conv2d_nhwc_packed_len(problem: &Conv2dNhwc) -> usize {
     problem.groups * packed_rhs_len(problem.depth(), problem.group_out())
 }
 
-/// Values of scratch that a channels-last convolution needs: none, if the channels of the input are contiguous.
+/// Values of scratch that a channels-last convolution is fastest with: none, if the image is read where it lies.
 pub const fn conv2d_nhwc_scratch(problem: &Conv2dNhwc) -> usize {
     if is_indirect(problem) {
         0
     } else {
-        problem.depth().saturating_mul(PATCH_LANES)
+        band_values(problem, band_rows(problem, usize::MAX))
     }
 }
 
+/// Values of scratch that a channels-last convolution cannot do without. It is slower the less there is.
+pub const fn conv2d_nhwc_scratch_min(problem: &Conv2dNhwc) -> usize {
+    if is_indirect(problem) {
+        0
+    } else {
+        band_values(problem, 1)
+    }
+}
+
+/// Channels of an image that is read where it lies. Of fewer, the pixels that the taps of a row read are little more than
+/// one, and it pays that they follow each other everywhere, also at the borders.
+const CHANNELS: usize = 8;
+
 /// Whether the image is read where it lies.
 const fn is_indirect(problem: &Conv2dNhwc) -> bool {
-    problem.x_channel == 1 && problem.group_in() > 1
+    problem.x_channel == 1 && problem.in_channels >= CHANNELS
 }
 
 /// Packs weights `[out_channels, in_channels / groups, kernel height, kernel width]` as `[taps, in_channels / groups,
@@ -117,13 +131,38 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
         "convolution: the weights are too short"
     );
     assert!(
-        scratch.len() >= conv2d_nhwc_scratch(problem),
+        scratch.len() >= conv2d_nhwc_scratch_min(problem),
         "convolution: the scratch is too short"
     );
-    let (outputs, depth) = (problem.group_out(), problem.depth());
-    if problem.pixels() == 0 || outputs == 0 {
+    if problem.pixels() == 0 || problem.group_out() == 0 {
         return;
     }
+    if is_indirect(problem) {
+        return indirect(isa, problem, x, w, init, y, epilogue);
+    }
+    let rows = band_rows(problem, scratch.len());
+    let mut band = Band::new(problem, x, scratch);
+    for first in (0..problem.out_height).step_by(rows) {
+        let count = rows.min(problem.out_height - first);
+        let (pixel, pixels) = (first * problem.out_width, count * problem.out_width);
+        let (part, x) = band.fill(first, count);
+        let y = &mut y.part(pixel..pixel + pixels, 0..problem.out_channels);
+        indirect(isa, &part, x, w, init.from(pixel, 0), y, epilogue.from(pixel, 0));
+    }
+}
+
+/// A convolution of an image that is read where it lies.
+#[inline(always)]
+fn indirect<S: Simd + Tiles>(
+    isa: S,
+    problem: &Conv2dNhwc,
+    x: &[f32],
+    w: &[f32],
+    init: Init<'_>,
+    y: &mut MatrixMut<'_>,
+    epilogue: Epilogue<'_>,
+) {
+    let (outputs, depth) = (problem.group_out(), problem.depth());
     // Whole panels, as few equal blocks as fit. A small image has one pass over the weights in any case.
     let panels = outputs.div_ceil(PANEL_COLUMNS);
     let fitting = (BLOCK / (depth * PANEL_COLUMNS).max(1)).max(2);
@@ -143,11 +182,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
                 channel: group * outputs + first,
                 columns: step.min(outputs - first),
             };
-            if is_indirect(problem) {
-                block.indirect(isa, x, init, y, epilogue);
-            } else {
-                block.packed(isa, x, init, y, scratch, epilogue);
-            }
+            block.run(isa, x, init, y, epilogue);
         }
     }
 }
@@ -166,7 +201,7 @@ impl Block<'_> {
     /// The operands of the tiles from pixel 0 on, all of which exist: `Conv2dNhwc::check` has found the slices long
     /// enough.
     #[inline(always)]
-    fn operands(&self, a_column: usize, init: Init<'_>, y: &mut MatrixMut<'_>, epilogue: &Epilogue<'_>) -> Operands {
+    fn operands(&self, init: Init<'_>, y: &mut MatrixMut<'_>, epilogue: &Epilogue<'_>) -> Operands {
         let depth = self.problem.depth();
         assert!(self.weights.len() >= packed_rhs_len(depth, self.columns));
         let (c, c_row) = (
@@ -182,7 +217,7 @@ impl Block<'_> {
         Operands {
             rows: 0,
             n: self.columns,
-            a_column,
+            a_column: 1,
             b: self.weights.as_ptr(),
             b_panel: depth * PANEL_COLUMNS,
             b_row: PANEL_COLUMNS,
@@ -194,21 +229,9 @@ impl Block<'_> {
         }
     }
 
+    /// Computes all pixels.
     #[inline(always)]
-    fn finish(&self, y: &mut MatrixMut<'_>, pixel: usize, rows: usize, epilogue: Epilogue<'_>) {
-        epilogue.finish(y, pixel..pixel + rows, self.channel..self.channel + self.columns);
-    }
-
-    /// Computes all pixels from an image whose channels are contiguous.
-    #[inline(always)]
-    fn indirect<S: Simd + Tiles>(
-        &self,
-        isa: S,
-        x: &[f32],
-        init: Init<'_>,
-        y: &mut MatrixMut<'_>,
-        epilogue: Epilogue<'_>,
-    ) {
+    fn run<S: Simd + Tiles>(&self, isa: S, x: &[f32], init: Init<'_>, y: &mut MatrixMut<'_>, epilogue: Epilogue<'_>) {
         let problem = self.problem;
         let inputs = problem.group_in();
         // Channels of a pixel are cut where they are more than there are zeros.
@@ -222,7 +245,7 @@ impl Block<'_> {
             && count <= SEGMENTS;
         let mut segments = [Segment::EMPTY; SEGMENTS];
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
-        let mut operands = self.operands(1, init, y, &epilogue);
+        let mut operands = self.operands(init, y, &epilogue);
         let start = operands.start;
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
@@ -261,55 +284,8 @@ impl Block<'_> {
                 }
                 operands.start = Start::Matrix(operands.c, operands.c_row);
             }
-            self.finish(y, pixel, rows, epilogue);
+            epilogue.finish(y, pixel..pixel + rows, self.channel..self.channel + self.columns);
             pixel += rows;
-        }
-    }
-
-    /// Computes all pixels from an image of any strides, whose patches are packed into scratch.
-    #[inline(always)]
-    fn packed<S: Simd + Tiles>(
-        &self,
-        isa: S,
-        x: &[f32],
-        init: Init<'_>,
-        y: &mut MatrixMut<'_>,
-        scratch: &mut [f32],
-        epilogue: Epilogue<'_>,
-    ) {
-        let problem = self.problem;
-        let patches = Patches::new(problem, x, self.group);
-        let mut operands = self.operands(PATCH_LANES, init, y, &epilogue);
-        let start = operands.start;
-        let mut segment = Segment {
-            len: problem.depth(),
-            ..Segment::EMPTY
-        };
-        let pixels = problem.pixels();
-        for block in (0..pixels).step_by(PATCH_LANES) {
-            let lanes = PATCH_LANES.min(pixels - block);
-            patches.pack(isa, block, lanes, scratch);
-            let mut lane = 0;
-            for rows in Heights::new(isa, lanes) {
-                let pixel = block + lane;
-                for (index, row) in segment.rows[..S::TILE_ROWS].iter_mut().enumerate() {
-                    *row = scratch[lane + index.min(rows - 1)..].as_ptr();
-                }
-                operands.rows = rows;
-                operands.start = start.at_row(pixel);
-                operands.c = y
-                    .part(pixel..pixel + rows, self.channel..self.channel + self.columns)
-                    .as_mut_ptr();
-                if let Start::Matrix(_, 1..) = start {
-                    operands.start = Start::Matrix(operands.c, operands.c_row);
-                }
-                // SAFETY: as above, except that the rows are lanes of the patches, of which scratch has `depth` times
-                // `PATCH_LANES`.
-                let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };
-                isa.run_strip(&strip);
-                lane += rows;
-            }
-            self.finish(y, block, lanes, epilogue);
         }
     }
 }

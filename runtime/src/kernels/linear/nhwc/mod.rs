@@ -1,11 +1,11 @@
 //! Convolutions of one image whose result is stored channels last: a pixel's channels are neighbors in memory.
 
+mod band;
 mod bf16;
 mod block;
 mod conv;
 mod depthwise;
 mod parts;
-mod patches;
 mod winograd;
 
 use super::bf16::half;
@@ -18,7 +18,7 @@ pub use block::{
     Pointwise, depthwise_block_rows, depthwise_block_scratch, depthwise_block_scratch_bound,
     depthwise_block_scratch_min, depthwise_block_scratch_within,
 };
-pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, pack_conv2d_nhwc};
+pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,

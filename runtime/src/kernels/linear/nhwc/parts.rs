@@ -108,7 +108,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    let needed = super::conv2d_nhwc_scratch(problem);
+    let needed = super::conv2d_nhwc_scratch_min(problem);
     divide(team, problem, x, init, y, scratch, epilogue, needed, |part| {
         let w = w.get(packed_rhs_len(problem.depth(), part.column)..);
         let (problem, w) = (part.problem, w.unwrap_or_default());
