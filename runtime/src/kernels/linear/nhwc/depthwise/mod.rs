@@ -1,6 +1,6 @@
 //! Depthwise convolution of channels-last images: a vector holds neighboring channels of a pixel.
 //!
-//! A register tile is one or two output rows by some columns of one vector of channels. Every pixel of the input that it
+//! A register tile is some columns of an output row by one vector of channels. Every pixel of the input that it
 //! needs has an address, found once for all channels; one beside the image is a row of zeros, rows above and below are
 //! left out. A pixel is loaded once for all taps that read it, where there is code for the width of the kernel.
 
@@ -11,7 +11,7 @@ use super::conv::ZEROS;
 use crate::kernels::linear::tile::{Heights, Start};
 use crate::kernels::linear::{Epilogue, Init, MatrixMut};
 use crate::kernels::simd::Simd;
-use tile::{ADDRESSES, Line, Tile};
+use tile::Tile;
 
 /// Length of the packed weights of a channels-last depthwise convolution.
 pub const fn depthwise_conv2d_nhwc_packed_len(problem: &Conv2dNhwc) -> usize {
@@ -41,8 +41,14 @@ pub fn pack_depthwise_conv2d_nhwc(problem: &Conv2dNhwc, weights: &[f32], packed:
 /// Columns of the widest tile.
 const COLUMNS: usize = 8;
 
+/// Columns that a tile may have beyond those that it computes.
+const SURPLUS: usize = 3;
+
 /// Lines of a tile: input rows, or taps of kernels that have no code of their own.
 const LINES: usize = 24;
+
+/// Addresses that are found at a time, for as many columns of the output as they suffice for.
+const ADDRESSES: usize = 1024;
 
 /// Most rows of kernels that have code of their own.
 const ROWS: usize = 9;
@@ -98,132 +104,78 @@ fn rows<S: Simd, const KX: usize, const SX: usize>(
     epilogue: Epilogue<'_>,
 ) {
     let channels = problem.out_channels;
-    let paired = tile::is_paired::<S>(KX, SX) && problem.stride[0] == 1 && problem.dilation[0] == 1;
-    // Within a row, tiles inside of the image read the same pixels further on.
-    let shifts = problem.taps() <= LINES && channels <= ZEROS.len();
     let mut lines = Lines {
         problem,
         x,
-        lines: [Line::EMPTY; LINES],
+        lines: [0; LINES],
         addresses: [ZEROS.as_ptr(); ADDRESSES],
+        pitch: 0,
     };
-    let mut oy = 0;
-    while oy < problem.out_height {
-        let height = if paired { 2.min(problem.out_height - oy) } else { 1 };
-        let mut ox = 0;
-        let mut last: Option<Found> = None;
-        for width in Heights::up_to(problem.out_width, COLUMNS) {
-            let pixel = oy * problem.out_width + ox;
-            let first = pixel * problem.y_pixel;
-            let target = y[first..].as_mut_ptr();
-            let mut start = match init {
-                Init::Zero => Start::Zero,
-                Init::Accumulate => Start::Matrix(target, problem.y_pixel),
-                Init::PerColumn(values) => Start::Matrix(values[..channels].as_ptr(), 0),
-                Init::PerRow(values) => Start::PerRow(values[pixel..].as_ptr()),
-            };
-            // Lines are put together by their number, so that the order of sums is the same for each pixel.
-            let count = if KX > 1 {
-                problem.kernel[0] + height - 1
-            } else {
-                problem.taps()
-            };
-            let mut begin = 0;
-            loop {
+    // Lines are put together by their number, so that the order of sums is the same for each pixel.
+    let count = if KX > 1 { problem.kernel[0] } else { problem.taps() };
+    let fitting = (ADDRESSES / count.clamp(1, LINES) - KX) / SX + 1 - SURPLUS;
+    let fitting = fitting / COLUMNS * COLUMNS;
+    for oy in 0..problem.out_height {
+        for left in (0..problem.out_width).step_by(fitting) {
+            let width = fitting.min(problem.out_width - left);
+            for begin in (0..count.max(1)).step_by(LINES) {
                 let end = count.min(begin + LINES);
                 for channel in (0..channels).step_by(ZEROS.len()) {
-                    let used = match last {
-                        Some(found) if shifts && found.leads_to(problem, ox, width) => {
-                            lines.shift(&found, ox);
-                            found.used
-                        }
-                        _ => lines.find::<KX, SX>(begin..end, channel, [oy, ox], [height, width]),
-                    };
-                    last = Some(Found {
-                        ox,
-                        width,
-                        used,
-                        count: used * tile::inputs(KX, SX, tile::columns(width)),
-                    });
-                    let tile = Tile {
-                        lines: &lines.lines[..used],
-                        addresses: &lines.addresses,
-                        w: w.as_ptr(),
-                        channels,
-                        range: channel..channels.min(channel + ZEROS.len()),
-                        size: [height, width],
-                        start,
-                        target,
-                        row: problem.out_width * problem.y_pixel,
-                        pixel: problem.y_pixel,
-                        row_pixels: problem.out_width,
-                        bounds: epilogue.bounds_if(end == count),
-                    };
-                    // SAFETY: `Conv2dNhwc::check` has found all pixels of the input and the output and all values of
-                    // `init` within their slices, and the weights were found to be long enough. The addresses are those
-                    // of such pixels of the input, or of as many zeros as the tile has channels.
-                    unsafe { tile.run::<S, KX, SX>(isa) }
+                    let used = lines.find::<KX, SX>(begin..end, channel, [oy, left], width);
+                    let mut ox = left;
+                    for columns in Heights::up_to(width, COLUMNS) {
+                        let pixel = oy * problem.out_width + ox;
+                        let target = y[pixel * problem.y_pixel..].as_mut_ptr();
+                        let start = match init {
+                            _ if begin > 0 => Start::Matrix(target, problem.y_pixel),
+                            Init::Zero => Start::Zero,
+                            Init::Accumulate => Start::Matrix(target, problem.y_pixel),
+                            Init::PerColumn(values) => Start::Matrix(values[..channels].as_ptr(), 0),
+                            Init::PerRow(values) => Start::PerRow(values[pixel..].as_ptr()),
+                        };
+                        let tile = Tile {
+                            lines: &lines.lines[..used],
+                            addresses: &lines.addresses[(ox - left) * SX..],
+                            pitch: lines.pitch,
+                            w: w.as_ptr(),
+                            channels,
+                            range: channel..channels.min(channel + ZEROS.len()),
+                            columns,
+                            start,
+                            target,
+                            pixel: problem.y_pixel,
+                            bounds: epilogue.bounds_if(end == count),
+                        };
+                        // SAFETY: `Conv2dNhwc::check` has found all pixels of the input and the output and all values of
+                        // `init` within their slices, and the weights were found to be long enough. The addresses are
+                        // those of such pixels of the input, or of as many zeros as the tile has channels.
+                        unsafe { tile.run::<S, KX, SX>(isa) }
+                        ox += columns;
+                    }
                 }
-                begin = end;
-                if begin == count {
-                    break;
-                }
-                start = Start::Matrix(target, problem.y_pixel);
             }
-            ox += width;
         }
         if epilogue.is_apart() {
             let mut y = MatrixMut::new(y, problem.pixels(), channels, problem.y_pixel);
-            let pixels = oy * problem.out_width..(oy + height) * problem.out_width;
+            let pixels = oy * problem.out_width..(oy + 1) * problem.out_width;
             epilogue.finish(&mut y, pixels, 0..channels);
         }
-        oy += height;
     }
 }
 
-/// What was found for a tile.
-#[derive(Clone, Copy)]
-struct Found {
-    ox: usize,
-    width: usize,
-    /// Lines.
-    used: usize,
-    /// Addresses.
-    count: usize,
-}
-
-impl Found {
-    /// Whether the tile at `ox` in the same row reads the same pixels further on.
-    #[inline(always)]
-    fn leads_to(&self, problem: &Conv2dNhwc, ox: usize, width: usize) -> bool {
-        let columns = tile::columns(width);
-        let last = (ox + columns - 1) * problem.stride[1] + (problem.kernel[1] - 1) * problem.dilation[1];
-        columns == tile::columns(self.width)
-            && self.ox * problem.stride[1] >= problem.pad[1]
-            && last < problem.in_width + problem.pad[1]
-    }
-}
-
-/// Finds what a tile reads.
+/// Finds what the tiles of a part of an output row read.
 struct Lines<'a> {
     problem: &'a Conv2dNhwc,
     x: &'a [f32],
-    lines: [Line; LINES],
+    lines: [usize; LINES],
     addresses: [*const f32; ADDRESSES],
+    /// Addresses of a line.
+    pitch: usize,
 }
 
 impl Lines<'_> {
-    /// Moves all addresses to the tile at `ox`.
-    #[inline(always)]
-    fn shift(&mut self, found: &Found, ox: usize) {
-        let distance = (ox - found.ox) * self.problem.stride[1] * self.problem.x_column;
-        for address in &mut self.addresses[..found.count] {
-            *address = address.wrapping_add(distance);
-        }
-    }
-
-    /// Finds the lines with these numbers for a tile at output pixel `at`, and returns how many there are: those that
-    /// are above or below the image are left out.
+    /// Finds the lines with these numbers for `width` columns of the output from pixel `at` on, and for as many more as a
+    /// tile may have beside them. Returns how many there are: those that are above or below the image are left out.
     ///
     /// An address is that of channel 0; one of zeros is as if the first were `channel`.
     #[inline(always)]
@@ -232,11 +184,12 @@ impl Lines<'_> {
         numbers: core::ops::Range<usize>,
         channel: usize,
         [oy, ox]: [usize; 2],
-        [height, width]: [usize; 2],
+        width: usize,
     ) -> usize {
         let problem = self.problem;
         let zeros = ZEROS.as_ptr().wrapping_sub(channel);
-        let inputs = tile::inputs(KX, SX, tile::columns(width));
+        let inputs = tile::inputs(KX, SX, width + SURPLUS);
+        self.pitch = inputs;
         let mut used = 0;
         for number in numbers {
             let (ky, kx, step) = if KX > 1 {
@@ -263,16 +216,7 @@ impl Lines<'_> {
                     zeros
                 };
             }
-            // Input row `number` is row `number` of the kernel to the first output row and the one before to the second.
-            let taps = if KX > 1 {
-                [number * KX, (number.wrapping_sub(1)).wrapping_mul(KX)]
-            } else {
-                [number, 0]
-            };
-            self.lines[used] = Line {
-                taps,
-                used: [KX == 1 || number < problem.kernel[0], height > 1 && number > 0],
-            };
+            self.lines[used] = number * KX;
             used += 1;
         }
         used
