@@ -249,7 +249,7 @@ impl Block<'_> {
         let start = operands.start;
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
-            positions.place(pixel, rows);
+            positions.place(rows);
             operands.rows = rows;
             operands.ahead = match problem.pixels() > rows {
                 true => ahead_of_strip(isa, strip, self.columns * problem.depth(), operands.b_panel),
@@ -295,7 +295,9 @@ struct Positions<'a, S> {
     problem: &'a Conv2dNhwc,
     /// The first channel of the group of input pixel 0.
     x: *const f32,
-    /// Rows and columns of the image, which wrap around in the padding.
+    /// Row and column of the first output pixel of the next tile.
+    next: [usize; 2],
+    /// Rows and columns of the image, which wrap around in the padding; not set if all taps are inside.
     y: [usize; MAX_ROWS],
     column: [usize; MAX_ROWS],
     address: [*const f32; MAX_ROWS],
@@ -310,6 +312,7 @@ impl<'a, S: Simd> Positions<'a, S> {
         Positions {
             problem,
             x,
+            next: [0, 0],
             y: [0; MAX_ROWS],
             column: [0; MAX_ROWS],
             address: [x; MAX_ROWS],
@@ -318,17 +321,38 @@ impl<'a, S: Simd> Positions<'a, S> {
         }
     }
 
-    /// Moves to `rows` pixels from `pixel` on. Rows that do not exist are placed where the last that does is.
+    /// Moves to the next `rows` pixels. Rows that do not exist are placed where the last that does is.
     #[inline(always)]
-    fn place(&mut self, pixel: usize, rows: usize) {
+    fn place(&mut self, rows: usize) {
         let problem = self.problem;
-        let [pad_y, pad_x] = problem.pad;
         let [reach_y, reach_x] = [0, 1].map(|axis| (problem.kernel[axis].max(1) - 1) * problem.dilation[axis]);
-        let (mut oy, mut ox) = (pixel / problem.out_width, pixel % problem.out_width);
-        self.inside = true;
+        let [mut oy, mut ox] = self.next;
+        // The places in the padded image of the first and the last pixel, if they are in one row.
+        let (y, first) = (oy * problem.stride[0], ox * problem.stride[1]);
+        let last = (ox + rows - 1) * problem.stride[1];
+        let [pad_y, pad_x] = problem.pad;
+        let inside = y >= pad_y
+            && first >= pad_x
+            && y + reach_y < pad_y + problem.in_height
+            && last + reach_x < pad_x + problem.in_width;
+        self.inside = inside && ox + rows <= problem.out_width;
+        if self.inside {
+            let mut address = self.x.wrapping_add((y - pad_y) * problem.x_row + (first - pad_x) * problem.x_column);
+            let step = problem.stride[1] * problem.x_column;
+            for (index, slot) in self.address[..S::TILE_ROWS].iter_mut().enumerate() {
+                *slot = address;
+                if index + 1 < rows {
+                    address = address.wrapping_add(step);
+                }
+            }
+            ox += rows;
+            self.next = if ox == problem.out_width { [oy + 1, 0] } else { [oy, ox] };
+            return;
+        }
+        let mut inside = true;
         for index in 0..S::TILE_ROWS {
             let (y, column) = (oy * problem.stride[0], ox * problem.stride[1]);
-            self.inside &= y >= pad_y
+            inside &= y >= pad_y
                 && column >= pad_x
                 && y + reach_y < pad_y + problem.in_height
                 && column + reach_x < pad_x + problem.in_width;
@@ -346,6 +370,9 @@ impl<'a, S: Simd> Positions<'a, S> {
                 }
             }
         }
+        ox += 1;
+        self.next = if ox == problem.out_width { [oy + 1, 0] } else { [oy, ox] };
+        self.inside = inside;
     }
 
     /// Writes a segment for each row of the kernel, for pixels none of whose taps is in the padding, and returns how many
