@@ -1,7 +1,7 @@
 //! Into how many parts the work of each step is divided.
 //!
-//! A step is divided where that surely pays: each part must take some ten times as long as handing it to another thread
-//! does. How long a step takes is estimated from its sizes alone, so that the same model always becomes the same module.
+//! A step is divided where that pays: each part must take a few times as long as handing it to another thread does. How
+//! long a step takes is estimated from its sizes alone, so that the same model always becomes the same module.
 
 use super::kernel::{
     Attention, Conv, ConvKind, DepthwiseBlock, EpilogueMap, Fold, Gemm, Map, Pointwise, Pool, PoolResult,
@@ -10,9 +10,10 @@ use super::layout::dense_strides;
 use super::{Base, Kernel, Plan, Step};
 use crate::ir::{Bounds, DType, Dim, Expr, Scalar, UnaryOp};
 
-/// The least work of a part. The unit is the time of one multiplication and addition in a large matrix product, of which
-/// a core with vectors of 256 bits does some 50 in a nanosecond.
-const PART: i64 = 500_000;
+/// The least work of a part, a few times as much as handing it to another thread. The unit is the time of one
+/// multiplication and addition in a large matrix product, of which a core with vectors of 256 bits does some 50 in a
+/// nanosecond.
+const PART: i64 = 150_000;
 
 /// Decides about the parts of every step, and reserves working memory for each.
 pub(super) fn divide(plan: &mut Plan, threads: usize) {

@@ -384,7 +384,7 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
             // The weights of a following step lie behind these, more often than not.
             let ahead = match (&b, last) {
                 (Source::Packed(_), false) => depth * PANEL_COLUMNS,
-                (Source::Packed(_), true) => columns * k - p * PANEL_COLUMNS,
+                (Source::Packed(_), true) => columns.next_multiple_of(PANEL_COLUMNS) * k - p * PANEL_COLUMNS,
                 _ => 0,
             };
             // A block has one part, or two where only the full panels are read in place.

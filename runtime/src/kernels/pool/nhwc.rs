@@ -70,7 +70,8 @@ impl Join for Greatest {
     }
 }
 
-/// Vectors of channels that are computed at a time, so that enough results are in flight to hide the latency of one.
+/// Vectors that are computed at a time, of one pixel or of as many pixels, so that enough results are in flight to hide the
+/// latency of one.
 const VECTORS: usize = 4;
 
 impl PoolNhwc {
@@ -143,87 +144,132 @@ impl PoolNhwc {
         if self.channels == 0 {
             return;
         }
+        let whole = self.whole_columns();
         for oy in 0..self.output[0] {
             let rows = self.inside(0, oy);
             let y = (oy * self.stride[0] + rows.start * self.dilation[0]).wrapping_sub(self.pad_begin[0]);
-            for ox in 0..self.output[1] {
+            let mut ox = 0;
+            while ox < self.output[1] {
                 let columns = self.inside(1, ox);
                 let x = (ox * self.stride[1] + columns.start * self.dilation[1]).wrapping_sub(self.pad_begin[1]);
-                let pixel = &mut out[(oy * self.output[1] + ox) * self.y_pixel..][..self.channels];
+                // Of pixels that see whole windows and have few channels, some are computed together.
+                let together = whole.contains(&ox) && !rows.is_empty() && self.channels < VECTORS * S::LANES;
+                let pixels = if together { VECTORS.min(whole.end - ox) } else { 1 };
+                let out = &mut out[(oy * self.output[1] + ox) * self.y_pixel..];
                 if rows.is_empty() || columns.is_empty() {
-                    pixel.fill(J::START);
+                    out[..self.channels].fill(J::START);
                 } else {
                     let window = Window {
                         source: &input[y * self.x_row + x * self.x_column..],
                         size: [rows.len(), columns.len()],
                         step: [self.dilation[0] * self.x_row, self.dilation[1] * self.x_column],
+                        channels: self.channels,
+                        pixels,
+                        apart: [self.stride[1] * self.x_column, self.y_pixel],
                     };
-                    window.fold::<S, J>(isa, pixel);
+                    window.fold::<S, J>(isa, out);
                 }
-                finish(pixel, oy, ox);
+                for (pixel, out) in out.chunks_mut(self.y_pixel).take(pixels).enumerate() {
+                    finish(&mut out[..self.channels], oy, ox + pixel);
+                }
+                ox += pixels;
             }
         }
     }
+
+    /// The columns of the output whose windows are not cut off at a side.
+    fn whole_columns(&self) -> Range<usize> {
+        let (stride, pad) = (self.stride[1], self.pad_begin[1]);
+        let reach = self.kernel[1].saturating_sub(1) * self.dilation[1];
+        let end = (self.input[1] + pad).saturating_sub(reach).div_ceil(stride);
+        pad.div_ceil(stride)..end.min(self.output[1])
+    }
 }
 
-/// The elements of a window that exist.
+/// The elements of a window that exist, and those of the pixels beside it.
 struct Window<'a> {
     source: &'a [f32],
     size: [usize; 2],
     step: [usize; 2],
+    channels: usize,
+    /// Pixels to compute, at most [`VECTORS`].
+    pixels: usize,
+    /// Elements between the windows of pixels, and between their results.
+    apart: [usize; 2],
 }
 
 impl Window<'_> {
     #[inline(always)]
     fn fold<S: Simd, J: Join>(&self, isa: S, out: &mut [f32]) {
-        let reach = (self.size[0] - 1) * self.step[0] + (self.size[1] - 1) * self.step[1] + out.len();
-        assert!(reach <= self.source.len());
+        let beside = self.pixels - 1;
+        let reach = (self.size[0] - 1) * self.step[0] + (self.size[1] - 1) * self.step[1] + self.channels;
+        assert!(reach + beside * self.apart[0] <= self.source.len());
+        assert!(beside * self.apart[1] + self.channels <= out.len());
         let all = isa.lanes(0, S::LANES);
+        let out = out.as_mut_ptr();
         let mut channel = 0;
-        // SAFETY: the last element of the window has `out.len()` channels in `source`; the vectors are within these.
+        // SAFETY: the last element of the window of the last pixel has all channels in `source`, and that pixel has them in
+        // `out`; the vectors are within these.
         unsafe {
-            while out.len() - channel >= VECTORS * S::LANES {
-                self.vectors::<S, J, VECTORS, false>(isa, channel, out.as_mut_ptr(), all);
-                channel += VECTORS * S::LANES;
-            }
-            while channel < out.len() {
-                let count = S::LANES.min(out.len() - channel);
-                if count == S::LANES {
-                    self.vectors::<S, J, 1, false>(isa, channel, out.as_mut_ptr(), all);
-                } else {
-                    let lanes = isa.lanes(0, count);
-                    self.vectors::<S, J, 1, true>(isa, channel, out.as_mut_ptr(), lanes);
+            if self.pixels < VECTORS {
+                for pixel in 0..self.pixels {
+                    let [from, to] = self.apart.map(|apart| pixel * apart);
+                    channel = 0;
+                    while self.channels - channel >= VECTORS * S::LANES {
+                        let apart = [S::LANES; 2];
+                        self.vectors::<S, J, VECTORS, false>(isa, from + channel, out.add(to + channel), apart, all);
+                        channel += VECTORS * S::LANES;
+                    }
+                    while self.channels - channel >= S::LANES {
+                        self.vectors::<S, J, 1, false>(isa, from + channel, out.add(to + channel), [0; 2], all);
+                        channel += S::LANES;
+                    }
+                    if channel < self.channels {
+                        let lanes = isa.lanes(0, self.channels - channel);
+                        self.vectors::<S, J, 1, true>(isa, from + channel, out.add(to + channel), [0; 2], lanes);
+                    }
                 }
-                channel += count;
+                return;
+            }
+            while self.channels - channel >= S::LANES {
+                self.vectors::<S, J, VECTORS, false>(isa, channel, out.add(channel), self.apart, all);
+                channel += S::LANES;
+            }
+            if channel < self.channels {
+                let lanes = isa.lanes(0, self.channels - channel);
+                self.vectors::<S, J, VECTORS, true>(isa, channel, out.add(channel), self.apart, lanes);
             }
         }
     }
 
-    /// Joins `COUNT` vectors of channels from `channel` on, or of one vector those `lanes` that exist if `MASKED`.
+    /// Joins `COUNT` vectors from element `from` of the source on, `apart[0]` elements apart, or those `lanes` of each that
+    /// exist if `MASKED`, and writes them to `out`, `apart[1]` elements apart.
     ///
     /// # Safety
     ///
-    /// `source` and `out` are valid for these channels, `source` in every element of the window.
+    /// These elements are valid, those of the source in every element of the window.
     #[inline(always)]
     unsafe fn vectors<S: Simd, J: Join, const COUNT: usize, const MASKED: bool>(
         &self,
         isa: S,
-        channel: usize,
+        from: usize,
         out: *mut f32,
+        apart: [usize; 2],
         lanes: S::Mask,
     ) {
         let mut values = [isa.splat(J::START); COUNT];
-        let first = self.source.as_ptr().wrapping_add(channel);
+        let first = self.source.as_ptr().wrapping_add(from);
         for row in 0..self.size[0] {
             let mut at = first.wrapping_add(row * self.step[0]);
             for _ in 0..self.size[1] {
                 for (vector, value) in values.iter_mut().enumerate() {
                     // SAFETY: as the caller vouches.
                     let element = unsafe {
+                        let at = at.add(vector * apart[0]);
                         if MASKED {
                             isa.load_masked(at, lanes)
                         } else {
-                            isa.load(at.add(vector * S::LANES))
+                            isa.load(at)
                         }
                     };
                     *value = J::join(isa, *value, element);
@@ -234,7 +280,7 @@ impl Window<'_> {
         for (vector, &value) in values.iter().enumerate() {
             // SAFETY: as the caller vouches.
             unsafe {
-                let target = out.add(channel + vector * S::LANES);
+                let target = out.add(vector * apart[1]);
                 if MASKED {
                     isa.store_masked(target, value, lanes);
                 } else {

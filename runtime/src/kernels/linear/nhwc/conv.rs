@@ -252,7 +252,12 @@ impl Block<'_> {
             positions.place(rows);
             operands.rows = rows;
             operands.ahead = match problem.pixels() > rows {
-                true => ahead_of_strip(isa, strip, self.columns * problem.depth(), operands.b_panel),
+                true => ahead_of_strip(
+                    isa,
+                    strip,
+                    packed_rhs_len(problem.depth(), self.columns),
+                    operands.b_panel,
+                ),
                 false => 0,
             };
             operands.start = start.at_row(pixel);
@@ -337,7 +342,9 @@ impl<'a, S: Simd> Positions<'a, S> {
             && last + reach_x < pad_x + problem.in_width;
         self.inside = inside && ox + rows <= problem.out_width;
         if self.inside {
-            let mut address = self.x.wrapping_add((y - pad_y) * problem.x_row + (first - pad_x) * problem.x_column);
+            let mut address = self
+                .x
+                .wrapping_add((y - pad_y) * problem.x_row + (first - pad_x) * problem.x_column);
             let step = problem.stride[1] * problem.x_column;
             for (index, slot) in self.address[..S::TILE_ROWS].iter_mut().enumerate() {
                 *slot = address;
