@@ -185,12 +185,13 @@ unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
     unsafe {
         if ROWS > 3 || S::LANES < 8 {
             let wide = if S::LANES == 16 { 32 } else { 16 };
-            while n - j >= wide {
+            // The lanes of a vector that do not exist cost nothing beside those of another vector that do.
+            while n - j >= wide || (S::LANES == 16 && n - j > PANEL_COLUMNS) {
                 match S::LANES {
                     4 => tile::<S, ROWS, 4>(isa, strip, j),
                     _ => tile::<S, ROWS, 2>(isa, strip, j),
                 }
-                j += wide;
+                j += wide.min(n - j);
             }
         } else {
             while n - j >= 4 * S::LANES {
@@ -257,6 +258,33 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
                         Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
                     };
                     isa.store(target.add(row * at.c_row + lane), isa.clamp(value, low, high));
+                }
+            }
+        }
+    } else if S::LANES == 16 && columns > (VECTORS - 1) * S::LANES && at.rows == ROWS {
+        let last = isa.lanes(0, S::LANES.min(columns - (VECTORS - 1) * S::LANES));
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, &sum) in sums.iter().enumerate() {
+                let lane = vector * S::LANES;
+                let is_last = vector + 1 == VECTORS;
+                // SAFETY: all rows exist, and of the last vector these lanes; the caller vouches for them in `c` and `start`.
+                unsafe {
+                    let load = |from: *const f32| match is_last {
+                        true => isa.load_masked(from, last),
+                        false => isa.load(from),
+                    };
+                    let value = match start {
+                        Start::Zero => sum,
+                        Start::Matrix(start, stride) => isa.add(sum, load(start.add(row * stride + lane))),
+                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
+                    };
+                    let value = isa.clamp(value, low, high);
+                    let target = target.add(row * at.c_row + lane);
+                    if is_last {
+                        isa.store_masked(target, value, last);
+                    } else {
+                        isa.store(target, value);
+                    }
                 }
             }
         }
