@@ -156,7 +156,7 @@ fn pool_work(pool: &Pool) -> Option<Dim> {
 /// All heads of all sequences: two products, and the exponential of each score.
 fn attention_work(attention: &Attention) -> Option<Dim> {
     let [sequences, heads] = &attention.heads;
-    if sequences.is(1) && heads.is(1) {
+    if sequences.is(1) && heads.is(1) && attention.queries.is(1) {
         return None;
     }
     let scores = sequences.clone() * heads.clone() * attention.queries.clone() * attention.keys.clone();

@@ -497,11 +497,13 @@ impl Case for Heads {
         };
         let data = |seed, len| random(seed, sequences * heads * len * Heads::HEAD);
         let (q, k, v) = (data(1, q_len), data(2, kv_len), data(3, kv_len));
-        let mask = random(4, sequences * heads * kv_len);
+        // The masks of causal attentions have a row for each query.
+        let rows = if self.causal { q_len } else { 1 };
+        let mask = random(4, sequences * heads * rows * kv_len);
         let mask = self.masked.then_some(Mask {
             data: &mask,
-            head: [heads * kv_len, kv_len],
-            row: 0,
+            head: [heads * rows * kv_len, rows * kv_len],
+            row: if self.causal { kv_len } else { 0 },
         });
         let mut scratch = vec![0.0; 3 * attention_scratch(&problem)];
         compute.attention(&problem, &q, &k, &v, mask, out, &mut scratch);
@@ -511,7 +513,7 @@ impl Case for Heads {
 #[test]
 fn attention() {
     for heads in [[1, 1], [1, 5], [2, 3], [7, 2], [3, 1]] {
-        for lengths in [[1, 30], [2, 300], [13, 40], [40, 270]] {
+        for lengths in [[1, 30], [2, 300], [13, 40], [40, 270], [91, 270]] {
             for (interleaved, causal, masked) in [(true, false, true), (false, true, false), (true, true, true)] {
                 check(&Heads {
                     heads,

@@ -178,7 +178,7 @@ pub(super) fn attention_columns<S: Vector + Blocks + Linear>(
     }
 }
 
-/// Divides the sequences, if there are enough, or the heads of each.
+/// Divides the sequences, if there are enough, or the heads of each, or, where heads are few, the queries.
 pub(super) fn attention_parts<S: Isa>(
     team: Team<'_, S>,
     problem: &Attention,
@@ -232,10 +232,30 @@ pub(super) fn attention_parts<S: Isa>(
         return;
     }
     let share = team.share(heads);
+    // Parts of heads are of unequal size where heads are few. Those of queries pack keys and values once more each.
+    let unequal = heads.div_ceil(share) * share * 8 > heads * 9 || heads < team.count(usize::MAX);
+    let queries = team.share(problem.q_len.div_ceil(2)) * 2;
+    let last = problem.q_len - (problem.q_len - 1) / queries * queries;
+    let by_queries = unequal && last >= 2 * PACKED_QUERIES && (interleaved || heads == 1);
     for sequence in 0..sequences {
         let out = &mut out[sequence * out_sequence..];
         let scratches = scratch.chunks_mut(needed);
-        if apart {
+        if by_queries {
+            let out = MatrixMut::new(out, problem.q_len, columns, problem.out_row);
+            let pieces = out.divide(queries, columns);
+            team.each(pieces.zip(scratches), |index, (out, scratch)| {
+                let first = index * queries;
+                let (mut part, q, k, v, mask) = part(sequence, 0, [1, heads]);
+                part.q_len = out.rows();
+                part.causal_offset += first;
+                let q = q.get(first * problem.q_row..).unwrap_or_default();
+                let mask = mask.map(|mask| Mask {
+                    data: mask.data.get(first * mask.row..).unwrap_or_default(),
+                    ..mask
+                });
+                team.isa().attention_columns(&part, q, k, v, mask, out, scratch);
+            });
+        } else if apart {
             let pieces = out
                 .chunks_mut(share.saturating_mul(out_head).max(1))
                 .take(heads.div_ceil(share));
