@@ -97,6 +97,7 @@ fn bounded(graph: &Graph, options: &PlanOptions, lowered: &Plan, limit: usize) -
 
 fn lower_options(options: &PlanOptions) -> LowerOptions {
     LowerOptions {
+        threads: options.threads,
         winograd: options.winograd,
         precision: options.precision,
         accumulate: !options.plain,

@@ -43,6 +43,7 @@ impl Lowering<'_> {
             let (x, y) = (node.inputs[0], node.outputs[0]);
             let before = producer.get(&x).map(|&number| &block.nodes[number]);
             let before = before.filter(|before| uses[&x] == 1 && is_pointwise(before) && self.is_large(x));
+            let before = before.filter(|_| !self.expands_again(node));
             let after = readers.get(&y).copied();
             let after = after.filter(|after| uses[&y] == 1 && is_pointwise(after) && after.inputs[0] == y);
             let after = after.filter(|_| before.is_some() || self.is_large(y));
@@ -65,6 +66,26 @@ impl Lowering<'_> {
         let single = self.graph.ty(node.inputs[0]).shape[0].is(1);
         let groups = *groups as i64;
         single && groups > 1 && channels(node.inputs[0]).is(groups) && channels(node.outputs[0]).is(groups)
+    }
+
+    /// Whether several threads would expand many rows of the image between them more than once: each of them expands what
+    /// its rows of the result see.
+    fn expands_again(&self, node: &Node) -> bool {
+        let Op::Conv { window, .. } = &node.op else {
+            return false;
+        };
+        let rows = |value: ValueId| {
+            let shape = &self.graph.ty(value).shape;
+            shape
+                .get(2)
+                .filter(|_| shape.len() > 3)
+                .map_or(1, |rows| self.upper(rows))
+        };
+        let (seen, rows) = (rows(node.inputs[0]), rows(node.outputs[0]));
+        let threads = self.options.threads.clamp(1, rows.max(1));
+        let reach = window.dilations[0] * window.kernel[0].saturating_sub(1) + 1;
+        let each = (rows.div_ceil(threads).saturating_sub(1) * window.strides[0] + reach).min(seen);
+        threads > 1 && each * threads * 4 > seen * 5
     }
 
     fn is_large(&self, value: ValueId) -> bool {

@@ -63,6 +63,8 @@ enum Origin {
 /// What is left open when a graph is lowered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LowerOptions {
+    /// The largest number of threads of a step.
+    pub(super) threads: usize,
     /// Whether convolutions may be computed by Winograd's algorithm.
     pub(super) winograd: bool,
     /// In what matrix products and convolutions multiply.
