@@ -5,9 +5,13 @@
 
 use super::pack::PANEL_COLUMNS;
 use crate::kernels::simd::Simd;
+use core::mem::MaybeUninit;
 
 /// Rows of the tallest tile of any instruction set.
 pub(super) const MAX_ROWS: usize = 8;
+
+/// Values of the largest tile that there is code for, of any instruction set.
+const MAX_VALUES: usize = 512;
 
 /// A part of the depth of a product.
 #[derive(Clone, Copy)]
@@ -217,6 +221,25 @@ unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
     }
 }
 
+/// The body for each vector of each row. Loops in its place are not unrolled in time for sums in registers.
+macro_rules! unrolled {
+    ($row:ident, $vector:ident of [$rows:expr, $vectors:expr] => $body:block) => {
+        unrolled!(@rows $row [0 1 2 3 4 5 6 7] $rows, $vector $vectors, $body)
+    };
+    (@rows $row:ident [$($index:literal)*] $rows:expr, $vector:ident $vectors:expr, $body:block) => {
+        { $(if $index < $rows {
+            let $row: usize = $index;
+            unrolled!(@vectors $vector [0 1 2 3] $vectors, $body);
+        })* }
+    };
+    (@vectors $vector:ident [$($index:literal)*] $vectors:expr, $body:block) => {
+        $(if $index < $vectors {
+            let $vector: usize = $index;
+            $body
+        })*
+    };
+}
+
 /// Computes `VECTORS` vectors of columns from `column` on, those of them that exist.
 ///
 /// # Safety
@@ -246,72 +269,72 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
         other => other,
     };
     let [low, high] = at.bounds.map(|bound| isa.splat(bound));
-    if columns >= VECTORS * S::LANES && at.rows == ROWS {
-        for (row, sums) in sums.iter().enumerate() {
-            for (vector, &sum) in sums.iter().enumerate() {
-                let lane = vector * S::LANES;
-                // SAFETY: all rows and columns exist, and the caller vouches for them in `c` and `start`.
-                unsafe {
-                    let value = match start {
-                        Start::Zero => sum,
-                        Start::Matrix(start, stride) => isa.add(sum, isa.load(start.add(row * stride + lane))),
-                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                    };
-                    isa.store(target.add(row * at.c_row + lane), isa.clamp(value, low, high));
-                }
-            }
-        }
-    } else if S::LANES == 16 && columns > (VECTORS - 1) * S::LANES && at.rows == ROWS {
-        let last = isa.lanes(0, S::LANES.min(columns - (VECTORS - 1) * S::LANES));
-        for (row, sums) in sums.iter().enumerate() {
-            for (vector, &sum) in sums.iter().enumerate() {
-                let lane = vector * S::LANES;
-                let is_last = vector + 1 == VECTORS;
-                // SAFETY: all rows exist, and of the last vector these lanes; the caller vouches for them in `c` and `start`.
-                unsafe {
-                    let load = |from: *const f32| match is_last {
-                        true => isa.load_masked(from, last),
-                        false => isa.load(from),
-                    };
-                    let value = match start {
-                        Start::Zero => sum,
-                        Start::Matrix(start, stride) => isa.add(sum, load(start.add(row * stride + lane))),
-                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                    };
-                    let value = isa.clamp(value, low, high);
-                    let target = target.add(row * at.c_row + lane);
-                    if is_last {
-                        isa.store_masked(target, value, last);
-                    } else {
-                        isa.store(target, value);
+    // Of what is in registers, all rows exist, and the lanes of the last vector below `columns`.
+    let before_last = (VECTORS - 1) * S::LANES;
+    let is_whole = columns >= VECTORS * S::LANES;
+    let in_registers = at.rows == ROWS && (is_whole || (S::LANES == 16 && columns > before_last));
+    if in_registers {
+        let last = isa.lanes(0, S::LANES.min(columns - before_last));
+        match start {
+            Start::Zero => {}
+            Start::Matrix(start, stride) => unrolled!(row, vector of [ROWS, VECTORS] => {
+                let from = start.wrapping_add(row * stride + vector * S::LANES);
+                // SAFETY: the caller vouches for these elements of `start`.
+                let value = unsafe {
+                    match vector + 1 < VECTORS || is_whole {
+                        true => isa.load(from),
+                        false => isa.load_masked(from, last),
                     }
+                };
+                sums[row][vector] = isa.add(sums[row][vector], value);
+            }),
+            Start::PerRow(start) => unrolled!(row, vector of [ROWS, VECTORS] => {
+                // SAFETY: the caller vouches for all rows of `start`.
+                let value = isa.splat(unsafe { *start.add(row) });
+                sums[row][vector] = isa.add(sums[row][vector], value);
+            }),
+        }
+        unrolled!(row, vector of [ROWS, VECTORS] => {
+            let value = isa.clamp(sums[row][vector], low, high);
+            let to = target.wrapping_add(row * at.c_row + vector * S::LANES);
+            // SAFETY: the caller vouches for these elements of `c`.
+            unsafe {
+                match vector + 1 < VECTORS || is_whole {
+                    true => isa.store(to, value),
+                    false => isa.store_masked(to, value, last),
                 }
             }
-        }
-    } else {
-        // The last row and vector are found at run time. This copy is in memory, so that `sums` need not be; hiding
-        // where it is keeps the loop rolled.
-        let stored = sums;
-        let stored = core::hint::black_box(&stored);
-        for (row, sums) in stored[..at.rows].iter().enumerate() {
-            for (vector, &sum) in sums.iter().enumerate() {
-                let lane = vector * S::LANES;
-                if lane >= columns {
-                    break;
-                }
-                let lanes = isa.lanes(0, S::LANES.min(columns - lane));
-                // SAFETY: `lanes` stay below the columns that the caller vouches for in `c` and `start`.
-                unsafe {
-                    let value = match start {
-                        Start::Zero => sum,
-                        Start::Matrix(start, stride) => {
-                            isa.add(sum, isa.load_masked(start.add(row * stride + lane), lanes))
-                        }
-                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                    };
-                    let value = isa.clamp(value, low, high);
-                    isa.store_masked(target.add(row * at.c_row + lane), value, lanes);
-                }
+        });
+        return;
+    }
+    // The last row and vector are found at run time, in a loop over the sums in memory.
+    const { assert!(ROWS * VECTORS * S::LANES <= MAX_VALUES) };
+    let mut stored = MaybeUninit::<[f32; MAX_VALUES]>::uninit();
+    let stored = stored.as_mut_ptr().cast::<f32>();
+    unrolled!(row, vector of [ROWS, VECTORS] => {
+        // SAFETY: there is room for all vectors of a tile.
+        unsafe { isa.store(stored.add((row * VECTORS + vector) * S::LANES), sums[row][vector]) };
+    });
+    for row in 0..at.rows {
+        for vector in 0..VECTORS {
+            let lane = vector * S::LANES;
+            if lane >= columns {
+                break;
+            }
+            let lanes = isa.lanes(0, S::LANES.min(columns - lane));
+            // SAFETY: this vector was written above. `lanes` stay below the columns that the caller vouches for in `c` and
+            // `start`.
+            unsafe {
+                let sum = isa.load(stored.add((row * VECTORS + vector) * S::LANES));
+                let value = match start {
+                    Start::Zero => sum,
+                    Start::Matrix(start, stride) => {
+                        isa.add(sum, isa.load_masked(start.add(row * stride + lane), lanes))
+                    }
+                    Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
+                };
+                let value = isa.clamp(value, low, high);
+                isa.store_masked(target.add(row * at.c_row + lane), value, lanes);
             }
         }
     }
