@@ -1,7 +1,8 @@
 //! The matrix multiplication of one cache block, out of register tiles.
 
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
-use super::tile::{Heights, Operands, Segment, Start, Strip, Tiles};
+use super::store::Start;
+use super::tile::{Heights, Operands, Segment, Strip, Tiles};
 use super::{Init, MatrixMut, extent};
 use crate::kernels::simd::Simd;
 

@@ -24,6 +24,7 @@ mod matrix;
 mod nhwc;
 mod pack;
 mod recurrent;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -4,14 +4,11 @@
 //! Algorithm* (2019). A product of strided matrices is one segment; a convolution has one for each tap of its kernel.
 
 use super::pack::PANEL_COLUMNS;
+use super::store::{Start, Target};
 use crate::kernels::simd::Simd;
-use core::mem::MaybeUninit;
 
 /// Rows of the tallest tile of any instruction set.
 pub(super) const MAX_ROWS: usize = 8;
-
-/// Values of the largest tile that there is code for, of any instruction set.
-const MAX_VALUES: usize = 512;
 
 /// A part of the depth of a product.
 #[derive(Clone, Copy)]
@@ -31,27 +28,6 @@ impl Segment {
         b: 0,
         len: 0,
     };
-}
-
-/// What the accumulators of a tile are added to.
-#[derive(Clone, Copy)]
-pub(super) enum Start {
-    Zero,
-    /// A matrix with this distance between rows.
-    Matrix(*const f32, usize),
-    PerRow(*const f32),
-}
-
-impl Start {
-    /// The start of what is `rows` further down.
-    #[inline(always)]
-    pub(super) fn at_row(self, rows: usize) -> Start {
-        match self {
-            Start::Zero => Start::Zero,
-            Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(rows * stride), stride),
-            Start::PerRow(start) => Start::PerRow(start.wrapping_add(rows)),
-        }
-    }
 }
 
 /// All columns of `c = start + a b` for at most as many rows as a tile has.
@@ -221,25 +197,6 @@ unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
     }
 }
 
-/// The body for each vector of each row. Loops in its place are not unrolled in time for sums in registers.
-macro_rules! unrolled {
-    ($row:ident, $vector:ident of [$rows:expr, $vectors:expr] => $body:block) => {
-        unrolled!(@rows $row [0 1 2 3 4 5 6 7] $rows, $vector $vectors, $body)
-    };
-    (@rows $row:ident [$($index:literal)*] $rows:expr, $vector:ident $vectors:expr, $body:block) => {
-        { $(if $index < $rows {
-            let $row: usize = $index;
-            unrolled!(@vectors $vector [0 1 2 3] $vectors, $body);
-        })* }
-    };
-    (@vectors $vector:ident [$($index:literal)*] $vectors:expr, $body:block) => {
-        $(if $index < $vectors {
-            let $vector: usize = $index;
-            $body
-        })*
-    };
-}
-
 /// Computes `VECTORS` vectors of columns from `column` on, those of them that exist.
 ///
 /// # Safety
@@ -262,82 +219,16 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
             }
         }
     }
-    let columns = at.n - column;
-    let target = at.c.wrapping_add(column);
-    let start = match at.start {
-        Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(column), stride),
-        other => other,
+    let target = Target {
+        rows: at.rows,
+        n: at.n,
+        start: at.start,
+        c: at.c,
+        c_row: at.c_row,
+        bounds: at.bounds,
     };
-    let [low, high] = at.bounds.map(|bound| isa.splat(bound));
-    // Of what is in registers, all rows exist, and the lanes of the last vector below `columns`.
-    let before_last = (VECTORS - 1) * S::LANES;
-    let is_whole = columns >= VECTORS * S::LANES;
-    let in_registers = at.rows == ROWS && (is_whole || (S::LANES == 16 && columns > before_last));
-    if in_registers {
-        let last = isa.lanes(0, S::LANES.min(columns - before_last));
-        match start {
-            Start::Zero => {}
-            Start::Matrix(start, stride) => unrolled!(row, vector of [ROWS, VECTORS] => {
-                let from = start.wrapping_add(row * stride + vector * S::LANES);
-                // SAFETY: the caller vouches for these elements of `start`.
-                let value = unsafe {
-                    match vector + 1 < VECTORS || is_whole {
-                        true => isa.load(from),
-                        false => isa.load_masked(from, last),
-                    }
-                };
-                sums[row][vector] = isa.add(sums[row][vector], value);
-            }),
-            Start::PerRow(start) => unrolled!(row, vector of [ROWS, VECTORS] => {
-                // SAFETY: the caller vouches for all rows of `start`.
-                let value = isa.splat(unsafe { *start.add(row) });
-                sums[row][vector] = isa.add(sums[row][vector], value);
-            }),
-        }
-        unrolled!(row, vector of [ROWS, VECTORS] => {
-            let value = isa.clamp(sums[row][vector], low, high);
-            let to = target.wrapping_add(row * at.c_row + vector * S::LANES);
-            // SAFETY: the caller vouches for these elements of `c`.
-            unsafe {
-                match vector + 1 < VECTORS || is_whole {
-                    true => isa.store(to, value),
-                    false => isa.store_masked(to, value, last),
-                }
-            }
-        });
-        return;
-    }
-    // The last row and vector are found at run time, in a loop over the sums in memory.
-    const { assert!(ROWS * VECTORS * S::LANES <= MAX_VALUES) };
-    let mut stored = MaybeUninit::<[f32; MAX_VALUES]>::uninit();
-    let stored = stored.as_mut_ptr().cast::<f32>();
-    unrolled!(row, vector of [ROWS, VECTORS] => {
-        // SAFETY: there is room for all vectors of a tile.
-        unsafe { isa.store(stored.add((row * VECTORS + vector) * S::LANES), sums[row][vector]) };
-    });
-    for row in 0..at.rows {
-        for vector in 0..VECTORS {
-            let lane = vector * S::LANES;
-            if lane >= columns {
-                break;
-            }
-            let lanes = isa.lanes(0, S::LANES.min(columns - lane));
-            // SAFETY: this vector was written above. `lanes` stay below the columns that the caller vouches for in `c` and
-            // `start`.
-            unsafe {
-                let sum = isa.load(stored.add((row * VECTORS + vector) * S::LANES));
-                let value = match start {
-                    Start::Zero => sum,
-                    Start::Matrix(start, stride) => {
-                        isa.add(sum, isa.load_masked(start.add(row * stride + lane), lanes))
-                    }
-                    Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                };
-                let value = isa.clamp(value, low, high);
-                isa.store_masked(target.add(row * at.c_row + lane), value, lanes);
-            }
-        }
-    }
+    // SAFETY: as the caller vouches.
+    unsafe { target.store(isa, sums, column) }
 }
 
 /// Adds the products of a segment.

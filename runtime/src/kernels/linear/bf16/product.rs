@@ -4,8 +4,10 @@ use super::WEIGHTS;
 use super::pairs::{Emulated, Halves, Pairs};
 use super::tile::Strip;
 use crate::isa;
+use crate::kernels::linear::block::ahead_of_strip;
 use crate::kernels::linear::gemm::equal_blocks;
-use crate::kernels::linear::tile::{MAX_ROWS, Start};
+use crate::kernels::linear::store::Start;
+use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, PANEL_COLUMNS};
 use crate::kernels::simd::Simd;
 use core::marker::PhantomData;
@@ -180,6 +182,11 @@ impl<V: Copy> Block<'_, V> {
             let last = p + depth.total() == total;
             for j in (0..n).step_by(step) {
                 let columns = step.min(n - j);
+                // The weights of a following step lie behind these, more often than not.
+                let ahead = match last || j + columns < n {
+                    true => columns.next_multiple_of(PANEL_COLUMNS) * total,
+                    false => 0,
+                };
                 let mut row = 0;
                 while row < m {
                     let rows = P::Simd::TILE_ROWS.min(m - row);
@@ -206,6 +213,12 @@ impl<V: Copy> Block<'_, V> {
                         depth,
                         b: self.b[(j / PANEL_COLUMNS * total + p) * PANEL_COLUMNS..].as_ptr(),
                         b_panel: total * PANEL_COLUMNS,
+                        ahead: match m > rows {
+                            true => {
+                                ahead_of_strip(pairs.simd(), row / P::Simd::TILE_ROWS, ahead, total * PANEL_COLUMNS)
+                            }
+                            false => 0,
+                        },
                         start,
                         c: target,
                         c_row,

@@ -3,7 +3,8 @@
 use super::Depth;
 use super::pairs::Pairs;
 use crate::kernels::linear::PANEL_COLUMNS;
-use crate::kernels::linear::tile::{MAX_ROWS, Start};
+use crate::kernels::linear::store::{Start, Target};
+use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::simd::Simd;
 use core::marker::PhantomData;
 
@@ -17,6 +18,8 @@ pub(in crate::kernels::linear) struct Strip<'a, V> {
     /// The words of pair `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
+    /// Words from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
+    pub(super) ahead: usize,
     pub(super) start: Start,
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
@@ -125,6 +128,9 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
     for run in 0..counts[0] * counts[1] {
         let mut offset = run / counts[1] * steps[0] + run % counts[1] * steps[1];
         for _ in 0..len {
+            if ROWS > 3 {
+                isa.prefetch(b.wrapping_add(strip.ahead).cast());
+            }
             // SAFETY: the caller vouches for the words of these panels.
             let lines: [P::Line; VECTORS] = core::array::from_fn(|vector| unsafe {
                 let lane = vector * lanes;
@@ -141,52 +147,14 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
             b = b.wrapping_add(PANEL_COLUMNS);
         }
     }
-    let columns = strip.n - column;
-    let target = strip.c.wrapping_add(column);
-    let start = match strip.start {
-        Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(column), stride),
-        other => other,
+    let target = Target {
+        rows: strip.rows,
+        n: strip.n,
+        start: strip.start,
+        c: strip.c,
+        c_row: strip.c_row,
+        bounds: strip.bounds,
     };
-    let [low, high] = strip.bounds.map(|bound| isa.splat(bound));
-    if columns >= VECTORS * lanes && strip.rows == ROWS {
-        for (row, sums) in sums.iter().enumerate() {
-            for (vector, &sum) in sums.iter().enumerate() {
-                let lane = vector * lanes;
-                // SAFETY: all rows and columns exist, and the caller vouches for them in `c` and `start`.
-                unsafe {
-                    let value = match start {
-                        Start::Zero => sum,
-                        Start::Matrix(start, stride) => isa.add(sum, isa.load(start.add(row * stride + lane))),
-                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                    };
-                    isa.store(target.add(row * strip.c_row + lane), isa.clamp(value, low, high));
-                }
-            }
-        }
-    } else {
-        // The copy is in memory, so that `sums` need not be, and where it is is hidden to keep the loop rolled.
-        let stored = sums;
-        let stored = core::hint::black_box(&stored);
-        for (row, sums) in stored[..strip.rows].iter().enumerate() {
-            for (vector, &sum) in sums.iter().enumerate() {
-                let lane = vector * lanes;
-                if lane >= columns {
-                    break;
-                }
-                let exist = isa.lanes(0, lanes.min(columns - lane));
-                // SAFETY: these lanes stay below the columns that the caller vouches for in `c` and `start`.
-                unsafe {
-                    let value = match start {
-                        Start::Zero => sum,
-                        Start::Matrix(start, stride) => {
-                            isa.add(sum, isa.load_masked(start.add(row * stride + lane), exist))
-                        }
-                        Start::PerRow(start) => isa.add(sum, isa.splat(*start.add(row))),
-                    };
-                    let value = isa.clamp(value, low, high);
-                    isa.store_masked(target.add(row * strip.c_row + lane), value, exist);
-                }
-            }
-        }
-    }
+    // SAFETY: as the caller vouches.
+    unsafe { target.store(isa, sums, column) }
 }

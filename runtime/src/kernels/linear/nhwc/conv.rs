@@ -9,7 +9,8 @@
 use super::Conv2dNhwc;
 use super::band::{Band, band_rows, band_values};
 use crate::kernels::linear::block::ahead_of_strip;
-use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Start, Strip, Tiles};
+use crate::kernels::linear::store::Start;
+use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
 use crate::kernels::simd::Simd;
 

@@ -8,7 +8,8 @@ mod tile;
 
 use super::Conv2dNhwc;
 use super::conv::ZEROS;
-use crate::kernels::linear::tile::{Heights, Start};
+use crate::kernels::linear::store::Start;
+use crate::kernels::linear::tile::Heights;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut};
 use crate::kernels::simd::Simd;
 use tile::Tile;

@@ -1,6 +1,6 @@
 //! The register tiles of a channels-last depthwise convolution.
 
-use crate::kernels::linear::tile::Start;
+use crate::kernels::linear::store::Start;
 use crate::kernels::simd::Simd;
 use core::ops::Range;
 
