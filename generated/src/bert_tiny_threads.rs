@@ -251,7 +251,14 @@ fn forward<S: Isa>(
     add(s, d, a, EMBEDDINGS_WEIGHT, out);
     // /m/embeddings/LayerNorm/LayerNormalization
     let (y, x) = m.split(NORMALIZATION, EMBEDDINGS_GATHER);
-    layer_norm_128(s, d, x, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS, y);
+    layer_norm_128(
+        team.parts(d.batch * d.sequence / 98),
+        d,
+        x,
+        LAYER_NORM_WEIGHT,
+        LAYER_NORM_BIAS,
+        y,
+    );
     // /m/Cast, /m/Sub, /m/Mul
     let out = m.get_mut(M_MUL);
     cast_sub_mul(s, d, attention_mask, out);
@@ -268,11 +275,11 @@ fn forward<S: Isa>(
 const LAYERS: [[usize; 3]; 2] = [[131072, 0, 0], [0, 786432, 131072]];
 
 /// One of 2 runs of steps that differ in their weights and slots.
-fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights, slots_2]: [usize; 3]) {
+fn layer<S: Isa>(_: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights, slots_2]: [usize; 3]) {
     // /m/encoder/layer.0/attention/self/query/MatMul
     let (c, a) = m.split(QUERY_MAT_MUL.shifted(slots_2), NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 31).min(2)),
+        team.parts((d.batch * d.sequence / 10).min(2)),
         d,
         a,
         ONNX_MAT_MUL_256.shifted(weights),
@@ -281,7 +288,7 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     // /m/encoder/layer.0/attention/self/key/MatMul
     let (c, a) = m.split(KEY_MAT_MUL, NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 31).min(2)),
+        team.parts((d.batch * d.sequence / 10).min(2)),
         d,
         a,
         ONNX_MAT_MUL_266.shifted(weights),
@@ -290,7 +297,7 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     // /m/encoder/layer.0/attention/self/value/MatMul
     let (c, a) = m.split(VALUE_MAT_MUL, NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 31).min(2)),
+        team.parts((d.batch * d.sequence / 10).min(2)),
         d,
         a,
         ONNX_MAT_MUL_267.shifted(weights),
@@ -302,7 +309,7 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
         (QUERY_MAT_MUL.shifted(slots_2), KEY_MAT_MUL, VALUE_MAT_MUL, M_MUL),
     );
     attention_64(
-        team.parts((d.batch * d.sequence * d.sequence / 1583).min(2)),
+        team.parts((d.batch * d.sequence * d.sequence / 475).min(2)),
         d,
         q,
         k,
@@ -314,7 +321,7 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     // /m/encoder/layer.0/attention/output/dense/MatMul, /m/encoder/layer.0/attention/output/Add
     let (c, a) = m.split(NORMALIZATION_2.shifted(slots), SELF_MAT_MUL_1);
     matmul_128_2(
-        team.parts((d.batch * d.sequence / 31).min(2)),
+        team.parts((d.batch * d.sequence / 10).min(2)),
         d,
         a,
         ONNX_MAT_MUL_269.shifted(weights),
@@ -322,11 +329,18 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     );
     // /m/encoder/layer.0/attention/output/LayerNorm/LayerNormalization
     let (y, x) = m.split(NORMALIZATION_3, NORMALIZATION_2.shifted(slots));
-    layer_norm_128(s, d, x, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS, y);
+    layer_norm_128(
+        team.parts(d.batch * d.sequence / 98),
+        d,
+        x,
+        LAYER_NORM_WEIGHT,
+        LAYER_NORM_BIAS,
+        y,
+    );
     // /m/encoder/layer.0/intermediate/dense/MatMul and 5 more
     let (c, a) = m.split(ACT_FN_MUL_1, NORMALIZATION_3);
     matmul_gelu_512(
-        team.parts((d.batch * d.sequence / 7).min(2)),
+        team.parts((d.batch * d.sequence / 2).min(2)),
         d,
         a,
         ONNX_MAT_MUL_270.shifted(weights),
@@ -335,7 +349,7 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     // /m/encoder/layer.0/output/dense/MatMul, /m/encoder/layer.0/output/Add
     let (c, a) = m.split(NORMALIZATION_3, ACT_FN_MUL_1);
     matmul_128_3(
-        team.parts((d.batch * d.sequence / 8).min(2)),
+        team.parts((d.batch * d.sequence / 3).min(2)),
         d,
         a,
         ONNX_MAT_MUL_271.shifted(weights),
@@ -343,7 +357,14 @@ fn layer<S: Isa>(s: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, w
     );
     // /m/encoder/layer.0/output/LayerNorm/LayerNormalization
     let (y, x) = m.split(NORMALIZATION_2, NORMALIZATION_3);
-    layer_norm_128(s, d, x, LAYER_NORM_WEIGHT, LAYER_NORM_BIAS, y);
+    layer_norm_128(
+        team.parts(d.batch * d.sequence / 98),
+        d,
+        x,
+        LAYER_NORM_WEIGHT,
+        LAYER_NORM_BIAS,
+        y,
+    );
 }
 
 /// `f32[batch, sequence, 128]` of `/m/embeddings/word_embeddings/Gather`.
@@ -376,7 +397,7 @@ fn add<S: Isa>(s: S, d: Dims, a: &[f32], b: Weight<f32>, out: &mut [f32]) {
 }
 
 /// `f32[batch, sequence, 128]` of `/m/embeddings/LayerNorm/LayerNormalization`; 5 steps call it.
-fn layer_norm_128<S: Isa>(s: S, d: Dims, x: &[f32], scale: Weight<f32>, bias: Weight<f32>, y: &mut [f32]) {
+fn layer_norm_128<S: Compute>(s: S, d: Dims, x: &[f32], scale: Weight<f32>, bias: Weight<f32>, y: &mut [f32]) {
     let scale = WEIGHTS.get(scale);
     let bias = WEIGHTS.get(bias);
     let x = &x[..d.batch * d.sequence * 128];

@@ -31,7 +31,7 @@ const V_12_GEMM: Weight<f32> = Weight::new(89216, 1024); // [64, 10] `/12/Gemm`
 const V_12_BIAS: Weight<f32> = Weight::new(93312, 10); // [10] `12.bias`
 
 const V_2_RELU: Slot<f32> = Slot::new(8192, 1024); // steps 0 to 1: `/2/Relu_output_0`
-const SCRATCH: Slot<f32> = Slot::new(0, 144); // steps 0 to 0: working memory
+const SCRATCH: Slot<f32> = Slot::new(0, 100); // steps 0 to 0: working memory
 const V_4_RELU: Slot<f32> = Slot::new(0, 2048); // steps 1 to 2: `/4/Relu_output_0`
 const V_5_MAX_POOL: Slot<f32> = Slot::new(8192, 512); // steps 2 to 3: `/5/MaxPool_output_0`
 const V_7_RELU: Slot<f32> = Slot::new(0, 512); // steps 3 to 4: `/7/Relu_output_0`

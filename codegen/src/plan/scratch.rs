@@ -29,8 +29,9 @@ enum Elastic {
     },
     /// A convolution in strips of tiles.
     Winograd(linear::WinogradConv2dNhwc),
-    /// A product or a convolution that rounds its input a block of rows at a time, with the number of its weights.
-    Rounded { least: usize, best: usize, weights: usize },
+    /// A product or a convolution that copies its input, rounded or channels last, a block of rows at a time, with the number
+    /// of its weights.
+    Copied { least: usize, best: usize, weights: usize },
 }
 
 impl Elastic {
@@ -41,7 +42,7 @@ impl Elastic {
                 let [m, n, k] = [&gemm.m, &gemm.n, &gemm.k].map(upper);
                 match gemm.b {
                     Matrix::Packed => None,
-                    Matrix::PackedBf16 => Some(Elastic::Rounded {
+                    Matrix::PackedBf16 => Some(Elastic::Copied {
                         least: linear::gemm_bf16_scratch_min(m, k),
                         best: linear::gemm_bf16_scratch(m, k),
                         weights: n * k,
@@ -65,13 +66,22 @@ impl Elastic {
                 })),
                 ConvKind::Bf16 => {
                     let problem = conv.problem(bounds);
-                    Some(Elastic::Rounded {
+                    Some(Elastic::Copied {
                         least: linear::conv2d_nhwc_bf16_scratch_min(&problem),
                         best: linear::conv2d_nhwc_bf16_scratch(&problem),
                         weights: linear::conv2d_nhwc_bf16_packed_len(&problem),
                     })
                 }
-                ConvKind::Direct | ConvKind::Depthwise => None,
+                ConvKind::Direct => {
+                    let problem = conv.problem(bounds);
+                    let best = linear::conv2d_nhwc_scratch(&problem);
+                    (best > 0).then(|| Elastic::Copied {
+                        least: linear::conv2d_nhwc_scratch_min(&problem),
+                        best,
+                        weights: linear::conv2d_nhwc_packed_len(&problem),
+                    })
+                }
+                ConvKind::Depthwise => None,
             },
             _ => None,
         }
@@ -85,7 +95,7 @@ impl Elastic {
                 linear::depthwise_block_scratch_within(problem, parts[0], parts[1], room)
             }
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_within(problem, room),
-            Elastic::Rounded { least, best, .. } => room.clamp(*least, (*best).max(*least)),
+            Elastic::Copied { least, best, .. } => room.clamp(*least, (*best).max(*least)),
         }
     }
 
@@ -94,7 +104,7 @@ impl Elastic {
             Elastic::Product { m, n, k } => linear::gemm_scratch_min(*m, *n, *k, false),
             Elastic::Block { problem, parts, .. } => linear::depthwise_block_scratch_min(problem, parts[0], parts[1]),
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_min(problem),
-            Elastic::Rounded { least, .. } => *least,
+            Elastic::Copied { least, .. } => *least,
         }
     }
 
@@ -118,7 +128,7 @@ impl Elastic {
             }
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_time(problem, elements),
             // The weights are read once for each block of rows.
-            Elastic::Rounded { best, weights, .. } => work + (best.div_ceil(elements.max(1)) * weights) as f64,
+            Elastic::Copied { best, weights, .. } => work + (best.div_ceil(elements.max(1)) * weights) as f64,
         }
     }
 }

@@ -253,8 +253,8 @@ fn steps_are_divided_where_it_pays() {
     for (m, n, threads, parts) in [
         (8, 64, 2, "1"),
         (64, 64, 2, "1"),
-        (512, 64, 2, "2"),
-        (512, 64, 8, "4"),
+        (128, 64, 2, "2"),
+        (128, 64, 8, "3"),
         (4096, 64, 8, "8"),
         (4096, 64, 1, "1"),
     ] {
@@ -262,9 +262,14 @@ fn steps_are_divided_where_it_pays() {
         assert_eq!(actual, parts, "{m} {n} on {threads} threads: {plan}");
     }
     // As many rows as the run has; the divisor is what one part is worth.
-    let (parts, plan) = product(Dim::symbol("s"), 4096, 4);
+    let (parts, plan) = product(Dim::symbol("s"), 2048, 4);
     assert_eq!(parts, "min(4, floor(s, 2))", "{plan}");
-    let (parts, _) = product(Dim::symbol("s"), 64, 4);
+    // Weights are read for a single row, too.
+    let (parts, plan) = product(Dim::symbol("s"), 4096, 4);
+    assert_eq!(parts, "4", "{plan}");
+    let (parts, plan) = product(Dim::symbol("s"), 1024, 4);
+    assert_eq!(parts, "min(4, floor(s, 3))", "{plan}");
+    let (parts, _) = product(Dim::symbol("s"), 16, 4);
     assert_eq!(parts, "1");
 }
 

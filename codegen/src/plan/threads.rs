@@ -60,7 +60,7 @@ fn parts(work: &Dim, threads: usize, bounds: &Bounds) -> Dim {
     let factor = varying
         .terms()
         .fold(0, |common, (coefficient, _)| gcd(common, coefficient))
-        .clamp(1, PART);
+        .max(1);
     let quotient = varying.exact_div(&Dim::from(factor)).unwrap_or(varying);
     quotient
         .floor_div(&Dim::from((PART as u64).div_ceil(factor as u64) as i64))
