@@ -1,7 +1,7 @@
 //! The matrix multiplication of one cache block, out of register tiles.
 
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
-use super::store::Start;
+use super::store::{Start, Target};
 use super::tile::{Heights, Operands, Segment, Strip, Tiles};
 use super::{Init, MatrixMut, extent};
 use crate::kernels::simd::Simd;
@@ -79,17 +79,19 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
     };
     let is_strided = a_group == PANEL_ROWS.wrapping_mul(a_row);
     let mut operands = Operands {
-        rows: 0,
-        n,
         a_column,
         b: b.as_ptr(),
         b_panel,
         b_row,
         ahead: 0,
-        start,
-        c,
-        c_row,
-        bounds,
+        target: Target {
+            rows: 0,
+            n,
+            start,
+            c,
+            c_row,
+            bounds,
+        },
     };
     let mut segment = Segment {
         len: k,
@@ -113,29 +115,25 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
                 *slot = first.wrapping_add(row / PANEL_ROWS * a_group + row % PANEL_ROWS * a_row);
             }
         }
-        operands.rows = rows;
-        operands.ahead = if m > rows {
-            ahead_of_strip(isa, strip, ahead, b_panel)
-        } else {
-            0
-        };
+        operands.target.rows = rows;
+        operands.ahead = ahead_of_strip(isa, strip, m, ahead, b_panel);
         // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, of which these are some, and all `n`
         // columns of `b`, `c` and `start`. The heights are those of the token.
         let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };
         isa.run_strip(&strip);
         row += rows;
-        operands.c = operands.c.wrapping_add(rows * c_row);
-        operands.start = operands.start.at_row(rows);
+        operands.target.c = operands.target.c.wrapping_add(rows * c_row);
+        operands.target.start = operands.target.start.at_row(rows);
     }
 }
 
 /// What a strip of a block asks for while it is computed, of a block that begins `ahead` elements after this one: a line
-/// for each that it reads, so that as many strips as a tile has panels ask for the whole of it. Fewer lines at a time
-/// leave the memory idle, and more wait for it.
+/// for each that it reads, so that as many strips as a tile has panels ask for the whole of it. A block of `m` rows that are
+/// a single strip reads its lines faster than memory gives them, and asks for none.
 #[inline(always)]
-pub(super) fn ahead_of_strip<S: Simd>(_isa: S, strip: usize, ahead: usize, b_panel: usize) -> usize {
+pub(super) fn ahead_of_strip<S: Simd>(_isa: S, strip: usize, m: usize, ahead: usize, b_panel: usize) -> usize {
     let panels = (2 * S::LANES).div_ceil(PANEL_COLUMNS);
-    if ahead > 0 && strip < panels {
+    if ahead > 0 && m > S::TILE_ROWS && strip < panels {
         ahead + strip * b_panel
     } else {
         0

@@ -4,7 +4,7 @@
 //! Algorithm* (2019). A product of strided matrices is one segment; a convolution has one for each tap of its kernel.
 
 use super::pack::PANEL_COLUMNS;
-use super::store::{Start, Target};
+use super::store::Target;
 use crate::kernels::simd::Simd;
 
 /// Rows of the tallest tile of any instruction set.
@@ -33,8 +33,6 @@ impl Segment {
 /// All columns of `c = start + a b` for at most as many rows as a tile has.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
-    pub(super) rows: usize,
-    pub(super) n: usize,
     /// Elements between columns of `a`.
     pub(super) a_column: usize,
     /// Element `(p, j)` is `b[j / 16 * b_panel + p * b_row + j % 16]`.
@@ -43,11 +41,7 @@ pub(super) struct Operands {
     pub(super) b_row: usize,
     /// Elements from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
     pub(super) ahead: usize,
-    pub(super) start: Start,
-    pub(super) c: *mut f32,
-    pub(super) c_row: usize,
-    /// The bounds between which the result is brought.
-    pub(super) bounds: [f32; 2],
+    pub(super) target: Target,
 }
 
 /// Rows of a product that were found to exist.
@@ -59,12 +53,13 @@ pub(super) struct Strip<'a> {
 impl<'a> Strip<'a> {
     /// # Safety
     ///
-    /// - `operands.rows` is at least 1 and at most `S::TILE_ROWS` of the token `S` that runs this.
+    /// - `target.rows` is at least 1 and at most `S::TILE_ROWS` of the token `S` that runs this.
     /// - The first `S::TILE_ROWS` rows of every segment are valid for reading `len` elements `a_column` apart; those from
-    ///   `operands.rows` on may be any that are.
+    ///   `target.rows` on may be any that are.
     /// - `b` is valid for reading the rows from `segment.b / b_row` on that every segment has, all 16 columns of each of
     ///   the `ceil(n / 16)` panels.
-    /// - `c` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by `n` elements.
+    /// - The `c` of `target` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by
+    ///   `n` elements.
     #[inline(always)]
     pub(super) unsafe fn new(operands: &'a Operands, segments: &'a [Segment]) -> Strip<'a> {
         Strip { operands, segments }
@@ -134,7 +129,7 @@ impl Iterator for Heights {
 fn run_strip<S: Simd>(isa: S, strip: &Strip<'_>) {
     // SAFETY: whoever made the strip has vouched for what `columns` asks for.
     unsafe {
-        match strip.operands.rows {
+        match strip.operands.target.rows {
             0 => {}
             1 => columns::<S, 1>(isa, strip),
             2 => columns::<S, 2>(isa, strip),
@@ -156,10 +151,10 @@ fn run_strip<S: Simd>(isa: S, strip: &Strip<'_>) {
 ///
 /// # Safety
 ///
-/// As of [`Strip::new`], with `operands.rows <= ROWS`.
+/// As of [`Strip::new`], with `target.rows <= ROWS`.
 #[inline(always)]
 unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
-    let n = strip.operands.n;
+    let n = strip.operands.target.n;
     let mut j = 0;
     // SAFETY: as the caller vouches; the columns from `j` on exist, and begin a panel.
     unsafe {
@@ -219,16 +214,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
             }
         }
     }
-    let target = Target {
-        rows: at.rows,
-        n: at.n,
-        start: at.start,
-        c: at.c,
-        c_row: at.c_row,
-        bounds: at.bounds,
-    };
     // SAFETY: as the caller vouches.
-    unsafe { target.store(isa, sums, column) }
+    unsafe { at.target.store(isa, sums, column) }
 }
 
 /// Adds the products of a segment.

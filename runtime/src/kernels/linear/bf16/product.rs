@@ -6,7 +6,7 @@ use super::tile::Strip;
 use crate::isa;
 use crate::kernels::linear::block::ahead_of_strip;
 use crate::kernels::linear::gemm::equal_blocks;
-use crate::kernels::linear::store::Start;
+use crate::kernels::linear::store::{Start, Target};
 use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, PANEL_COLUMNS};
 use crate::kernels::simd::Simd;
@@ -206,23 +206,21 @@ impl<V: Copy> Block<'_, V> {
                         let first = offset(row + index.min(rows - 1)) + 2 * p;
                         *address = self.values[first..first + reach].as_ptr();
                     }
+                    let (index, b_panel) = (row / P::Simd::TILE_ROWS, total * PANEL_COLUMNS);
                     let strip = Strip {
-                        rows,
-                        n: columns,
                         a,
                         depth,
                         b: self.b[(j / PANEL_COLUMNS * total + p) * PANEL_COLUMNS..].as_ptr(),
-                        b_panel: total * PANEL_COLUMNS,
-                        ahead: match m > rows {
-                            true => {
-                                ahead_of_strip(pairs.simd(), row / P::Simd::TILE_ROWS, ahead, total * PANEL_COLUMNS)
-                            }
-                            false => 0,
+                        b_panel,
+                        ahead: ahead_of_strip(pairs.simd(), index, m, ahead, b_panel),
+                        target: Target {
+                            rows,
+                            n: columns,
+                            start,
+                            c: target,
+                            c_row,
+                            bounds: self.epilogue.bounds_if(last),
                         },
-                        start,
-                        c: target,
-                        c_row,
-                        bounds: self.epilogue.bounds_if(last),
                         found: PhantomData,
                     };
                     // SAFETY: each row of `a` has been found to reach as far as the depth does, `b` to have `total` pairs

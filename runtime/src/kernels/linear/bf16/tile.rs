@@ -3,15 +3,13 @@
 use super::Depth;
 use super::pairs::Pairs;
 use crate::kernels::linear::PANEL_COLUMNS;
-use crate::kernels::linear::store::{Start, Target};
+use crate::kernels::linear::store::Target;
 use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::simd::Simd;
 use core::marker::PhantomData;
 
 /// All columns of `c = start + a b` for at most as many rows as a tile has.
 pub(in crate::kernels::linear) struct Strip<'a, V> {
-    pub(super) rows: usize,
-    pub(super) n: usize,
     /// The first value of each row of `a`.
     pub(super) a: [*const V; MAX_ROWS],
     pub(super) depth: Depth,
@@ -20,11 +18,7 @@ pub(in crate::kernels::linear) struct Strip<'a, V> {
     pub(super) b_panel: usize,
     /// Words from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
     pub(super) ahead: usize,
-    pub(super) start: Start,
-    pub(super) c: *mut f32,
-    pub(super) c_row: usize,
-    /// The bounds between which the result is brought.
-    pub(super) bounds: [f32; 2],
+    pub(super) target: Target,
     pub(super) found: PhantomData<&'a ()>,
 }
 
@@ -33,11 +27,12 @@ impl<V> Strip<'_, V> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `rows` is at least 1 and at most the `TILE_ROWS` of what runs it.
-    /// - The first `TILE_ROWS` rows of `a` are valid for reading what [`Depth::reach`] says; those from `rows` on may be
+    /// - `target.rows` is at least 1 and at most the `TILE_ROWS` of what runs it.
+    /// - The first `TILE_ROWS` rows of `a` are valid for reading what [`Depth::reach`] says; those from `target.rows` on may be
     ///   any that are.
     /// - `b` is valid for reading as many pairs as the depth has, all 16 columns of each of the `ceil(n / 16)` panels.
-    /// - `c` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by `n` elements.
+    /// - The `c` of `target` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by
+    ///   `n` elements.
     #[inline(always)]
     pub(super) unsafe fn vouched(self) -> Self {
         self
@@ -51,7 +46,7 @@ impl<V> Strip<'_, V> {
 pub(super) fn run<P: Pairs>(pairs: P, strip: &Strip<'_, P::Value>) {
     // SAFETY: whoever made the strip has vouched for what `columns` asks for.
     unsafe {
-        match (P::Simd::TILE_ROWS, strip.rows) {
+        match (P::Simd::TILE_ROWS, strip.target.rows) {
             (_, 1) => columns::<P, 1>(pairs, strip),
             (3, 2..=3) | (6, 2..=3) => columns::<P, 3>(pairs, strip),
             (6, 4..=6) => columns::<P, 6>(pairs, strip),
@@ -67,10 +62,10 @@ pub(super) fn run<P: Pairs>(pairs: P, strip: &Strip<'_, P::Value>) {
 ///
 /// # Safety
 ///
-/// As of [`Strip::vouched`], with `rows <= ROWS`.
+/// As of [`Strip::vouched`], with `target.rows <= ROWS`.
 #[inline(always)]
 unsafe fn columns<P: Pairs, const ROWS: usize>(pairs: P, strip: &Strip<'_, P::Value>) {
-    let n = strip.n;
+    let n = strip.target.n;
     let mut j = 0;
     // SAFETY: as the caller vouches; every panel from `j` on that a tile reads has a column that exists.
     unsafe {
@@ -147,14 +142,6 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
             b = b.wrapping_add(PANEL_COLUMNS);
         }
     }
-    let target = Target {
-        rows: strip.rows,
-        n: strip.n,
-        start: strip.start,
-        c: strip.c,
-        c_row: strip.c_row,
-        bounds: strip.bounds,
-    };
     // SAFETY: as the caller vouches.
-    unsafe { target.store(isa, sums, column) }
+    unsafe { strip.target.store(isa, sums, column) }
 }

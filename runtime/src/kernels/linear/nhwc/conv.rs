@@ -9,7 +9,7 @@
 use super::Conv2dNhwc;
 use super::band::{Band, band_rows, band_values};
 use crate::kernels::linear::block::ahead_of_strip;
-use crate::kernels::linear::store::Start;
+use crate::kernels::linear::store::{Start, Target};
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
 use crate::kernels::simd::Simd;
@@ -216,17 +216,19 @@ impl Block<'_> {
             Init::PerRow(values) => Start::PerRow(values.as_ptr()),
         };
         Operands {
-            rows: 0,
-            n: self.columns,
             a_column: 1,
             b: self.weights.as_ptr(),
             b_panel: depth * PANEL_COLUMNS,
             b_row: PANEL_COLUMNS,
             ahead: 0,
-            start,
-            c,
-            c_row,
-            bounds: epilogue.bounds_if(true),
+            target: Target {
+                rows: 0,
+                n: self.columns,
+                start,
+                c,
+                c_row,
+                bounds: epilogue.bounds_if(true),
+            },
         }
     }
 
@@ -247,48 +249,42 @@ impl Block<'_> {
         let mut segments = [Segment::EMPTY; SEGMENTS];
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
         let mut operands = self.operands(init, y, &epilogue);
-        let start = operands.start;
+        let start = operands.target.start;
+        let ahead = packed_rhs_len(problem.depth(), self.columns);
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
             positions.place(rows);
-            operands.rows = rows;
-            operands.ahead = match problem.pixels() > rows {
-                true => ahead_of_strip(
-                    isa,
-                    strip,
-                    packed_rhs_len(problem.depth(), self.columns),
-                    operands.b_panel,
-                ),
-                false => 0,
-            };
-            operands.start = start.at_row(pixel);
-            operands.c = y
+            operands.ahead = ahead_of_strip(isa, strip, problem.pixels(), ahead, operands.b_panel);
+            let target = &mut operands.target;
+            target.rows = rows;
+            target.start = start.at_row(pixel);
+            target.c = y
                 .part(pixel..pixel + rows, self.channel..self.channel + self.columns)
                 .as_mut_ptr();
             if let Start::Matrix(_, 1..) = start {
-                operands.start = Start::Matrix(operands.c, operands.c_row);
+                target.start = Start::Matrix(target.c, target.c_row);
             }
             // Segments are put together by their number, so that the order of sums is the same for each pixel.
             let mut first = 0;
             loop {
                 let last = count.min(first + SEGMENTS);
-                operands.bounds = epilogue.bounds_if(last == count);
+                operands.target.bounds = epilogue.bounds_if(last == count);
                 let used = if positions.inside && merges {
                     positions.merged_segments(&mut segments)
                 } else {
                     positions.segments(first..last, part, inputs, &mut segments)
                 };
-                // SAFETY: the heights are those of the token. `Conv2dNhwc::check` has found all pixels of the input and
-                // the output and all values of `init` within their slices; the rows of a segment are such pixels of the
-                // input, or zeros, and its terms are channels of the group. `operands` has found the weights long
-                // enough.
+                // SAFETY: the heights are those of the token. `Conv2dNhwc::check` has found all pixels of the output and all
+                // values of `init` within their slices, and those of the input, too, unless it is a band, which has all
+                // pixels that its rows of the output see. The rows of a segment are such pixels of the input, or zeros, and
+                // its terms are channels of the group. `operands` has found the weights long enough.
                 let strip = unsafe { Strip::new(&operands, &segments[..used]) };
                 isa.run_strip(&strip);
                 first = last;
                 if first == count {
                     break;
                 }
-                operands.start = Start::Matrix(operands.c, operands.c_row);
+                operands.target.start = Start::Matrix(operands.target.c, operands.target.c_row);
             }
             epilogue.finish(y, pixel..pixel + rows, self.channel..self.channel + self.columns);
             pixel += rows;
