@@ -13,18 +13,9 @@ const MANY_VALUES: usize = 48 * 1024;
 /// Weights up to which they are few.
 const WEIGHTS: usize = 32 * 1024;
 
-/// Coordinates of the padded image that `count` coordinates of the output see.
-const fn span(problem: &Conv2dNhwc, axis: usize, count: usize) -> usize {
-    let reach = problem.kernel[axis]
-        .saturating_sub(1)
-        .saturating_mul(problem.dilation[axis]);
-    let last = count.saturating_sub(1).saturating_mul(problem.stride[axis]);
-    last.saturating_add(reach).saturating_add(1)
-}
-
 /// Values of a row of a band.
 const fn pitch(problem: &Conv2dNhwc) -> usize {
-    span(problem, 1, problem.out_width).saturating_mul(problem.in_channels)
+    problem.span(1, problem.out_width).saturating_mul(problem.in_channels)
 }
 
 /// Values of the band that `rows` rows of the output see.
@@ -32,7 +23,7 @@ pub(super) const fn band_values(problem: &Conv2dNhwc, rows: usize) -> usize {
     if problem.out_height == 0 || problem.out_width == 0 {
         return 0;
     }
-    span(problem, 0, rows).saturating_mul(pitch(problem))
+    problem.span(0, rows).saturating_mul(pitch(problem))
 }
 
 /// Rows of the output, at least one, that are computed from a band with `room` values of scratch.
@@ -76,7 +67,7 @@ impl<'a> Band<'a> {
     pub(super) fn fill(&mut self, first: usize, count: usize) -> (Conv2dNhwc, &[f32]) {
         let (problem, pitch) = (self.problem, pitch(self.problem));
         let start = first * problem.stride[0];
-        let sees = start..start + span(problem, 0, count);
+        let sees = start..start + problem.span(0, count);
         let kept = self.held.end.saturating_sub(sees.start).min(sees.len());
         if kept > 0 {
             let from = (sees.start - self.held.start) * pitch;
@@ -89,7 +80,7 @@ impl<'a> Band<'a> {
         }
         let part = Conv2dNhwc {
             in_height: sees.len(),
-            in_width: span(problem, 1, problem.out_width),
+            in_width: problem.span(1, problem.out_width),
             out_height: count,
             pad: [0, 0],
             x_channel: 1,

@@ -55,11 +55,11 @@ const fn steps(problem: &Conv2dNhwc, axis: usize) -> (usize, usize) {
 
 /// Coordinates that `count` coordinates of the output see in a block.
 const fn span(problem: &Conv2dNhwc, axis: usize, count: usize) -> usize {
-    let reach = problem.kernel[axis]
-        .saturating_sub(1)
-        .saturating_mul(problem.dilation[axis]);
-    let last = count.saturating_sub(1).saturating_mul(steps(problem, axis).0);
-    last.saturating_add(reach).saturating_add(1)
+    if problem.kernel[axis] == 1 {
+        if count > 1 { count } else { 1 }
+    } else {
+        problem.span(axis, count)
+    }
 }
 
 /// Values of a block of some rows and columns of the output.

@@ -38,9 +38,7 @@ const BAND: usize = 48 * 1024;
 
 /// Input rows that some rows of the output see.
 const fn seen(problem: &Conv2dNhwc, rows: usize) -> usize {
-    let reach =
-        (rows.saturating_sub(1) * problem.stride[0]) + (problem.kernel[0].saturating_sub(1)) * problem.dilation[0] + 1;
-    min(reach, problem.in_height)
+    min(problem.span(0, rows), problem.in_height)
 }
 
 /// Values of the band of the expanded image, and of the rows of the depthwise result.

@@ -99,12 +99,17 @@ impl Conv2dNhwc {
         self.group_in() * self.taps()
     }
 
+    /// Coordinates of the padded input that `count` coordinates of an axis of the output see.
+    const fn span(&self, axis: usize, count: usize) -> usize {
+        let reach = self.kernel[axis].saturating_sub(1).saturating_mul(self.dilation[axis]);
+        let last = count.saturating_sub(1).saturating_mul(self.stride[axis]);
+        last.saturating_add(reach).saturating_add(1)
+    }
+
     /// The part of the problem that computes `count` rows of the output from row `first` on.
     fn rows(&self, first: usize, count: usize) -> Rows {
         let start = first * self.stride[0];
-        let end = (first + count).saturating_sub(1) * self.stride[0]
-            + self.kernel[0].saturating_sub(1) * self.dilation[0]
-            + 1;
+        let end = start + self.span(0, count);
         let inside = |row: usize| row.saturating_sub(self.pad[0]).min(self.in_height);
         let sees = inside(start)..inside(end);
         let problem = Conv2dNhwc {
