@@ -1,0 +1,90 @@
+//! Steps of images.
+
+use super::*;
+use crate::ir::op::{PoolKind, Window};
+
+/// The window of a kernel of this size that keeps the size of an image.
+fn window(kernel: usize) -> Window {
+    let pads = dims(&[kernel as i64 / 2; 2]);
+    Window {
+        kernel: vec![kernel; 2],
+        strides: vec![1, 1],
+        dilations: vec![1, 1],
+        pads_before: pads.clone(),
+        pads_after: pads,
+    }
+}
+
+/// A convolution with a square kernel that keeps the size of an image.
+fn conv(b: &mut Builder, image: ValueId, [inputs, outputs]: [usize; 2], kernel: usize, groups: usize) -> ValueId {
+    let w = b.weights(&[outputs, inputs / groups, kernel, kernel]);
+    let conv = Op::Conv {
+        window: window(kernel),
+        groups,
+        bias: false,
+        epilogue: None,
+    };
+    b.node(conv, &[image, w])
+}
+
+/// A convolution of 3 by 3 with as many channels on both sides.
+pub(super) fn square_conv(b: &mut Builder, image: ValueId, channels: usize) -> ValueId {
+    conv(b, image, [channels, channels], 3, 1)
+}
+
+#[test]
+fn threads_expand_no_rows_twice() {
+    let expands = |rows: i64, threads: usize| {
+        let mut b = Builder::new();
+        let x = b.input("x", &dims(&[1, 16, rows, 80]));
+        let image = conv(&mut b, x, [16, 16], 1, 1);
+        let expanded = conv(&mut b, image, [16, 480], 1, 1);
+        let filtered = conv(&mut b, expanded, [480, 480], 5, 480);
+        let projected = conv(&mut b, filtered, [480, 16], 1, 1);
+        let plan = b.plan_for(&[projected], threads);
+        let blocks = plan.steps.iter().filter_map(|step| match &step.kernel {
+            Kernel::DepthwiseBlock(block) => Some(block.expand.is_some()),
+            _ => None,
+        });
+        blocks.collect::<Vec<_>>()
+    };
+    assert_eq!(expands(3, 1), [true]);
+    // Both halves of three rows see all of them.
+    assert_eq!(expands(3, 2), [false]);
+    assert_eq!(expands(64, 2), [true]);
+}
+
+#[test]
+fn a_single_pixel_is_pooled_as_its_image_lies() {
+    let pooled = |image: &dyn Fn(&mut Builder) -> ValueId| {
+        let mut b = Builder::new();
+        let image = image(&mut b);
+        let pool = Op::Pool {
+            kind: PoolKind::Average {
+                count_include_pad: false,
+            },
+            window: Window {
+                kernel: vec![9, 7],
+                strides: vec![9, 7],
+                pads_before: dims(&[0, 0]),
+                pads_after: dims(&[0, 0]),
+                ..window(1)
+            },
+            ceil_mode: false,
+        };
+        let result = b.node(pool, &[image]);
+        let plan = b.plan(&[result]);
+        let pools = plan.steps.iter().filter_map(|step| match &step.kernel {
+            Kernel::Pool(pool) => Some(pool.y.clone()),
+            _ => None,
+        });
+        pools.collect::<Vec<_>>()
+    };
+    let planar = |b: &mut Builder| b.input("x", &dims(&[1, 40, 9, 7]));
+    assert_eq!(pooled(&planar), [kernel::PoolResult::Planes(Dim::from(1i64))]);
+    let by_channel = |b: &mut Builder| {
+        let x = planar(b);
+        square_conv(b, x, 40)
+    };
+    assert_eq!(pooled(&by_channel), [kernel::PoolResult::Pixels(Dim::from(40i64))]);
+}
