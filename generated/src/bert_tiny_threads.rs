@@ -263,7 +263,7 @@ fn forward<S: Isa>(
     let out = m.get_mut(M_MUL);
     cast_sub_mul(s, d, attention_mask, out);
     for at in LAYERS {
-        layer(s, team, d, m, at);
+        layer(team, d, m, at);
     }
     // /m/pooler/dense/Gemm, /m/pooler/activation/Tanh
     let (c, a) = m.split(POOLER_OUTPUT, LAST_HIDDEN_STATE);
@@ -275,7 +275,7 @@ fn forward<S: Isa>(
 const LAYERS: [[usize; 3]; 2] = [[131072, 0, 0], [0, 786432, 131072]];
 
 /// One of 2 runs of steps that differ in their weights and slots.
-fn layer<S: Isa>(_: S, team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights, slots_2]: [usize; 3]) {
+fn layer<S: Isa>(team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights, slots_2]: [usize; 3]) {
     // /m/encoder/layer.0/attention/self/query/MatMul
     let (c, a) = m.split(QUERY_MAT_MUL.shifted(slots_2), NORMALIZATION_2.shifted(slots));
     matmul_128(

@@ -108,11 +108,7 @@ impl Forward<'_> {
     }
 
     fn parameters(&mut self, text: &str, uses_dims: bool, inputs: &[usize]) -> Vec<String> {
-        let isa = if text.contains("(s,") || text.contains(" s,\n") {
-            "s"
-        } else {
-            "_"
-        };
+        let isa = if uses_isa(text) { "s" } else { "_" };
         let mut parameters = vec![format!("{isa}: S")];
         if uses_dims {
             let assigned = text.contains("= dims::bind(");
@@ -392,8 +388,11 @@ impl Forward<'_> {
         let counters: Vec<&String> = used.iter().filter(|name| !name.starts_with("d.")).collect();
         let inputs: Vec<usize> = std::mem::take(&mut self.used_inputs).into_iter().collect();
         let mut parameters = self.parameters(&text, uses_dims, &inputs);
+        // A team brings its instruction set.
+        let takes_isa = !divided || uses_isa(&text);
         if divided {
-            parameters.insert(1, "team: Team<'_, S>".into());
+            let team = "team: Team<'_, S>".to_owned();
+            parameters.splice(usize::from(takes_isa)..1, [team]);
         }
         parameters.extend(counters.iter().map(|counter| format!("{counter}: usize")));
         let width = columns.len();
@@ -436,7 +435,7 @@ impl Forward<'_> {
         part.raw(&text);
         part.close("}");
         self.parts.push(part.finish());
-        let mut arguments: Vec<String> = vec!["s".into()];
+        let mut arguments: Vec<String> = if takes_isa { vec!["s".into()] } else { Vec::new() };
         if divided {
             arguments.push("team".into());
         }
@@ -513,4 +512,9 @@ fn borrow(writer: &mut Writer, written: Borrows, read: Borrows) {
     let in_names = if reads == 0 { "()".to_owned() } else { in_names };
     let call = Code::call("m.split", vec![out_slots, in_slots]);
     writer.code(&format!("let ({out_names}, {in_names}) = "), &call, ";");
+}
+
+/// Whether the text of a function reads its parameter `s`.
+fn uses_isa(text: &str) -> bool {
+    text.contains("(s,") || text.contains(" s,\n")
 }
