@@ -81,6 +81,9 @@ pub use onnxide_macros::include_model as __include_model;
 /// of these. Without it a model takes what it is fast with. With it, of the plans that fit the one that is estimated to be
 /// fastest is taken; where none does, the error names the steps in the way and what is alive there.
 ///
+/// `tuning = "models/model.tuning"` names a file of what was measured to be fastest for the model, which `onnxide bench
+/// MODEL --tune FILE` makes. Without it the compiler estimates. When the model changes, it is to be made anew.
+///
 /// `threads = 2` divides steps that are large enough over two threads. The outputs are those of one thread, to the bit,
 /// for any number up to 32. `run` takes threads of a pool that all models of the process share, which needs the feature
 /// `std`; without it, `run` computes on its caller's thread. `run_on` takes threads of an

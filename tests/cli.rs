@@ -82,6 +82,7 @@ fn help_of_each_command() {
                                   is coarser and takes half the memory [default: f32]
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
                                   what is fast
+          --tuning <FILE>         What `bench --tune` has found to be fastest for this model
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
@@ -113,6 +114,7 @@ fn help_of_each_command() {
                                       which is coarser and takes half the memory [default: f32]
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
+          --tuning <FILE>             What `bench --tune` has found to be fastest for this model
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
                                       a file `ops.rs`
       -h, --help                      Print help
@@ -142,6 +144,7 @@ fn help_of_each_command() {
                                   is coarser and takes half the memory [default: f32]
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
                                   what is fast
+          --tuning <FILE>         What `bench --tune` has found to be fastest for this model
           --json                  Print JSON
           --svg <FILE>            Write a picture of the memory over time
       -h, --help                  Print help
@@ -171,6 +174,7 @@ fn help_of_each_command() {
                                       which is coarser and takes half the memory [default: f32]
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
+          --tuning <FILE>             What `bench --tune` has found to be fastest for this model
           --reference <REF.npz>       Inputs and the outputs expected of them
           --tolerance <X>             Largest relative error of an output [default: 1e-4]
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -211,6 +215,7 @@ fn help_of_each_command() {
                                       which is coarser and takes half the memory [default: f32]
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
+          --tuning <FILE>             What `bench --tune` has found to be fastest for this model
           --reference <REF.npz>       Inputs, as for `check`
           --isa <NAME>                Instruction set; by default the best that this machine has
           --operators-from <FILE.rs>  Source of functions that compute operators: `crate::ops::f` is in
@@ -249,6 +254,7 @@ fn help_of_each_command() {
                                       which is coarser and takes half the memory [default: f32]
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
+          --tuning <FILE>             What `bench --tune` has found to be fastest for this model
           --inputs <IN.npz>           File to read the inputs from
           --outputs <OUT.npz>         File to write the outputs to
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -285,6 +291,7 @@ fn help_of_each_command() {
                                       which is coarser and takes half the memory [default: f32]
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
+          --tuning <FILE>             What `bench --tune` has found to be fastest for this model
           --reference <REF.npz>       Inputs, as for `check`
           --seconds <S>               How long to measure [default: 3]
           --isa <NAME>                Instruction set; by default the best that this machine has
@@ -294,6 +301,7 @@ fn help_of_each_command() {
           --json                      Print JSON
           --rounds                    Measure when told to by the standard input, by turns with other
                                       programs
+          --tune <FILE>               Find out what is fastest on this machine, and write it to a file
       -h, --help                      Print help
 
     Without a reference the inputs are zero, and every symbolic dimension has its largest size.
@@ -301,9 +309,13 @@ fn help_of_each_command() {
     With --rounds it prints `ready` once the model has run. For each line `WARM RUNS` of the standard
     input it then runs the model WARM times, and RUNS times with a clock, and prints these times in
     nanoseconds.
+    With --tune it measures what the compiler could have decided otherwise (algorithms of convolutions,
+    steps that are computed together, threads), each for the time of --seconds, and writes what was
+    faster to a file, for the option --tuning of all commands. Outputs may differ in rounding.
 
-    Example:
+    Examples:
       onnxide bench bert.onnx --reference ref.npz --seconds 5 --sort
+      onnxide bench resnet.onnx --threads 2 --tune resnet.tuning
     ");
 }
 

@@ -211,6 +211,43 @@ fn a_bench_reports_every_step() {
 }
 
 #[test]
+fn what_is_fastest_is_measured_and_kept() {
+    let model = "models/digits_cnn_fp32.onnx";
+    let file = folder().join("digits.tuning");
+    let _ = std::fs::remove_file(&file);
+    let path = file.to_str().unwrap();
+    let reference = ["--reference", "models/digits_cnn_fp32.npz"];
+    let tune = |path| [&["bench", model, "--seconds", "0.1", "--tune", path], &reference[..]].concat();
+    let table = succeed(&tune(path));
+    assert!(
+        table.ends_with("is for the option --tuning of all commands\n"),
+        "{table}"
+    );
+    let tuning = std::fs::read_to_string(&file).unwrap();
+    assert!(tuning.starts_with("onnxide tuning 1\nmodel "), "{tuning}");
+    succeed(&[&["check", model, "--tuning", path], &reference[..]].concat());
+
+    // What was chosen by hand is taken as well.
+    std::fs::write(&file, format!("{tuning}winograd-2 /0/Conv\nthreads-1 /2/Conv\n")).unwrap();
+    succeed(&[&["check", model, "--tuning", path], &reference[..]].concat());
+
+    let refused = |arguments: &[&str]| {
+        let output = onnxide(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let other = refused(&["inspect", "models/magika_v3_3.onnx", "--tuning", path]);
+    assert!(other.contains("digits.tuning is of another model"), "{other}");
+    std::fs::write(&file, "onnxide tuning 1\nmodel a\nfaster /0/Conv\n").unwrap();
+    let wrong = refused(&["inspect", model, "--dim", "batch=1", "--tuning", path]);
+    assert!(wrong.contains("line 3: `faster` is no choice"), "{wrong}");
+    std::fs::write(&file, "precious").unwrap();
+    let foreign = refused(&tune(path));
+    assert!(foreign.contains("is no tuning file"), "{foreign}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
 fn rounds_are_measured_when_told_to() {
     let reference = "models/digits_cnn_fp32.npz";
     let mut command = command(&[

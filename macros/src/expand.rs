@@ -30,6 +30,9 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
     if let Some(ram) = item.ram {
         compiler = compiler.ram(ram);
     }
+    if let Some(tuning) = &item.tuning {
+        compiler = compiler.tuning(manifest.join(tuning.value()));
+    }
     for dim in &item.dims {
         compiler = compiler.dim(&dim.name, dim.range);
     }

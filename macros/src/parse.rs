@@ -25,6 +25,7 @@ pub(crate) struct ModuleItem {
     pub(crate) winograd: bool,
     pub(crate) precision: Precision,
     pub(crate) ram: Option<RamSize>,
+    pub(crate) tuning: Option<LitStr>,
     pub(crate) operators: Vec<Operator>,
 }
 
@@ -58,7 +59,7 @@ impl Parse for ModuleItem {
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
         let (mut dims, mut threads, mut winograd, mut operators) = (None, None, None, None);
-        let (mut precision, mut ram) = (None, None);
+        let (mut precision, mut ram, mut tuning) = (None, None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -76,10 +77,12 @@ impl Parse for ModuleItem {
                 "precision" => precision = Some(parse_precision(input)?),
                 "ram" if ram.is_some() => return Err(repeated(option.span(), "ram")),
                 "ram" => ram = Some(parse_ram(input)?),
+                "tuning" if tuning.is_some() => return Err(repeated(option.span(), "tuning")),
+                "tuning" => tuning = Some(parse_path(input)?),
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let known = "`dims`, `operators`, `precision`, `ram`, `threads` and `winograd`";
+                    let known = "`dims`, `operators`, `precision`, `ram`, `threads`, `tuning` and `winograd`";
                     let message = format!("unknown option `{other}`; the known ones are {known}");
                     return Err(syn::Error::new(option.span(), message));
                 }
@@ -99,6 +102,7 @@ impl Parse for ModuleItem {
             winograd: winograd.unwrap_or(true),
             precision: precision.unwrap_or_default(),
             ram,
+            tuning,
             operators: operators.unwrap_or_default(),
         })
     }
@@ -145,6 +149,12 @@ fn parse_ram(input: ParseStream<'_>) -> Result<RamSize> {
 fn parse_flag(input: ParseStream<'_>) -> Result<bool> {
     input.parse::<Token![=]>()?;
     Ok(input.parse::<syn::LitBool>()?.value)
+}
+
+/// `= "PATH"`
+fn parse_path(input: ParseStream<'_>) -> Result<LitStr> {
+    input.parse::<Token![=]>()?;
+    input.parse()
 }
 
 /// `= NAME`
@@ -236,7 +246,7 @@ mod tests {
         let modules = parse(
             r#"
             /// A cat.
-            pub mod cat = "cat.onnx", ram <= "64K", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
+            pub mod cat = "cat.onnx", ram <= "64K", tuning = "cat.tuning", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
             mod dog = "dog.onnx", threads = 2, ram <= 1_000K, winograd = false, precision = bf16, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
@@ -268,6 +278,8 @@ mod tests {
         assert_eq!((cat.winograd, dog.winograd), (true, false));
         assert_eq!((cat.precision, dog.precision), (Precision::F32, Precision::Bf16));
         assert_eq!((cat.ram, dog.ram), (Some(RamSize(65536)), Some(RamSize(1_024_000))));
+        assert_eq!(cat.tuning.as_ref().map(LitStr::value), Some("cat.tuning".into()));
+        assert!(dog.tuning.is_none());
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -287,12 +299,17 @@ mod tests {
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
                 "mod m = \"m\", quantize = 2;",
-                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `ram`, `threads` and \
-                 `winograd`",
+                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `ram`, \
+                 `threads`, `tuning` and `winograd`",
             ),
             ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
             ("mod m = \"m\", threads(2);", "expected `=`"),
             ("mod m = \"m\", winograd = 1;", "expected boolean literal"),
+            ("mod m = \"m\", tuning = 1;", "expected string literal"),
+            (
+                "mod m = \"m\", tuning = \"a\", tuning = \"a\";",
+                "`tuning` is given twice",
+            ),
             ("mod m = \"m\", ram = \"64K\";", "expected `<=`"),
             (
                 "mod m = \"m\", ram <= \"64KB\";",

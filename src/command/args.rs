@@ -78,6 +78,10 @@ pub(crate) struct ModelArgs {
     /// Most memory that a run works in, such as 65536, 64K or 2M; by default what is fast
     #[arg(long, value_name = "SIZE")]
     pub(crate) ram: Option<RamSize>,
+
+    /// What `bench --tune` has found to be fastest for this model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuning: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -241,9 +245,13 @@ The peak is what nothing but multiply-adds reaches on this machine, measured in 
 With --rounds it prints `ready` once the model has run. For each line `WARM RUNS` of the standard
 input it then runs the model WARM times, and RUNS times with a clock, and prints these times in
 nanoseconds.
+With --tune it measures what the compiler could have decided otherwise (algorithms of convolutions,
+steps that are computed together, threads), each for the time of --seconds, and writes what was
+faster to a file, for the option --tuning of all commands. Outputs may differ in rounding.
 
-Example:
-  onnxide bench bert.onnx --reference ref.npz --seconds 5 --sort")]
+Examples:
+  onnxide bench bert.onnx --reference ref.npz --seconds 5 --sort
+  onnxide bench resnet.onnx --threads 2 --tune resnet.tuning")]
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -270,6 +278,10 @@ pub(crate) struct Bench {
     /// Measure when told to by the standard input, by turns with other programs
     #[arg(long, conflicts_with_all = ["seconds", "sort", "json"])]
     pub(crate) rounds: bool,
+
+    /// Find out what is fastest on this machine, and write it to a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuning", "rounds", "sort", "json"])]
+    pub(crate) tune: Option<PathBuf>,
 }
 
 /// `NAME=N`, `NAME=LO..=HI` or `NAME=..=HI`
@@ -334,6 +346,9 @@ impl ModelArgs {
             .front(Front::Command);
         if let Some(ram) = self.ram {
             compiler = compiler.ram(ram);
+        }
+        if let Some(tuning) = &self.tuning {
+            compiler = compiler.tuning(tuning);
         }
         for dim in &self.dims {
             compiler = compiler.dim(&dim.name, dim.range);

@@ -12,7 +12,7 @@ use crate::inspect::nodes;
 use crate::npz::{self, Array};
 use crate::program::{Measured, Program};
 use crate::term::{self, BOLD, DIM};
-use crate::{Outcome, model};
+use crate::{Outcome, model, tune};
 
 /// What was measured, as it is printed in JSON.
 #[derive(Debug, Serialize)]
@@ -43,20 +43,13 @@ struct StepTime<'a> {
 }
 
 pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
+    if let Some(file) = &args.tune {
+        return tune::tune(args, file);
+    }
     let sources = &args.run.operators_from;
     // A profile costs what a call between two steps costs; for rounds the program is that of `run`.
-    let compiler = |compiler: Compiler| compiler.profile(!args.rounds);
-    let (program, inputs) = match &args.reference {
-        Some(reference) => {
-            let mut arrays: BTreeMap<String, Array> = npz::read(reference)?.into_iter().collect();
-            let bound = model::bind(&args.model, &mut arrays, reference)?;
-            (Program::build(compiler(bound.compiler), sources)?, bound.inputs)
-        }
-        None => (
-            Program::build(compiler(args.model.compiler()), sources)?,
-            model::zeros(&args.model)?,
-        ),
-    };
+    let (compiler, inputs) = prepare(args)?;
+    let program = Program::build(compiler.profile(!args.rounds), sources)?;
     if args.rounds {
         program.rounds(&inputs, &args.run)?;
         return Ok(Outcome::Success);
@@ -71,6 +64,21 @@ pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
         print(&times, &program.report, args.sort, &mut out)?;
     }
     Ok(Outcome::Success)
+}
+
+/// The compiler and the inputs that the arguments ask for.
+pub(crate) fn prepare(args: &Bench) -> Result<(Compiler, Vec<(String, Array)>)> {
+    let Some(reference) = &args.reference else {
+        let compiler = args.model.compiler();
+        if !args.model.model.is_file() {
+            // The compiler knows better than the front end what to say about a path that leads nowhere.
+            compiler.clone().compile_module()?;
+        }
+        return Ok((compiler, model::zeros(&args.model)?));
+    };
+    let mut arrays: BTreeMap<String, Array> = npz::read(reference)?.into_iter().collect();
+    let bound = model::bind(&args.model, &mut arrays, reference)?;
+    Ok((bound.compiler, bound.inputs))
 }
 
 fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {

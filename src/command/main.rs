@@ -14,6 +14,7 @@ mod program;
 mod run;
 mod svg;
 mod term;
+mod tune;
 
 use std::process::ExitCode;
 

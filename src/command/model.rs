@@ -205,6 +205,7 @@ mod tests {
             no_winograd: false,
             precision: Precision::F32,
             ram: None,
+            tuning: None,
         }
     }
 

@@ -70,6 +70,7 @@ fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), Co
         winograd: options.winograd,
         precision: options.precision,
         ram: options.ram.map(|ram| ram.0),
+        tuning: options.tuning.clone(),
         plain: false,
     };
     let planned = match options.layers {
@@ -167,6 +168,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         arena_bytes: plan.certificate.arena_bytes as u64,
         arena_lower_bound: plan.certificate.lower_bound as u64,
         weight_bytes: plan.weights.bytes as u64,
+        decisions: plan.decisions.clone(),
         layers: Vec::new(),
     }
 }

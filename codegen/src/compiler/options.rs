@@ -11,7 +11,7 @@ use super::Front;
 use crate::Precision;
 use crate::ir::{Bounds, Interval};
 use crate::operator::Operator;
-use crate::plan::RamSize;
+use crate::plan::{RamSize, Tuning};
 
 /// The options of a compilation, complete: every one has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Options {
     pub layers: bool,
     /// What the arena may have.
     pub ram: Option<RamSize>,
+    /// What measurements have decided.
+    pub tuning: Tuning,
+    /// The file that says so.
+    pub tuning_file: Option<PathBuf>,
     /// Whether the module lets its caller time every step.
     pub profile: bool,
     /// Whether the model implements the runtime's `Program`.
@@ -153,6 +157,18 @@ impl Options {
             field(&(range.min as u64).to_le_bytes());
             field(&(range.max as u64).to_le_bytes());
         }
+        field(
+            self.tuning
+                .every
+                .map_or(String::new(), |choice| choice.to_string())
+                .as_bytes(),
+        );
+        for (node, choices) in &self.tuning.nodes {
+            for choice in choices {
+                field(node.as_bytes());
+                field(choice.to_string().as_bytes());
+            }
+        }
         for operator in &self.operators {
             field(operator.to_string().as_bytes());
         }
@@ -201,6 +217,7 @@ const KEYWORDS: [&str; 52] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Choice;
 
     #[test]
     fn identifiers_are_made_from_any_text() {
@@ -231,6 +248,8 @@ mod tests {
             precision: Precision::F32,
             layers: false,
             ram: None,
+            tuning: Tuning::default(),
+            tuning_file: None,
             profile: false,
             program: false,
             weights: WeightsPath::Beside("m.weights".into()),
@@ -250,6 +269,8 @@ mod tests {
         assert_ne!(key, with(&|o| o.precision = Precision::Bf16));
         assert_ne!(key, with(&|o| o.layers = true));
         assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));
+        assert_ne!(key, with(&|o| o.tuning.choose("a", Choice::Direct)));
+        assert_ne!(key, with(&|o| o.tuning.every = Some(Choice::Direct)));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));
         assert_ne!(key, with(&|o| o.dims.extend([("batch".into(), 8.into())])));

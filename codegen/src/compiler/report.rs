@@ -1,5 +1,7 @@
 //! What a compiled module consists of, for people and tools.
 
+use crate::plan::Decision;
+
 /// The steps, the memory and the interface of a module. Sizes that depend on symbols are those at their bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -24,6 +26,9 @@ pub struct Report {
     pub arena_lower_bound: u64,
     /// The size of the weights in bytes.
     pub weight_bytes: u64,
+    /// What was decided that measurements can decide otherwise.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub decisions: Vec<Decision>,
     /// The layers whose results are outputs after those of the model; for tools that ask for it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub layers: Vec<LayerReport>,

@@ -17,6 +17,7 @@ pub(crate) mod repeat;
 mod scratch;
 mod text;
 mod threads;
+mod tuning;
 mod weights;
 
 use crate::Precision;
@@ -30,6 +31,7 @@ pub use place::Certificate;
 pub use ram::RamSize;
 pub use repeat::{Column, Repeat};
 use std::sync::Arc;
+pub use tuning::{Choice, Decision, Tuning};
 pub use weights::{Packing, WeightId, WeightTable};
 
 /// A model with every decision taken.
@@ -55,6 +57,8 @@ pub struct Plan {
     pub functions: Vec<Function>,
     /// The largest number of threads of a step.
     pub threads: usize,
+    /// What was decided that a [`Tuning`] may decide otherwise.
+    pub decisions: Vec<Decision>,
     /// The constant data.
     pub weights: WeightTable,
     /// The size of the arena and what it is compared with.
@@ -172,7 +176,7 @@ pub struct Loop {
 }
 
 /// What the planner may choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
     /// The largest number of threads of a step.
     pub threads: usize,
@@ -182,6 +186,8 @@ pub struct PlanOptions {
     pub precision: Precision,
     /// Bytes that the arena may have. Without a bound a plan takes the memory that it is fast with.
     pub ram: Option<usize>,
+    /// What measurements have decided.
+    pub tuning: Tuning,
     /// Whether to do nothing for small arenas that a plan can do without, for comparison.
     pub plain: bool,
 }
@@ -193,6 +199,7 @@ impl Default for PlanOptions {
             winograd: true,
             precision: Precision::F32,
             ram: None,
+            tuning: Tuning::default(),
             plain: false,
         }
     }

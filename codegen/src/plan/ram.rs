@@ -95,20 +95,21 @@ fn bounded(graph: &Graph, options: &PlanOptions, lowered: &Plan, limit: usize) -
     Ok(plans)
 }
 
-fn lower_options(options: &PlanOptions) -> LowerOptions {
+fn lower_options(options: &PlanOptions) -> LowerOptions<'_> {
     LowerOptions {
         threads: options.threads,
         winograd: options.winograd,
         precision: options.precision,
         accumulate: !options.plain,
         stream_from: if options.plain { i64::MAX } else { LARGE },
+        tuning: &options.tuning,
     }
 }
 
 /// A lowered graph whose steps are divided and have the least working memory.
-fn lowered(graph: &Graph, options: &PlanOptions, how: LowerOptions) -> Result<Plan, Vec<PlanError>> {
+fn lowered(graph: &Graph, options: &PlanOptions, how: LowerOptions<'_>) -> Result<Plan, Vec<PlanError>> {
     let mut plan = lower(graph, how)?;
-    threads::divide(&mut plan, options.threads);
+    threads::divide(&mut plan, options.threads, &options.tuning);
     scratch::shrink(&mut plan);
     Ok(plan)
 }

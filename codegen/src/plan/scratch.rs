@@ -7,7 +7,7 @@
 use super::kernel::{ConvKind, Matrix};
 use super::lower::weights_only;
 use super::place::{ALIGNMENT, Life, peaks};
-use super::{Base, BufferId, Kernel, Packing, Plan, Step, threads};
+use super::{Base, BufferId, Kernel, Packing, Plan, Step, threads, tuning};
 use crate::ir::{Bounds, Dim};
 use onnxide_runtime::linear;
 
@@ -330,6 +330,12 @@ pub(super) fn without_tiles(plan: &mut Plan, limit: usize) {
         plan.buffers[id.0].capacity = linear::conv2d_nhwc_scratch(&problem) * parts;
         if plan.buffers[id.0].capacity == 0 {
             step.scratch = None;
+        }
+        for decision in &mut plan.decisions {
+            if decision.chosen.excludes(tuning::Choice::Direct) && step.origin.contains(&decision.node) {
+                decision.chosen = tuning::Choice::Direct;
+                decision.others.clear();
+            }
         }
         changed = true;
     }

@@ -1,5 +1,6 @@
 mod images;
 mod memory;
+mod tuning;
 
 use super::*;
 use crate::ir::graph::{Node, Port};
@@ -34,7 +35,7 @@ impl Builder {
             inputs: inputs.to_vec(),
             outputs,
             regions: vec![],
-            origin: vec![],
+            origin: vec![format!("/node{}", self.0.body.nodes.len())],
         });
         output
     }

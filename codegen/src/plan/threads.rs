@@ -7,7 +7,7 @@ use super::kernel::{
     Attention, Conv, ConvKind, DepthwiseBlock, EpilogueMap, Fold, Gemm, Map, Pointwise, Pool, PoolResult,
 };
 use super::layout::dense_strides;
-use super::{Base, Kernel, Plan, Step};
+use super::{Base, Choice, Decision, Kernel, Plan, Step, Tuning};
 use crate::ir::{Bounds, DType, Dim, Expr, Scalar, UnaryOp};
 
 /// The least work of a part, a few times as much as handing it to another thread. The unit is the time of one
@@ -16,17 +16,30 @@ use crate::ir::{Bounds, DType, Dim, Expr, Scalar, UnaryOp};
 const PART: i64 = 150_000;
 
 /// Decides about the parts of every step, and reserves working memory for each.
-pub(super) fn divide(plan: &mut Plan, threads: usize) {
+pub(super) fn divide(plan: &mut Plan, threads: usize, tuning: &Tuning) {
     plan.threads = threads;
     if threads < 2 {
         return;
     }
     let bounds = plan.bounds();
     for step in &mut plan.steps {
-        step.parts = match work(step) {
-            Some(work) => parts(&work, threads, &bounds),
-            None => Dim::from(1i64),
+        let Some(work) = work(step) else {
+            step.parts = Dim::from(1i64);
+            continue;
         };
+        step.parts = match tuning.threads(&step.origin) {
+            Some(tuned) => Dim::from(tuned.min(threads)),
+            None => parts(&work, threads, &bounds),
+        };
+        if let Some(node) = step.origin.first() {
+            let chosen = usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1);
+            let others = [1, threads].into_iter().filter(|&other| other != chosen);
+            plan.decisions.push(Decision {
+                node: node.clone(),
+                chosen: Choice::Threads(chosen),
+                others: others.map(Choice::Threads).collect(),
+            });
+        }
         let scratch = step.scratch.as_ref().map(|scratch| scratch.base);
         if let (true, Some(Base::Buffer(id))) = (step.is_divided(), scratch) {
             let buffer = &mut plan.buffers[id.0];

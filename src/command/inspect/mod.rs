@@ -88,6 +88,7 @@ mod tests {
             arena_bytes: 7424,
             arena_lower_bound: 7168,
             weight_bytes: 82_432,
+            decisions: Vec::new(),
             layers: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@
 
 use super::super::kernel::{ConvKind, DepthwiseBlock, Gemm, Init, Matrix, Pointwise};
 use super::super::{Access, Base, Buffer, BufferId, Item, Kernel, Plan, Step};
-use super::{Lowering, Origin};
+use super::{Choice, Lowering, Origin};
 use crate::ir::graph::{Block, Node, ValueId};
 use crate::ir::{DType, Dim, Op};
 use onnxide_runtime::linear;
@@ -42,14 +42,22 @@ impl Lowering<'_> {
             }
             let (x, y) = (node.inputs[0], node.outputs[0]);
             let before = producer.get(&x).map(|&number| &block.nodes[number]);
-            let before = before.filter(|before| uses[&x] == 1 && is_pointwise(before) && self.is_large(x));
-            let before = before.filter(|_| !self.expands_again(node));
+            let before = before.filter(|before| uses[&x] == 1 && is_pointwise(before));
             let after = readers.get(&y).copied();
             let after = after.filter(|after| uses[&y] == 1 && is_pointwise(after) && after.inputs[0] == y);
-            let after = after.filter(|_| before.is_some() || self.is_large(y));
             if before.is_none() && after.is_none() {
                 continue;
             }
+            // Where memory is bounded, everything is streamed that can be.
+            let tuned = self.options.tuning.streamed(&node.origin);
+            let tuned = tuned.filter(|_| self.options.stream_from > 0);
+            let before = before.filter(|_| tuned.unwrap_or_else(|| self.is_large(x) && !self.expands_again(node)));
+            let after = after.filter(|_| tuned.unwrap_or_else(|| before.is_some() || self.is_large(y)));
+            if before.is_none() && after.is_none() {
+                self.decided(node, Choice::Apart, vec![Choice::Streamed]);
+                continue;
+            }
+            self.decided(node, Choice::Streamed, vec![Choice::Apart]);
             self.chains.push(Chain {
                 expanded: before.map(|before| (before.inputs[0], x)),
                 filtered: y,

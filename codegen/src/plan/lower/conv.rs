@@ -6,11 +6,11 @@ use super::super::layout::Layout;
 use super::matmul::{View, take_loops};
 use super::order::channels_last;
 use super::residual::Residual;
-use super::{Access, Lowered, Lowering, Packing, Ref, product};
+use super::{Access, Choice, Lowered, Lowering, Packing, Ref, product};
 use crate::ir::graph::{Node, ValueId};
 use crate::ir::op::Window;
 use crate::ir::{DType, Dim, Expr, Op};
-use onnxide_runtime::linear;
+use onnxide_runtime::linear::{self, WinogradTile};
 
 impl Lowering<'_> {
     /// A convolution. Its result is stored channels last: rows are pixels, columns channels.
@@ -90,8 +90,9 @@ impl Lowering<'_> {
         if kernel.kind == ConvKind::Direct && *groups == 1 && problem.in_channels > 2 && self.is_bf16(node, depth) {
             kernel.kind = ConvKind::Bf16;
         }
-        if kernel.kind == ConvKind::Direct && self.options.winograd && kernel.window.is_fixed() {
-            kernel.kind = linear::winograd_is_faster(&problem).map_or(kernel.kind, ConvKind::Winograd);
+        let in_tiles = self.options.winograd && kernel.window.is_fixed() && linear::winograd_applies(&problem);
+        if kernel.kind == ConvKind::Direct && in_tiles {
+            kernel.kind = self.algorithm(node, &problem);
         }
         let (packing, scratch) = match kernel.kind {
             ConvKind::Direct => (
@@ -137,6 +138,21 @@ impl Lowering<'_> {
             macs,
         );
         Ok(())
+    }
+
+    /// How to compute a convolution that Winograd's algorithm applies to.
+    fn algorithm(&mut self, node: &Node, problem: &linear::Conv2dNhwc) -> ConvKind {
+        let tuned = self.options.tuning.algorithm(&node.origin);
+        let tile = tuned.unwrap_or_else(|| linear::winograd_is_faster(problem));
+        let choice = |tile: Option<WinogradTile>| tile.map_or(Choice::Direct, Choice::Winograd);
+        let others = [None, Some(WinogradTile::F2), Some(WinogradTile::F4)].map(choice);
+        let chosen = choice(tile);
+        self.decided(
+            node,
+            chosen,
+            others.into_iter().filter(|&other| other != chosen).collect(),
+        );
+        tile.map_or(ConvKind::Direct, ConvKind::Winograd)
     }
 
     /// The image and the constant weights of a convolution.

@@ -25,7 +25,10 @@ mod spatial;
 
 use super::access::{Access, Base, Buffer, BufferId};
 use super::layout::Layout;
-use super::{Certificate, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, WeightTable, storage_dtype};
+use super::{
+    Certificate, Choice, Decision, Input, Item, Kernel, Output, Packing, Plan, PlanError, Step, Tuning, WeightTable,
+    storage_dtype,
+};
 use crate::Precision;
 use crate::ir::graph::{Block, Graph, Node, Part, Port, TensorType, ValueId};
 use crate::ir::{DType, Dim, Expr, Op, Tensor};
@@ -62,7 +65,7 @@ enum Origin {
 
 /// What is left open when a graph is lowered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LowerOptions {
+pub(super) struct LowerOptions<'t> {
     /// The largest number of threads of a step.
     pub(super) threads: usize,
     /// Whether convolutions may be computed by Winograd's algorithm.
@@ -73,11 +76,13 @@ pub(super) struct LowerOptions {
     pub(super) accumulate: bool,
     /// Bytes of the image between a depthwise convolution and its neighbor from which on they become one step.
     pub(super) stream_from: i64,
+    /// What measurements have decided.
+    pub(super) tuning: &'t Tuning,
 }
 
 struct Lowering<'g> {
     graph: &'g Graph,
-    options: LowerOptions,
+    options: LowerOptions<'g>,
     definitions: Definitions<'g>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
@@ -93,6 +98,8 @@ struct Lowering<'g> {
     orders: HashMap<ValueId, order::Order>,
     /// Depthwise convolutions that are to be computed together with the pointwise ones around them.
     chains: Vec<block::Chain>,
+    /// What was decided that measurements might decide otherwise.
+    decisions: Vec<Decision>,
     /// The number of the last top-level node that reads a value or a view of it.
     last_use: HashMap<ValueId, usize>,
     /// The number of the node being lowered, counted in the block that is being lowered.
@@ -108,7 +115,7 @@ struct Lowering<'g> {
 }
 
 /// Lowers a graph; places and functions are left open.
-pub(super) fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, Vec<PlanError>> {
+pub(super) fn lower<'g>(graph: &'g Graph, options: LowerOptions<'g>) -> Result<Plan, Vec<PlanError>> {
     let mut lowering = Lowering {
         graph,
         options,
@@ -123,6 +130,7 @@ pub(super) fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, Vec<Pl
         destinations: HashMap::new(),
         orders: HashMap::new(),
         chains: Vec::new(),
+        decisions: Vec::new(),
         last_use: HashMap::new(),
         now: 0,
         local: HashSet::new(),
@@ -197,6 +205,7 @@ pub(super) fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, Vec<Pl
         program: std::mem::take(&mut lowering.items),
         functions: Vec::new(),
         threads: 1,
+        decisions: std::mem::take(&mut lowering.decisions),
         weights: std::mem::take(&mut lowering.weights),
         certificate: Certificate::default(),
     };
@@ -278,6 +287,17 @@ impl Lowering<'_> {
             }
         }
         self.last_use = last;
+    }
+
+    /// Records what was chosen for a node.
+    fn decided(&mut self, node: &Node, chosen: Choice, others: Vec<Choice>) {
+        if let Some(name) = node.origin.first() {
+            self.decisions.push(Decision {
+                node: name.clone(),
+                chosen,
+                others,
+            });
+        }
     }
 
     fn node(&mut self, node: &Node) -> Lowered {

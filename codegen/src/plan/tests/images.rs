@@ -16,7 +16,13 @@ fn window(kernel: usize) -> Window {
 }
 
 /// A convolution with a square kernel that keeps the size of an image.
-fn conv(b: &mut Builder, image: ValueId, [inputs, outputs]: [usize; 2], kernel: usize, groups: usize) -> ValueId {
+pub(super) fn conv(
+    b: &mut Builder,
+    image: ValueId,
+    [inputs, outputs]: [usize; 2],
+    kernel: usize,
+    groups: usize,
+) -> ValueId {
     let w = b.weights(&[outputs, inputs / groups, kernel, kernel]);
     let conv = Op::Conv {
         window: window(kernel),

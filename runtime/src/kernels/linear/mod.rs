@@ -46,7 +46,7 @@ pub use nhwc::{
     conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min,
     depthwise_block_rows, depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
     depthwise_block_scratch_within, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
-    pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
     winograd_conv2d_nhwc_time, winograd_is_faster,
 };

@@ -21,7 +21,7 @@ pub use block::{
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use winograd::{
-    WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_conv2d_nhwc_packed_len,
+    WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
     winograd_conv2d_nhwc_time, winograd_is_faster,
 };

@@ -19,6 +19,19 @@ const TILE: f64 = 8.0;
 /// What another algorithm must gain to be worth its larger weights and scratch, and the larger tile its error.
 const GAIN: f64 = 0.85;
 
+/// Whether a convolution can be computed in tiles at all.
+pub const fn winograd_applies(problem: &Conv2dNhwc) -> bool {
+    let p = problem;
+    p.kernel[0] == 3
+        && p.kernel[1] == 3
+        && p.stride[0] == 1
+        && p.stride[1] == 1
+        && p.dilation[0] == 1
+        && p.dilation[1] == 1
+        && p.groups == 1
+        && p.in_channels > 0
+}
+
 /// The tile with which a convolution is faster than without, unless there is none.
 ///
 /// This counts the time that a core takes in multiply-adds, for weights that come from memory, as in a model that is
@@ -34,14 +47,7 @@ const GAIN: f64 = 0.85;
 /// The constants are fitted to measurements of AVX2 and AVX-512 on layers of 3 to 1024 channels.
 pub const fn winograd_is_faster(problem: &Conv2dNhwc) -> Option<WinogradTile> {
     let p = problem;
-    let applies = p.kernel[0] == 3
-        && p.kernel[1] == 3
-        && p.stride[0] == 1
-        && p.stride[1] == 1
-        && p.dilation[0] == 1
-        && p.dilation[1] == 1
-        && p.groups == 1;
-    if !applies || p.in_channels == 0 {
+    if !winograd_applies(p) {
         return None;
     }
     let columns = p.out_channels.next_multiple_of(PANEL_COLUMNS / 2) as f64;

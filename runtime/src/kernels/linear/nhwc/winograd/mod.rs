@@ -18,7 +18,7 @@ use crate::kernels::linear::block::{Block, Blocks};
 use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS, packed_rhs_len};
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, min};
 use crate::kernels::simd::Simd;
-pub use cost::{winograd_conv2d_nhwc_time, winograd_is_faster};
+pub use cost::{winograd_applies, winograd_conv2d_nhwc_time, winograd_is_faster};
 use points::Matrices;
 use strip::{Strip, Transforms};
 
