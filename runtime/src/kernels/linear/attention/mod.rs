@@ -14,6 +14,7 @@ use super::{Epilogue, Init, Lhs, Linear, MatrixMut, Rhs, extent, min};
 use crate::isa::Isa;
 use crate::kernels::vector::Vector;
 use crate::team::{Compute, Team};
+use softmax::{GROUP, Scores};
 
 /// The attention of many heads. Rows of `q` and `out` are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,10 +72,10 @@ pub struct Mask<'a> {
 }
 
 /// Keys of a block.
-const KEYS: usize = 256;
+const KEYS: usize = 512;
 
 /// Scores of a block, which stay in the first level cache.
-const SCORES: usize = 6144;
+const SCORES: usize = 12288;
 
 /// Queries of which a block is a multiple, so that it is cut into whole tiles.
 const QUERIES: usize = 2 * PANEL_ROWS;
@@ -91,7 +92,12 @@ pub const fn attention_scratch(problem: &Attention) -> usize {
     let values = packed_rhs_len(keys, problem.value_dim);
     let on_the_fly = block_scratch(problem.value_dim, keys);
     let operands = packed_rhs_len(problem.head_dim, keys) + if values > on_the_fly { values } else { on_the_fly };
-    2 * problem.q_len + min(problem.q_len * keys, SCORES) + operands
+    2 * per_query(problem) + min(problem.q_len * keys, SCORES) + operands
+}
+
+/// Values of scratch with one for each query, a whole number of cache lines: vectors behind them are not cut by lines.
+const fn per_query(problem: &Attention) -> usize {
+    problem.q_len.next_multiple_of(PANEL_COLUMNS)
 }
 
 #[inline(always)]
@@ -317,8 +323,8 @@ fn one_head<S: Vector + Blocks + Linear>(
         }
         return;
     }
-    let (maxima, scratch) = scratch.split_at_mut(q_len);
-    let (sums, scratch) = scratch.split_at_mut(q_len);
+    let (maxima, scratch) = scratch.split_at_mut(per_query(problem));
+    let (sums, scratch) = scratch.split_at_mut(per_query(problem));
     maxima.fill(f32::NEG_INFINITY);
     sums.fill(0.0);
     let block = equal_blocks(kv_len, KEYS, PANEL_COLUMNS);
@@ -365,19 +371,22 @@ fn one_head<S: Vector + Blocks + Linear>(
                 score(isa, problem, tile, q, k_packed, scores);
             }
             let mut out = out.part(tile.query..tile.query + queries, 0..value_dim);
-            for (row, scores) in scores.chunks_exact_mut(tile.row).take(queries).enumerate() {
-                let index = tile.query + row;
-                let rescale = softmax::weigh(
-                    isa,
-                    problem.scale,
-                    scores,
-                    problem.visible(index, key, keys),
-                    mask.map(|mask| &mask.data[index * mask.row + key..]),
-                    &mut maxima[index],
-                    &mut sums[index],
-                );
-                if let Some(factor) = rescale {
-                    scale(out.run(row, 0..value_dim), factor);
+            for first in (0..queries).step_by(GROUP) {
+                let count = GROUP.min(queries - first);
+                let index = tile.query + first;
+                let mut group = Scores {
+                    data: &mut scores[first * tile.row..(first + count) * tile.row],
+                    row: tile.row,
+                    scale: problem.scale,
+                };
+                let mask = mask.map(|mask| move |row: usize| &mask.data[(index + row) * mask.row + key..]);
+                let visible = |row: usize| problem.visible(index + row, key, keys);
+                let (maxima, sums) = (&mut maxima[index..][..count], &mut sums[index..][..count]);
+                let factors = group.weigh(isa, visible, mask, maxima, sums);
+                if let (Some(factors), 1..) = (factors, key) {
+                    for (row, factor) in factors[..count].iter().enumerate() {
+                        scale(out.run(first + row, 0..value_dim), *factor);
+                    }
                 }
             }
             average(isa, problem, tile, scores, v_in_place.then_some(v), operands, &mut out);

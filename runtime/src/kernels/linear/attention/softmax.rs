@@ -3,46 +3,80 @@
 use crate::kernels::vector::Vector;
 use core::f32::consts::LOG2_E;
 
-/// Turns the scores of a query into weights relative to the largest score so far.
-///
-/// `largest` is that score in units of `log2`, and `sum` is that of the weights; they begin as minus infinity and 0.
-/// `scores` is a multiple of [`LANES`](crate::kernels::simd::Simd::LANES) long, of which the first `visible` count; the
-/// others become 0. `mask` holds at least `visible` values, which are added to the scaled scores. Returns the factor of
-/// what was summed up before, where the largest score has grown.
-#[inline(always)]
-pub(super) fn weigh<S: Vector>(
-    isa: S,
-    scale: f32,
-    scores: &mut [f32],
-    visible: usize,
-    mask: Option<&[f32]>,
-    largest: &mut f32,
-    sum: &mut f32,
-) -> Option<f32> {
-    let (scores, hidden) = scores.split_at_mut(visible.div_ceil(S::LANES) * S::LANES);
-    if !hidden.is_empty() {
-        hidden.fill(0.0);
+/// Most queries of a [`Scores`].
+pub(super) const GROUP: usize = 16;
+
+/// The scores of at most [`GROUP`] queries on the keys of a block.
+pub(super) struct Scores<'a> {
+    /// Rows of `row` values, a multiple of [`LANES`](crate::kernels::simd::Simd::LANES).
+    pub(super) data: &'a mut [f32],
+    pub(super) row: usize,
+    /// Factor of the scores.
+    pub(super) scale: f32,
+}
+
+impl Scores<'_> {
+    /// Turns scores into weights relative to the largest score of their query so far.
+    ///
+    /// Of a row those scores count that are `visible`, and the others become 0. `mask` has at least as many values, which
+    /// are added to the scaled scores. `maxima` are the largest scores so far, in units of `log2`, and `sums` are those of
+    /// the weights; they begin as minus infinity and 0. Returns the factors of what was summed up before, unless all are 1.
+    ///
+    /// The rows take each step together: none waits for the end of another, and nothing depends on which of them has a new
+    /// maximum.
+    #[inline(always)]
+    pub(super) fn weigh<'m, S: Vector>(
+        &mut self,
+        isa: S,
+        visible: impl Fn(usize) -> usize,
+        mask: Option<impl Fn(usize) -> &'m [f32]>,
+        maxima: &mut [f32],
+        sums: &mut [f32],
+    ) -> Option<[f32; GROUP]> {
+        let scale = self.scale;
+        // Without a mask the largest scaled score is that of the largest score, which saves an operation, unless scaling
+        // turns their order.
+        let is_raw = mask.is_none() && scale > 0.0;
+        let factor = if is_raw { scale * LOG2_E } else { LOG2_E };
+        let mut found = [f32::NEG_INFINITY; GROUP];
+        let rows = self.data.chunks_exact_mut(self.row);
+        for ((index, scores), found) in rows.enumerate().zip(&mut found) {
+            let visible = visible(index);
+            let (scores, hidden) = scores.split_at_mut(visible.div_ceil(S::LANES) * S::LANES);
+            if !hidden.is_empty() {
+                hidden.fill(0.0);
+            }
+            let largest = match &mask {
+                _ if is_raw => peak(isa, scores, visible),
+                Some(mask) => prepare(isa, scores, visible, scale, Some(mask(index))),
+                None => prepare(isa, scores, visible, scale, None),
+            };
+            *found = largest * factor;
+        }
+        let (mut shifts, mut factors) = ([0.0; GROUP], [1.0; GROUP]);
+        let mut largest = [f32::NEG_INFINITY; GROUP];
+        largest[..maxima.len()].copy_from_slice(maxima);
+        for lane in (0..GROUP).step_by(S::LANES) {
+            // SAFETY: all arrays have `GROUP` elements, a multiple of the lanes.
+            unsafe {
+                let before = isa.load(largest.as_ptr().add(lane));
+                let now = isa.max(isa.load(found.as_ptr().add(lane)), before);
+                isa.store(largest.as_mut_ptr().add(lane), now);
+                // With no score above minus infinity, all weights are 0 relative to any other.
+                let finite = isa.max(now, isa.splat(f32::MIN));
+                isa.store(shifts.as_mut_ptr().add(lane), isa.sub(isa.splat(0.0), finite));
+                isa.store(factors.as_mut_ptr().add(lane), isa.exp2(isa.sub(before, finite)));
+            }
+        }
+        maxima.copy_from_slice(&largest[..maxima.len()]);
+        let rows = self.data.chunks_exact_mut(self.row).enumerate();
+        for ((index, scores), (sum, (shift, before))) in rows.zip(sums.iter_mut().zip(shifts.iter().zip(&factors))) {
+            let scores = &mut scores[..visible(index).div_ceil(S::LANES) * S::LANES];
+            *sum = *sum * before + raise(isa, scores, factor, *shift);
+        }
+        let grown = factors[..maxima.len()].iter().any(|&factor| factor != 1.0);
+        grown.then_some(factors)
     }
-    // Without a mask the largest scaled score is that of the largest score, which saves an operation, unless scaling
-    // turns their order.
-    let (factor, found) = match mask {
-        Some(mask) => (LOG2_E, prepare(isa, scores, visible, scale, Some(mask))),
-        None if scale > 0.0 => (scale * LOG2_E, peak(isa, scores, visible)),
-        None => (LOG2_E, prepare(isa, scores, visible, scale, None)),
-    };
-    let (found, before) = (found * factor, *largest);
-    if found > before {
-        *largest = found;
-    }
-    if *largest == f32::NEG_INFINITY {
-        scores.fill(0.0);
-        return None;
-    }
-    let total = raise(isa, scores, factor, -*largest);
-    let grown = found > before && before != f32::NEG_INFINITY;
-    let rescale = grown.then(|| isa.largest(isa.exp2(isa.splat(before - found))));
-    *sum = *sum * rescale.unwrap_or(1.0) + total;
-    rescale
 }
 
 /// The largest of the first `visible` scores; the others become minus infinity.
