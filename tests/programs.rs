@@ -56,6 +56,17 @@ fn models_agree_with_their_references() {
     }
 }
 
+/// Whole images of a batch are divided among threads, and so are the rows of large ones.
+#[test]
+fn threads_agree_with_the_references() {
+    for name in ["digits_cnn_fp32", "ppocr_cls_mobile_v2", "bert_tiny_dyn"] {
+        let (model, reference) = (format!("models/{name}.onnx"), format!("models/{name}.npz"));
+        for threads in ["2", "3"] {
+            succeed(&["check", &model, "--reference", &reference, "--threads", threads]);
+        }
+    }
+}
+
 /// The largest relative error of the outputs of a few layers in bf16. Each rounds both factors of a product by up to 2⁻⁸ of
 /// them, and the errors of layers are independent of each other: the noise of 16 layers is four times that of one.
 const BF16_TOLERANCE: &str = "0.03125";

@@ -316,7 +316,25 @@ impl Body<'_> {
 
     /// Opens the loops around the kernel.
     pub(super) fn open_loops(&mut self) {
-        for (size, counter) in self.step.loops.iter().zip(COUNTERS) {
+        let mut loops = self.step.loops.iter().zip(COUNTERS);
+        let divided = if self.step.divides_loop { loops.next() } else { None };
+        if let Some((size, counter)) = divided {
+            // What the kernels of the closure's token are in.
+            match self.step.kernel {
+                Kernel::Pool(_) => self.imports.add("kernels::pool", "Pooling"),
+                _ => self.imports.add("linear", "Linear"),
+            }
+            let out = &self.roles.writes[0];
+            let [size, len] = [size, &self.step.writes[0].loop_strides[0]].map(|dim| self.sizes.text(dim));
+            let (scratch, name) = match self.step.scratch {
+                Some(_) => ("scratch", "scratch"),
+                None => ("&mut []", "_"),
+            };
+            let arguments = format!("{size}, {out}, {len}, {scratch}");
+            self.writer
+                .open(format!("s.chunks({arguments}, |s, {counter}, {out}, {name}| {{"));
+        }
+        for (size, counter) in loops {
             let size = self.sizes.text(size);
             self.writer.open(format!("for {counter} in 0..{size} {{"));
         }
@@ -324,24 +342,31 @@ impl Body<'_> {
 
     /// Closes them.
     pub(super) fn close_loops(&mut self) {
-        for _ in &self.step.loops {
-            self.writer.close("}");
+        for number in (0..self.step.loops.len()).rev() {
+            self.writer.close(if number == 0 && self.step.divides_loop {
+                "});"
+            } else {
+                "}"
+            });
         }
     }
 
     /// The elements of a read from the current iteration of the loops on.
     pub(super) fn read(&self, index: usize) -> String {
-        self.place(&self.roles.reads[index], &self.step.reads[index], "&")
+        self.place(&self.roles.reads[index], &self.step.reads[index], "&", 0)
     }
 
     /// The elements of a write from the current iteration of the loops on.
     pub(super) fn write(&self, index: usize) -> String {
-        self.place(&self.roles.writes[index], &self.step.writes[index], "&mut ")
+        // Iterations that are divided have their chunk of the result.
+        let given = usize::from(self.step.divides_loop);
+        self.place(&self.roles.writes[index], &self.step.writes[index], "&mut ", given)
     }
 
-    fn place(&self, name: &str, access: &Access, borrow: &str) -> String {
+    /// The elements of an access, from the current iteration of all but the first `given` loops on.
+    fn place(&self, name: &str, access: &Access, borrow: &str, given: usize) -> String {
         let mut offset = Dim::from(0i64);
-        for (counter, stride) in self.counters.iter().zip(&access.loop_strides) {
+        for (counter, stride) in self.counters.iter().zip(&access.loop_strides).skip(given) {
             offset = offset + counter.clone() * stride.clone();
         }
         match offset.is(0) {

@@ -49,6 +49,7 @@ fn signature(step: &Step) -> String {
         step.writes.len(),
         step.scratch.is_some(),
         step.is_divided(),
+        step.divides_loop,
     );
     format!(
         "{:?} {:?} {:?} {:?}",

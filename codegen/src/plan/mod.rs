@@ -103,6 +103,8 @@ pub struct Step {
     /// The number of parts that the kernel divides its work into; 1 or the constant or computed number of threads. The
     /// result does not depend on it.
     pub parts: Dim,
+    /// Whether a part is some iterations of the outermost loop around the kernel, rather than a part of its work.
+    pub divides_loop: bool,
     /// The names of the nodes of the source model.
     pub origin: Vec<String>,
     /// The types of the results, for people.

@@ -127,7 +127,8 @@ impl fmt::Display for ShownStep<'_> {
             write!(f, " with {}", Shown(scratch))?;
         }
         if step.is_divided() {
-            write!(f, " in {} parts", step.parts)?;
+            let of = if step.divides_loop { " of the loop" } else { "" };
+            write!(f, " in {} parts{of}", step.parts)?;
         }
         Ok(())
     }

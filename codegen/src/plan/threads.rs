@@ -27,10 +27,22 @@ pub(super) fn divide(plan: &mut Plan, threads: usize, tuning: &Tuning) {
             step.parts = Dim::from(1i64);
             continue;
         };
-        step.parts = match tuning.threads(&step.origin) {
+        let tuned = tuning.threads(&step.origin);
+        let parts_of = |work: &Dim| match tuned {
             Some(tuned) => Dim::from(tuned.min(threads)),
-            None => parts(&work, threads, &bounds),
+            None => parts(work, threads, &bounds),
         };
+        step.parts = parts_of(&work);
+        if let Some(trips) = apart(step) {
+            let parts = parts_of(&(work * Dim::from(trips)));
+            // Whole iterations share nothing and leave what they have written to the thread that reads it next, but may be
+            // too few to be divided evenly.
+            let count = parts.as_const().unwrap_or(1);
+            let even = trips % count == 0 || trips >= 4 * count;
+            if count > 1 && (even || step.parts.is(1)) {
+                (step.parts, step.divides_loop) = (Dim::from(count.min(trips)), true);
+            }
+        }
         if let Some(node) = step.origin.first() {
             let chosen = usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1);
             let others = [1, threads].into_iter().filter(|&other| other != chosen);
@@ -48,6 +60,28 @@ pub(super) fn divide(plan: &mut Plan, threads: usize, tuning: &Tuning) {
                 .saturating_mul(step.parts.upper(&bounds).max(1) as usize);
         }
     }
+}
+
+/// The number of iterations of the loop around a kernel, if they write parts of the result that follow each other.
+fn apart(step: &Step) -> Option<i64> {
+    let ([trips], [write]) = (step.loops.as_slice(), step.writes.as_slice()) else {
+        return None;
+    };
+    // Rows of the result, the distance between them, and the elements of each.
+    let (rows, row, elements) = match &step.kernel {
+        Kernel::Gemm(gemm) => (gemm.m.clone(), &gemm.c_row, &gemm.n),
+        Kernel::Conv(conv) => (conv.window.pixels(), &conv.y_pixel, &conv.window.output[0]),
+        Kernel::Pool(pool) => match &pool.y {
+            PoolResult::Pixels(pixel) => (volume(&pool.output), pixel, &pool.input[0]),
+            PoolResult::Planes(_) => return None,
+        },
+        _ => return None,
+    };
+    let (distance, rows) = (write.loop_strides[0].as_const()?, rows.as_const()?);
+    let last = (rows - 1).checked_mul(row.as_const()?)?;
+    let reach = last.checked_add(elements.as_const()?)?;
+    let trips = trips.as_const()?;
+    (trips > 1 && rows > 0 && reach <= distance).then_some(trips)
 }
 
 /// The number of parts for an amount of work: one for each [`PART`] of it, at most one for each thread. Where the work

@@ -95,6 +95,30 @@ pub trait Compute: Kernels + Send + Sync {
     #[doc(hidden)]
     fn divide(self, most: usize, part: impl Fn(usize, usize) + Sync);
 
+    /// Calls `task` with the token, the number and the elements of each of the first `count` chunks of `len` elements of
+    /// `out`, the last of which may be shorter. Parts have chunks that follow each other, and an equal share of `scratch`.
+    #[inline(always)]
+    fn chunks<T: Send>(
+        self,
+        count: usize,
+        out: &mut [T],
+        len: usize,
+        scratch: &mut [f32],
+        task: impl Fn(Self::Isa, usize, &mut [T], &mut [f32]) + Sync,
+    ) {
+        let team = self.team();
+        let (len, share) = (len.max(1), team.share(count));
+        let pieces = out.chunks_mut(share.saturating_mul(len)).take(count.div_ceil(share));
+        let scratch = scratch.chunks_mut((scratch.len() / team.count(count)).max(1));
+        let scratch = scratch.chain(core::iter::repeat_with(Default::default));
+        team.each(pieces.zip(scratch), |index, (out, scratch)| {
+            let first = index * share;
+            for (number, out) in (first..count).zip(out.chunks_mut(len)) {
+                task(team.isa, number, out, scratch);
+            }
+        });
+    }
+
     /// The team; that of a token divides nothing.
     #[doc(hidden)]
     fn team(&self) -> Team<'_, Self::Isa>;

@@ -283,6 +283,7 @@ fn fused(plan: &Plan, before: Option<usize>, middle: usize, after: Option<usize>
         results: last.results.clone(),
         macs: steps.iter().map(|step| step.macs).sum(),
         parts: Dim::from(1i64),
+        divides_loop: false,
         function: usize::MAX,
     })
 }

@@ -605,6 +605,7 @@ impl Lowering<'_> {
             writes,
             scratch,
             parts: Dim::from(1i64),
+            divides_loop: false,
             origin: origin.to_vec(),
             results,
             macs,

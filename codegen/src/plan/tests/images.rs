@@ -94,3 +94,25 @@ fn a_single_pixel_is_pooled_as_its_image_lies() {
     };
     assert_eq!(pooled(&by_channel), [kernel::PoolResult::Pixels(Dim::from(40i64))]);
 }
+
+#[test]
+fn whole_images_are_divided_where_they_are_as_many_as_it_takes() {
+    let divided = |batch: i64, rows: i64, threads: usize| {
+        let mut b = Builder::new();
+        let x = b.input("x", &dims(&[batch, 16, rows, rows]));
+        let y = conv(&mut b, x, [16, 32], 3, 1);
+        let plan = b.plan_for(&[y], threads);
+        let step = plan.steps.iter().find(|step| matches!(step.kernel, Kernel::Conv(_)));
+        let step = step.unwrap();
+        (step.divides_loop, step.parts.as_const().unwrap())
+    };
+    assert_eq!(divided(8, 8, 2), (true, 2));
+    assert_eq!(divided(8, 8, 4), (true, 4));
+    assert_eq!(divided(8, 8, 1), (false, 1));
+    // Three images are no even shares of two, and large enough to be divided themselves.
+    assert_eq!(divided(3, 32, 2), (false, 2));
+    assert_eq!(divided(3, 5, 2), (true, 2));
+    // One image, or too little to do.
+    assert_eq!(divided(1, 32, 2), (false, 2));
+    assert_eq!(divided(4, 2, 2), (false, 1));
+}

@@ -229,3 +229,22 @@ mod pools {
         assert_eq!(counted.into_inner(), 2);
     }
 }
+
+#[test]
+fn every_chunk_is_computed_once_whatever_the_parts() {
+    for (count, len, elements) in [(1, 4, 4), (5, 3, 15), (8, 2, 15), (3, 4, 20), (0, 3, 6), (2, 0, 0)] {
+        for parts in 1..5 {
+            let team = Team::new(Scalar, &Scoped).parts(parts);
+            let (mut out, mut scratch) = (vec![0; elements], vec![0.0; 8]);
+            team.chunks(count, &mut out, len, &mut scratch, |_, number, out, scratch| {
+                assert!(scratch.len() >= 8 / parts);
+                scratch.fill(number as f32);
+                out.iter_mut().for_each(|value| *value += 1 + number);
+            });
+            let expected: Vec<usize> = (0..elements)
+                .map(|index| if index < count * len { 1 + index / len.max(1) } else { 0 })
+                .collect();
+            assert_eq!(out, expected, "{count} chunks of {len} in {parts} parts");
+        }
+    }
+}
