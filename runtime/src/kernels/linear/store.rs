@@ -59,6 +59,17 @@ macro_rules! unrolled {
 }
 
 impl Target {
+    /// Asks for the lines that a tile is going to be written to, so that they are there when its sums are.
+    #[inline(always)]
+    pub(super) fn prefetch<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, isa: S, column: usize) {
+        let target = self.c.wrapping_add(column);
+        for row in 0..ROWS {
+            for vector in (0..VECTORS).step_by(16 / S::LANES) {
+                isa.prefetch(target.wrapping_add(row * self.c_row + vector * S::LANES));
+            }
+        }
+    }
+
     /// Writes `start + sums`, bounded, to the columns from `column` on: what exists of `ROWS` rows and `VECTORS` vectors.
     ///
     /// # Safety

@@ -201,6 +201,9 @@ unsafe fn columns<S: Simd, const ROWS: usize>(isa: S, strip: &Strip<'_>) {
 unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: &Strip<'_>, column: usize) {
     let at = strip.operands;
     let first = at.b.wrapping_add(column / PANEL_COLUMNS * at.b_panel);
+    if ROWS > 3 {
+        at.target.prefetch::<S, ROWS, VECTORS>(isa, column);
+    }
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
     for segment in strip.segments {
         let rows: [*const f32; ROWS] = core::array::from_fn(|row| segment.rows[row]);
