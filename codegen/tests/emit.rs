@@ -19,10 +19,11 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 15] = [
+const CASES: [&str; 16] = [
     "elementwise",
     "convolution",
     "images",
+    "upsampled",
     "windows",
     "rows",
     "layers",

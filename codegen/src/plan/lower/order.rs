@@ -10,7 +10,7 @@ use super::{Layout, Lowering, Ref};
 use crate::ir::graph::{Block, Graph, Node, ValueId};
 use crate::ir::op::PoolKind;
 use crate::ir::{Bounds, Dim, Op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The axes of a value from the outermost to the innermost as they are stored.
 pub(super) type Order = Vec<usize>;
@@ -68,6 +68,12 @@ impl Lowering<'_> {
             known: &self.orders,
             outer: &self.refs,
             results: &block.results,
+            blocks: block
+                .nodes
+                .iter()
+                .filter(|node| self.becomes_blocks(node))
+                .flat_map(|node| node.outputs.iter().copied())
+                .collect(),
             layouts: HashMap::new(),
         };
         let mut orders = Vec::new();
@@ -109,6 +115,8 @@ struct Orders<'a> {
     known: &'a HashMap<ValueId, Order>,
     outer: &'a HashMap<ValueId, Ref>,
     results: &'a [ValueId],
+    /// Results of transposed convolutions whose pixels are computed as those of convolutions.
+    blocks: HashSet<ValueId>,
     layouts: HashMap<ValueId, Layout>,
 }
 
@@ -160,6 +168,7 @@ impl Orders<'_> {
             Op::Conv { .. } => Some(channels_last(rank)),
             _ if is_result => None,
             _ if rank < 3 => None,
+            Op::ConvTranspose { .. } if self.blocks.contains(&output) => Some(channels_last(rank)),
             // There is no kernel for norms over windows of such images.
             Op::Pool {
                 kind: PoolKind::Lp { .. },

@@ -29,6 +29,12 @@ impl<'g> Definitions<'g> {
 }
 
 impl Lowering<'_> {
+    /// Whether a value is a constant of the graph.
+    pub(super) fn is_constant(&self, value: ValueId) -> bool {
+        let definition = self.definitions.0.get(&value);
+        definition.is_some_and(|node| matches!(node.op, Op::Constant(_)))
+    }
+
     /// Whether every element of `indices` selects an element of an axis of `size`; negative ones count from the end.
     pub(super) fn indices_fit(&self, indices: ValueId, size: &Dim) -> bool {
         let size = size.range(&self.graph.bounds).low;
