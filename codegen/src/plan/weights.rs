@@ -217,6 +217,23 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
         Packing::WinogradConv(problem) => linear::pack_winograd_conv2d_nhwc(problem, source, packed),
         Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
     }
+    if *packing != Packing::Dense {
+        flush_subnormal(packed);
+    }
+}
+
+/// Makes numbers below 2^-126 zero. Training leaves such weights behind, which change a product by less than 2^-126 of what
+/// they are multiplied with, and with each of which a multiplication takes some hundred times as long on processors that
+/// leave it to microcode.
+fn flush_subnormal(values: &mut [f32]) {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const SIGN: u32 = 0x8000_0000;
+    for value in values {
+        let bits = value.to_bits();
+        if bits & EXPONENT == 0 {
+            *value = f32::from_bits(bits & SIGN);
+        }
+    }
 }
 
 /// Packs an `f32` constant as words that hold two bf16 each.
@@ -292,5 +309,33 @@ impl Blob {
 impl AsRef<[u8]> for Blob {
     fn as_ref(&self) -> &[u8] {
         self.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnormal_weights_are_packed_as_zeros() {
+        let values = [f32::MIN_POSITIVE, f32::MIN_POSITIVE / 2.0, -1e-40, -0.0, 0.0, -1.0];
+        let tensor = Tensor::new(vec![6, 1], &values);
+        let packed = |packing| {
+            let mut packed = vec![1.0; 6 * 16];
+            pack(&packing, &tensor, &mut packed[..packing.len(&tensor)]);
+            packed
+        };
+        let matrix = Packing::Rhs {
+            k: 6,
+            n: 1,
+            row: 1,
+            column: 1,
+            offset: 0,
+        };
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let column: Vec<f32> = packed(matrix).into_iter().step_by(16).collect();
+        assert_eq!(bits(&column), bits(&[f32::MIN_POSITIVE, 0.0, -0.0, -0.0, 0.0, -1.0]));
+        // What is added or multiplied elementwise stays as it is.
+        assert_eq!(bits(&packed(Packing::Dense)[..6]), bits(&values));
     }
 }
