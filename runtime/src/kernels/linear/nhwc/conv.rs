@@ -139,7 +139,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
         return;
     }
     if is_indirect(problem) {
-        return indirect(isa, problem, x, w, init, y, epilogue);
+        return indirect(isa, problem, x, w, init, y, epilogue, false);
     }
     let rows = band_rows(problem, scratch.len());
     let mut band = Band::new(problem, x, scratch);
@@ -148,11 +148,11 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_part<S: Simd + Tiles>(
         let (pixel, pixels) = (first * problem.out_width, count * problem.out_width);
         let (part, x) = band.fill(first, count);
         let y = &mut y.part(pixel..pixel + pixels, 0..problem.out_channels);
-        indirect(isa, &part, x, w, init.from(pixel, 0), y, epilogue.from(pixel, 0));
+        indirect(isa, &part, x, w, init.from(pixel, 0), y, epilogue.from(pixel, 0), true);
     }
 }
 
-/// A convolution of an image that is read where it lies.
+/// A convolution of an image that is read where it lies; of a band, no tap is outside.
 #[inline(always)]
 fn indirect<S: Simd + Tiles>(
     isa: S,
@@ -162,6 +162,7 @@ fn indirect<S: Simd + Tiles>(
     init: Init<'_>,
     y: &mut MatrixMut<'_>,
     epilogue: Epilogue<'_>,
+    is_band: bool,
 ) {
     let (outputs, depth) = (problem.group_out(), problem.depth());
     // Whole panels, as few equal blocks as fit. A small image has one pass over the weights in any case.
@@ -182,6 +183,7 @@ fn indirect<S: Simd + Tiles>(
                 group,
                 channel: group * outputs + first,
                 columns: step.min(outputs - first),
+                is_band,
             };
             block.run(isa, x, init, y, epilogue);
         }
@@ -196,6 +198,7 @@ struct Block<'a> {
     group: usize,
     channel: usize,
     columns: usize,
+    is_band: bool,
 }
 
 impl Block<'_> {
@@ -241,11 +244,12 @@ impl Block<'_> {
         let parts = inputs.div_ceil(ZEROS.len());
         let part = inputs.div_ceil(parts);
         let count = problem.taps() * parts;
-        // Inside of the image, the pixels that the taps of a row read follow each other.
+        // Inside of the image, the pixels that the taps of a row read follow each other. They are read as one, and all rows
+        // at a time, where the sums at the borders, if there are any, are made at a time as well.
         let merges = problem.groups == 1
             && problem.x_column == inputs
             && (problem.dilation[1] == 1 || problem.kernel[1] == 1)
-            && count <= SEGMENTS;
+            && (count <= SEGMENTS || (self.is_band && problem.kernel[0] <= SEGMENTS));
         let mut segments = [Segment::EMPTY; SEGMENTS];
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
         let mut operands = self.operands(init, y, &epilogue);
@@ -267,9 +271,10 @@ impl Block<'_> {
             // Segments are put together by their number, so that the order of sums is the same for each pixel.
             let mut first = 0;
             loop {
-                let last = count.min(first + SEGMENTS);
+                let merged = positions.inside && merges;
+                let last = if merged { count } else { count.min(first + SEGMENTS) };
                 operands.target.bounds = epilogue.bounds_if(last == count);
-                let used = if positions.inside && merges {
+                let used = if merged {
                     positions.merged_segments(&mut segments)
                 } else {
                     positions.segments(first..last, part, inputs, &mut segments)
