@@ -23,6 +23,9 @@ use crate::plan::{Choice, Tuning};
 /// The largest file that is read.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// How many findings about a file are told.
+const MAX_ERRORS: usize = 8;
+
 /// The content of a tuning file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TuningFile {
@@ -37,6 +40,11 @@ pub struct TuningFile {
 impl TuningFile {
     /// How every file starts.
     pub const MARKER: &str = "onnxide tuning 1";
+
+    /// Whether a file can say something about a node: a name that is no rest of a line cannot be written.
+    pub fn can_name(node: &str) -> bool {
+        !node.contains(char::is_control) && !node.is_empty() && node.trim() == node
+    }
 }
 
 impl fmt::Display for TuningFile {
@@ -46,8 +54,7 @@ impl fmt::Display for TuningFile {
             writeln!(f, "# {}", note.replace(char::is_control, " "))?;
         }
         for (node, choices) in &self.tuning.nodes {
-            // A name that is no rest of a line cannot be written, and keeps what the cost model chooses.
-            if !node.contains(char::is_control) && !node.is_empty() && node.trim() == node {
+            if TuningFile::can_name(node) {
                 for choice in choices {
                     writeln!(f, "{choice} {node}")?;
                 }
@@ -69,6 +76,10 @@ impl FromStr for TuningFile {
         }
         let (mut file, mut errors) = (TuningFile::default(), Vec::new());
         for (line, number) in lines {
+            if errors.len() == MAX_ERRORS {
+                errors.push("there may be more".to_owned());
+                break;
+            }
             let line = line.trim();
             if let Some(note) = line.strip_prefix('#') {
                 file.notes.push(note.trim_start().to_owned());
@@ -78,6 +89,9 @@ impl FromStr for TuningFile {
                 Some(("model", hash)) if file.model.is_empty() => file.model = hash.trim().to_owned(),
                 Some(("model", _)) => errors.push(format!("line {number}: the model is given twice")),
                 Some((choice, node)) => match choice.parse::<Choice>() {
+                    Ok(choice) if file.tuning.contradicts(node.trim(), choice) => {
+                        errors.push(format!("line {number}: something else is chosen for this node before"));
+                    }
                     Ok(choice) => file.tuning.choose(node.trim(), choice),
                     Err(error) => errors.push(format!("line {number}: {error}")),
                 },
@@ -85,7 +99,7 @@ impl FromStr for TuningFile {
                 None => errors.push(format!("line {number}: expected a choice and the name of a node")),
             }
         }
-        if file.model.is_empty() {
+        if file.model.is_empty() && errors.len() < MAX_ERRORS {
             errors.push("there is no line `model HASH`".to_owned());
         }
         if errors.is_empty() { Ok(file) } else { Err(errors) }
@@ -103,12 +117,13 @@ pub(super) fn read(path: &Path, model: &Model) -> Result<Tuning, CompileError> {
         path: path.to_owned(),
         reason,
     };
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| read_error(error.to_string()))?;
-    if text.len() as u64 > MAX_BYTES {
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(read_error("it is too large for a tuning file".to_owned()));
     }
+    let text = String::from_utf8(bytes).map_err(|_| read_error("it is no tuning file but binary".to_owned()))?;
     let file: TuningFile = text
         .parse()
         .map_err(|errors: Vec<String>| read_error(errors.join("; ")))?;
@@ -157,6 +172,10 @@ mod tests {
         line 4: `fast` is no choice; there are direct, winograd-2, winograd-4, streamed, apart and threads-N
         line 6: expected a choice and the name of a node
         ");
+        let twice = "onnxide tuning 1\nmodel a\nwinograd-2 /a\nthreads-1 /a\ndirect /a\n";
+        insta::assert_snapshot!(errors(twice), @"line 5: something else is chosen for this node before");
+        let many = format!("onnxide tuning 1\nmodel a\n{}", "a b\n".repeat(1000));
+        assert_eq!(errors(&many).lines().count(), MAX_ERRORS + 1);
         insta::assert_snapshot!(errors("onnxide tuning 1\n"), @"there is no line `model HASH`");
     }
 }

@@ -48,7 +48,8 @@ fn signature(step: &Step) -> String {
         step.reads.len(),
         step.writes.len(),
         step.scratch.is_some(),
-        step.is_divided(),
+        // The parts as well, for which there is working memory.
+        &step.parts,
         step.divides_loop,
     );
     format!(

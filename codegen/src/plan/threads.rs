@@ -29,7 +29,9 @@ pub(super) fn divide(plan: &mut Plan, threads: usize, tuning: &Tuning) {
         };
         let tuned = tuning.threads(&step.origin);
         let parts_of = |work: &Dim| match tuned {
-            Some(tuned) => Dim::from(tuned.min(threads)),
+            Some(tuned) if work.as_const().is_some() => Dim::from(tuned.min(threads)),
+            // What was measured for some sizes of a run is the most for others.
+            Some(tuned) => parts(work, tuned.min(threads), &bounds),
             None => parts(work, threads, &bounds),
         };
         step.parts = parts_of(&work);

@@ -64,8 +64,9 @@ impl FromStr for Choice {
             "streamed" => Ok(Choice::Streamed),
             "apart" => Ok(Choice::Apart),
             _ => threads().ok_or_else(|| {
+                let shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
                 format!(
-                    "`{text}` is no choice; there are direct, winograd-2, winograd-4, streamed, apart and threads-N"
+                    "`{shown}` is no choice; there are direct, winograd-2, winograd-4, streamed, apart and threads-N"
                 )
             }),
         }
@@ -106,6 +107,12 @@ impl Tuning {
         let choices = self.nodes.entry(node.to_owned()).or_default();
         choices.retain(|other| !other.excludes(choice));
         choices.push(choice);
+    }
+
+    /// Whether something else of this kind is chosen for a node.
+    pub fn contradicts(&self, node: &str, choice: Choice) -> bool {
+        let known = self.nodes.get(node);
+        known.is_some_and(|choices| choices.iter().any(|&other| other != choice && other.excludes(choice)))
     }
 
     /// What is chosen for a step of these nodes, of the kinds that `find` takes.

@@ -217,14 +217,14 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
         Packing::WinogradConv(problem) => linear::pack_winograd_conv2d_nhwc(problem, source, packed),
         Packing::ConvTranspose(problem) => linear::pack_conv_transpose2d(problem, source, packed),
     }
-    if *packing != Packing::Dense {
+    if !matches!(packing, Packing::Dense | Packing::GruBias { .. }) {
         flush_subnormal(packed);
     }
 }
 
-/// Makes numbers below 2^-126 zero. Training leaves such weights behind, which change a product by less than 2^-126 of what
-/// they are multiplied with, and with each of which a multiplication takes some hundred times as long on processors that
-/// leave it to microcode.
+/// Makes weights below 2^-126 zero. Training leaves them behind: they change a product with a finite number by less than
+/// 2^-126 of it, and each multiplication takes some hundred times as long on processors that leave it to microcode. What is
+/// added, multiplied elementwise or rounded to bf16 stays as it is.
 fn flush_subnormal(values: &mut [f32]) {
     const EXPONENT: u32 = 0x7f80_0000;
     const SIGN: u32 = 0x8000_0000;

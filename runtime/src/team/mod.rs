@@ -96,7 +96,9 @@ pub trait Compute: Kernels + Send + Sync {
     fn divide(self, most: usize, part: impl Fn(usize, usize) + Sync);
 
     /// Calls `task` with the token, the number and the elements of each of the first `count` chunks of `len` elements of
-    /// `out`, the last of which may be shorter. Parts have chunks that follow each other, and an equal share of `scratch`.
+    /// `out`, the last of which may be shorter. Parts have chunks that follow each other, and an equal share of `scratch`,
+    /// which a plan makes as large as all of them need.
+    #[doc(hidden)]
     #[inline(always)]
     fn chunks<T: Send>(
         self,

@@ -121,7 +121,7 @@ impl Tuner<'_> {
     fn together(&self, found: &[Gain], choices: &[Choice]) -> Result<(Tuning, String)> {
         let mut tuning = Tuning::default();
         for gain in found {
-            for node in &gain.nodes {
+            for node in gain.nodes.iter().filter(|node| TuningFile::can_name(node)) {
                 tuning.choose(node, gain.choice);
             }
         }
@@ -174,16 +174,20 @@ impl Tuner<'_> {
     }
 }
 
-/// Fails if the file exists and is not what this command has written before.
+/// Fails if the file exists and is not what this command has written before, or cannot be written: measuring takes long.
 fn refuse_foreign(file: &Path) -> Result<()> {
-    let marker = TuningFile::MARKER.as_bytes();
+    let marker = format!("{}\n", TuningFile::MARKER);
     let mut start = Vec::new();
-    match fs::File::open(file) {
-        Ok(file) => file.take(marker.len() as u64).read_to_end(&mut start)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    let read = fs::File::open(file).and_then(|file| file.take(marker.len() as u64).read_to_end(&mut start));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let created = fs::File::create_new(file).and_then(|_| fs::remove_file(file));
+            return created.with_context(|| format!("cannot write {}", file.display()));
+        }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-    };
-    if start != marker {
+    }
+    if start != marker.as_bytes() {
         bail!("{} exists and is no tuning file; choose another name", file.display());
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::images::{conv, square_conv};
 use super::*;
 use crate::plan::kernel::ConvKind;
 use crate::plan::{Choice, Tuning};
-use onnxide_runtime::linear::WinogradTile;
+use onnxide_runtime::linear::{WinogradConv2dNhwc, WinogradTile, winograd_conv2d_nhwc_scratch_min};
 
 const F2: Choice = Choice::Winograd(WinogradTile::F2);
 const F4: Choice = Choice::Winograd(WinogradTile::F4);
@@ -123,4 +123,51 @@ fn steps_have_the_number_of_threads_that_was_measured() {
         (last.chosen, &last.others),
         (Choice::Threads(4), &vec![Choice::Threads(1)])
     );
+}
+
+#[test]
+fn equal_steps_with_other_parts_have_their_own_memory() {
+    let (mut b, x) = image(32, 64);
+    let first = square_conv(&mut b, x, 64);
+    let second = square_conv(&mut b, first, 64);
+    b.0.outputs.push(Port::tensor("y"));
+    b.0.body.results.push(second);
+    let mut tuning = Tuning::default();
+    let name =
+        b.0.body
+            .nodes
+            .iter()
+            .find(|node| node.outputs[0] == first)
+            .unwrap()
+            .origin[0]
+            .clone();
+    tuning.choose(&name, Choice::Threads(2));
+    let options = PlanOptions {
+        threads: 4,
+        tuning,
+        ..PlanOptions::default()
+    };
+    let plan = Plan::with(&b.0, &options).unwrap();
+    let convs: Vec<&Step> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.kernel, Kernel::Conv(_)))
+        .collect();
+    let parts: Vec<_> = convs.iter().map(|step| step.parts.as_const().unwrap()).collect();
+    assert_eq!(parts, [2, 4]);
+    assert_ne!(convs[0].function, convs[1].function);
+    for step in convs {
+        let (Kernel::Conv(conv), Some(scratch)) = (&step.kernel, &step.scratch) else {
+            panic!("{plan}");
+        };
+        let (ConvKind::Winograd(tile), Base::Buffer(id)) = (conv.kind, scratch.base) else {
+            panic!("{plan}");
+        };
+        let problem = conv.problem(&plan.bounds());
+        let least = winograd_conv2d_nhwc_scratch_min(&WinogradConv2dNhwc { problem, tile });
+        assert!(
+            plan.buffers[id.0].capacity >= least * step.parts.as_const().unwrap() as usize,
+            "{plan}"
+        );
+    }
 }

@@ -244,8 +244,8 @@ impl Block<'_> {
         let parts = inputs.div_ceil(ZEROS.len());
         let part = inputs.div_ceil(parts);
         let count = problem.taps() * parts;
-        // Inside of the image, the pixels that the taps of a row read follow each other. They are read as one, and all rows
-        // at a time, where the sums at the borders, if there are any, are made at a time as well.
+        // Inside of the image, the pixels that the taps of a row read follow each other and are read as one. The sums then
+        // have one strip, so that those at the borders must have no more, or there must be no borders.
         let merges = problem.groups == 1
             && problem.x_column == inputs
             && (problem.dilation[1] == 1 || problem.kernel[1] == 1)
