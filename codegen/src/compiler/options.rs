@@ -169,6 +169,9 @@ impl Options {
                 field(choice.to_string().as_bytes());
             }
         }
+        // The text of a module names the file.
+        let file = self.tuning_file.as_ref().and_then(|path| path.file_name());
+        field(file.unwrap_or_default().as_encoded_bytes());
         for operator in &self.operators {
             field(operator.to_string().as_bytes());
         }
@@ -270,6 +273,7 @@ mod tests {
         assert_ne!(key, with(&|o| o.layers = true));
         assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));
         assert_ne!(key, with(&|o| o.tuning.choose("a", Choice::Direct)));
+        assert_ne!(key, with(&|o| o.tuning_file = Some("m.tuning".into())));
         assert_ne!(key, with(&|o| o.tuning.every = Some(Choice::Direct)));
         assert_ne!(key, with(&|o| o.profile = true));
         assert_ne!(key, with(&|o| o.program = true));

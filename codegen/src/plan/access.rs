@@ -54,3 +54,15 @@ pub struct Access {
     /// How far each loop of the step moves, in elements.
     pub loop_strides: Vec<Dim>,
 }
+
+impl Access {
+    /// Constant data as a whole, the same in this number of loops.
+    pub(super) fn weight(id: WeightId, dtype: DType, loops: usize) -> Access {
+        Access {
+            base: Base::Weight(id),
+            dtype,
+            offset: Dim::from(0i64),
+            loop_strides: vec![Dim::from(0i64); loops],
+        }
+    }
+}

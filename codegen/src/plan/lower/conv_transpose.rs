@@ -6,8 +6,7 @@
 
 use super::super::kernel::{ConvTranspose, Init, Matrix};
 use super::super::layout::Layout;
-use super::super::weights::WeightId;
-use super::super::{Access, Base, Kernel};
+use super::super::{Access, Kernel};
 use super::conv::{Plane, take_image_loops};
 use super::matmul::take_loops;
 use super::{Lowered, Lowering, Packing, Ref, product};
@@ -76,7 +75,8 @@ impl Lowering<'_> {
             let mut placed = self.place_epilogue(expr, &[], &[], &[])?;
             if let Some((values, name)) = &bias {
                 placed.init = Init::PerColumn;
-                placed.bias = Some(weight(self.weights.add(values, Packing::Dense, name), loops.len()));
+                let bias = self.weights.add(values, Packing::Dense, name);
+                placed.bias = Some(Access::weight(bias, DType::F32, loops.len()));
             }
             let block = [row, column, joined];
             let right = (
@@ -115,7 +115,7 @@ impl Lowering<'_> {
             offset: 0,
         };
         let id = self.weights.add(&Tensor::new(vec![inputs, n], &matrix), packing, &name);
-        Ok(weight(id, 0))
+        Ok(Access::weight(id, DType::F32, 0))
     }
 
     /// A constant several times in a row.
@@ -226,14 +226,5 @@ impl Lowering<'_> {
             x_column,
             y_channel: self.upper(&kernel.y_channel),
         }
-    }
-}
-
-fn weight(id: WeightId, loops: usize) -> Access {
-    Access {
-        base: Base::Weight(id),
-        dtype: DType::F32,
-        offset: Dim::from(0i64),
-        loop_strides: vec![Dim::from(0i64); loops],
     }
 }

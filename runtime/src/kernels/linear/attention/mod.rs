@@ -71,10 +71,11 @@ pub struct Mask<'a> {
     pub row: usize,
 }
 
-/// Keys of a block.
+/// Keys of a block. The outputs of all queries are read and written once for each, so that larger ones are better as long
+/// as packed keys and values stay in the second level cache.
 const KEYS: usize = 512;
 
-/// Scores of a block, which stay in the first level cache.
+/// Scores of a block: 48 KiB, a first level cache or a part of the second.
 const SCORES: usize = 12288;
 
 /// Queries of which a block is a multiple, so that it is cut into whole tiles.
