@@ -35,12 +35,10 @@ impl Program {
         let cache = folder::cache()?;
         let compiler = package::prepare(compiler);
         let module = term::with_spinner("Compiling the model", || compiler.compile_module())?;
-        let mut name = format!("{}-{}", module.report.name, module.hash);
-        if !sources.is_empty() {
-            let mut hasher = DefaultHasher::new();
-            sources.hash(&mut hasher);
-            name += &format!("-{:016x}", hasher.finish());
-        }
+        // A package says where its runtime is, so that those of two checkouts have different names.
+        let mut hasher = DefaultHasher::new();
+        (&sources, package::runtime()).hash(&mut hasher);
+        let name = format!("{}-{}-{:016x}", module.report.name, module.hash, hasher.finish());
         let package = Package {
             // Packages share a target folder, in which a program has the name of its package.
             name: format!("onnxide-{name}"),

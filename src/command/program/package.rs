@@ -151,7 +151,7 @@ onnxide-runtime = {{ {}, features = [\"std\"] }}
 }
 
 /// Where a package finds the runtime.
-fn runtime() -> String {
+pub(super) fn runtime() -> String {
     match runtime_folder() {
         Some(folder) => format!("path = {}", toml_string(&folder.to_string_lossy())),
         None => concat!("version = \"=", env!("CARGO_PKG_VERSION"), "\"").into(),

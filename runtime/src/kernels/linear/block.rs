@@ -1,5 +1,6 @@
 //! The matrix multiplication of one cache block, out of register tiles.
 
+use super::ahead::{Ahead, Share};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
 use super::store::{Start, Target};
 use super::tile::{Heights, Operands, Segment, Strip, Tiles};
@@ -20,8 +21,8 @@ pub(super) struct Block<'a> {
     pub(super) b: &'a [f32],
     pub(super) b_panel: usize,
     pub(super) b_row: usize,
-    /// Elements from `b` to that of the block that is computed next, which need not exist; 0 if it is in cache.
-    pub(super) ahead: usize,
+    /// The right matrix of the block that is computed next, if it is not in cache.
+    pub(super) ahead: Ahead,
     pub(super) init: Init<'a>,
     pub(super) c: MatrixMut<'a>,
     /// The bounds between which the result is brought.
@@ -83,7 +84,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         b: b.as_ptr(),
         b_panel,
         b_row,
-        ahead: 0,
+        ahead: Share::NONE,
         target: Target {
             rows: 0,
             n,
@@ -116,7 +117,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
             }
         }
         operands.target.rows = rows;
-        operands.ahead = ahead_of_strip(isa, strip, m, ahead, b_panel);
+        operands.ahead = ahead.share(isa, strip, b_panel);
         // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, of which these are some, and all `n`
         // columns of `b`, `c` and `start`. The heights are those of the token.
         let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };
@@ -124,18 +125,5 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         row += rows;
         operands.target.c = operands.target.c.wrapping_add(rows * c_row);
         operands.target.start = operands.target.start.at_row(rows);
-    }
-}
-
-/// What a strip of a block asks for while it is computed, of a block that begins `ahead` elements after this one: a line
-/// for each that it reads, so that as many strips as a tile has panels ask for the whole of it. A block of `m` rows that are
-/// a single strip reads its lines faster than memory gives them, and asks for none.
-#[inline(always)]
-pub(super) fn ahead_of_strip<S: Simd>(_isa: S, strip: usize, m: usize, ahead: usize, b_panel: usize) -> usize {
-    let panels = (2 * S::LANES).div_ceil(PANEL_COLUMNS);
-    if ahead > 0 && m > S::TILE_ROWS && strip < panels {
-        ahead + strip * b_panel
-    } else {
-        0
     }
 }

@@ -1,5 +1,6 @@
 //! Cache blocking around [`Blocks::gemm_block`], shared by every kernel that multiplies matrices.
 
+use super::ahead::Ahead;
 use super::block::{Block, Blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_lhs_len, packed_rhs_len};
 use super::{Epilogue, Init, Lhs, MatrixMut, Rhs, extent, min};
@@ -383,9 +384,12 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
             let a = a.get(p * a_column..).unwrap_or_default();
             // The weights of a following step lie behind these, more often than not.
             let ahead = match (&b, last) {
-                (Source::Packed(_), false) => depth * PANEL_COLUMNS,
-                (Source::Packed(_), true) => columns.next_multiple_of(PANEL_COLUMNS) * k - p * PANEL_COLUMNS,
-                _ => 0,
+                (Source::Packed(_), false) => Ahead::new(isa, depth * PANEL_COLUMNS, m),
+                (Source::Packed(_), true) => {
+                    let distance = columns.next_multiple_of(PANEL_COLUMNS) * k - p * PANEL_COLUMNS;
+                    Ahead::new(isa, distance, m)
+                }
+                _ => Ahead::NONE,
             };
             // A block has one part, or two where only the full panels are read in place.
             let whole = Piece {
@@ -460,7 +464,7 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                         b: piece.b,
                         b_panel: piece.panel,
                         b_row: piece.row,
-                        ahead: if i == 0 { ahead } else { 0 },
+                        ahead: ahead.from_row(isa, i),
                         init,
                         c: c.part(i..i + rows, column..column + piece.columns),
                         bounds: epilogue.bounds_if(last),

@@ -14,6 +14,7 @@
 //! Every kernel checks the lengths of its slices before it starts and panics, naming what is too short.
 #![allow(clippy::too_many_arguments, reason = "a kernel takes its operands one by one")]
 
+mod ahead;
 mod attention;
 mod bf16;
 mod block;

@@ -3,6 +3,7 @@
 //! Every row of a tile has an address of its own for each segment of the depth, after Dukhan, *The Indirect Convolution
 //! Algorithm* (2019). A product of strided matrices is one segment; a convolution has one for each tap of its kernel.
 
+use super::ahead::Share;
 use super::pack::PANEL_COLUMNS;
 use super::store::Target;
 use crate::kernels::simd::Simd;
@@ -39,8 +40,8 @@ pub(super) struct Operands {
     pub(super) b: *const f32,
     pub(super) b_panel: usize,
     pub(super) b_row: usize,
-    /// Elements from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
-    pub(super) ahead: usize,
+    /// What is asked for while `b` is used.
+    pub(super) ahead: Share,
     pub(super) target: Target,
 }
 
@@ -210,7 +211,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
         let b = first.wrapping_add(segment.b);
         // SAFETY: as the caller vouches.
         unsafe {
-            if ROWS > 3 && at.ahead != 0 {
+            if ROWS > 3 && at.ahead.is_some() {
                 add_terms::<S, ROWS, VECTORS, true>(isa, at, segment.len, &rows, b, &mut sums);
             } else {
                 add_terms::<S, ROWS, VECTORS, false>(isa, at, segment.len, &rows, b, &mut sums);
@@ -236,9 +237,11 @@ unsafe fn add_terms<S: Simd, const ROWS: usize, const VECTORS: usize, const AHEA
     sums: &mut [[S::F32; VECTORS]; ROWS],
 ) {
     let mut offset = 0usize;
+    let mut ahead = at.ahead.first(b, len);
     for _ in 0..len {
         if AHEAD {
-            isa.prefetch(b.wrapping_add(at.ahead));
+            isa.prefetch(ahead);
+            ahead = ahead.wrapping_add(at.ahead.step);
         }
         let mut line = [isa.splat(0.0); VECTORS];
         for (vector, line) in line.iter_mut().enumerate() {

@@ -7,6 +7,7 @@
 
 mod softmax;
 
+use super::ahead::Ahead;
 use super::block::{Block, Blocks};
 use super::gemm::{GemmPart, block_scratch, equal_blocks};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_rhs_len};
@@ -414,7 +415,7 @@ fn score<S: Vector + Blocks>(isa: S, problem: &Attention, tile: Tile, q: &[f32],
         b: k_packed,
         b_panel: problem.head_dim * PANEL_COLUMNS,
         b_row: PANEL_COLUMNS,
-        ahead: 0,
+        ahead: Ahead::NONE,
         init: Init::Zero,
         c: MatrixMut::new(
             scores,
@@ -464,7 +465,7 @@ fn average<S: Vector + Blocks + Linear>(
         b: operands,
         b_panel: tile.keys * PANEL_COLUMNS,
         b_row: PANEL_COLUMNS,
-        ahead: 0,
+        ahead: Ahead::NONE,
         init,
         c: out,
         bounds: Epilogue::UNBOUNDED,

@@ -4,7 +4,7 @@ use super::WEIGHTS;
 use super::pairs::{Emulated, Halves, Pairs};
 use super::tile::Strip;
 use crate::isa;
-use crate::kernels::linear::block::ahead_of_strip;
+use crate::kernels::linear::ahead::Ahead;
 use crate::kernels::linear::gemm::equal_blocks;
 use crate::kernels::linear::store::{Start, Target};
 use crate::kernels::linear::tile::MAX_ROWS;
@@ -184,8 +184,8 @@ impl<V: Copy> Block<'_, V> {
                 let columns = step.min(n - j);
                 // The weights of a following step lie behind these, more often than not.
                 let ahead = match last || j + columns < n {
-                    true => columns.next_multiple_of(PANEL_COLUMNS) * total,
-                    false => 0,
+                    true => Ahead::new(pairs.simd(), columns.next_multiple_of(PANEL_COLUMNS) * total, m),
+                    false => Ahead::NONE,
                 };
                 let mut row = 0;
                 while row < m {
@@ -212,7 +212,7 @@ impl<V: Copy> Block<'_, V> {
                         depth,
                         b: self.b[(j / PANEL_COLUMNS * total + p) * PANEL_COLUMNS..].as_ptr(),
                         b_panel,
-                        ahead: ahead_of_strip(pairs.simd(), index, m, ahead, b_panel),
+                        ahead: ahead.share(pairs.simd(), index, b_panel),
                         target: Target {
                             rows,
                             n: columns,

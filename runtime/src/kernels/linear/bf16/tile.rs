@@ -3,6 +3,7 @@
 use super::Depth;
 use super::pairs::Pairs;
 use crate::kernels::linear::PANEL_COLUMNS;
+use crate::kernels::linear::ahead::Share;
 use crate::kernels::linear::store::Target;
 use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::simd::Simd;
@@ -16,8 +17,8 @@ pub(in crate::kernels::linear) struct Strip<'a, V> {
     /// The words of pair `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
-    /// Words from a line of `b` to one that is asked for while it is used; any number, as nothing is read there.
-    pub(super) ahead: usize,
+    /// What is asked for while `b` is used.
+    pub(super) ahead: Share,
     pub(super) target: Target,
     pub(super) found: PhantomData<&'a ()>,
 }
@@ -122,9 +123,11 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
     for run in 0..counts[0] * counts[1] {
         let mut offset = run / counts[1] * steps[0] + run % counts[1] * steps[1];
+        let mut ahead = strip.ahead.first(b, len);
         for _ in 0..len {
             if ROWS > 3 {
-                isa.prefetch(b.wrapping_add(strip.ahead).cast());
+                isa.prefetch(ahead.cast());
+                ahead = ahead.wrapping_add(strip.ahead.step);
             }
             // SAFETY: the caller vouches for the words of these panels.
             let lines: [P::Line; VECTORS] = core::array::from_fn(|vector| unsafe {

@@ -8,7 +8,7 @@
 
 use super::Conv2dNhwc;
 use super::band::{Band, band_rows, band_values};
-use crate::kernels::linear::block::ahead_of_strip;
+use crate::kernels::linear::ahead::{Ahead, Share};
 use crate::kernels::linear::store::{Start, Target};
 use crate::kernels::linear::tile::{Heights, MAX_ROWS, Operands, Segment, Strip, Tiles};
 use crate::kernels::linear::{Epilogue, Init, Linear, MatrixMut, PANEL_COLUMNS, packed_rhs_len};
@@ -223,7 +223,7 @@ impl Block<'_> {
             b: self.weights.as_ptr(),
             b_panel: depth * PANEL_COLUMNS,
             b_row: PANEL_COLUMNS,
-            ahead: 0,
+            ahead: Share::NONE,
             target: Target {
                 rows: 0,
                 n: self.columns,
@@ -254,11 +254,12 @@ impl Block<'_> {
         let mut positions = Positions::<S>::new(problem, x.as_ptr().wrapping_add(self.group * inputs));
         let mut operands = self.operands(init, y, &epilogue);
         let start = operands.target.start;
-        let ahead = packed_rhs_len(problem.depth(), self.columns);
+        let distance = packed_rhs_len(problem.depth(), self.columns);
+        let ahead = Ahead::new(isa, distance, problem.pixels());
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
             positions.place(rows);
-            operands.ahead = ahead_of_strip(isa, strip, problem.pixels(), ahead, operands.b_panel);
+            operands.ahead = ahead.share(isa, strip, operands.b_panel);
             let target = &mut operands.target;
             target.rows = rows;
             target.start = start.at_row(pixel);

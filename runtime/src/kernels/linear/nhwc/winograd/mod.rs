@@ -14,6 +14,7 @@ mod strip;
 mod transform;
 
 use super::Conv2dNhwc;
+use crate::kernels::linear::ahead::Ahead;
 use crate::kernels::linear::block::{Block, Blocks};
 use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS, packed_rhs_len};
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, min};
@@ -317,7 +318,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
                     b: &w[point * w_plane + channel * p.in_channels..],
                     b_panel: p.in_channels * PANEL_COLUMNS,
                     b_row: PANEL_COLUMNS,
-                    ahead: w_plane,
+                    ahead: Ahead::new(isa, w_plane, strip.count),
                     init: Init::Zero,
                     c: MatrixMut::new(products, strip.count, columns, shape.columns),
                     bounds: Epilogue::UNBOUNDED,

@@ -1,0 +1,98 @@
+//! Asking memory for weights before their turn.
+
+use super::pack::PANEL_COLUMNS;
+use crate::kernels::simd::Simd;
+
+/// The weights that follow those of a block, and the strips of rows that ask for them while the block is computed.
+///
+/// Every strip asks for its share, because a line from memory takes as long as some hundred products: a few strips that
+/// ask for everything wait for most of it.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    /// Elements from a weight of the block to the one that is asked for, which need not exist.
+    distance: usize,
+    /// Strips that came before the first one of the block.
+    first: usize,
+    /// Strips that share the weights.
+    strips: usize,
+}
+
+/// What one strip asks for: with every term of the depth the line of an element, which moves on by less than a line.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    /// Elements from the first weight of a run of terms to those that are asked for. Any number, as nothing is read there.
+    offset: usize,
+    /// Elements that the strips before have asked for, for each term.
+    before: usize,
+    /// Elements from what is asked for with one term to that of the next; 0 if nothing is asked for.
+    pub(super) step: usize,
+}
+
+impl Share {
+    pub(super) const NONE: Share = Share {
+        offset: 0,
+        before: 0,
+        step: 0,
+    };
+
+    #[inline(always)]
+    pub(super) fn is_some(self) -> bool {
+        self.step > 0
+    }
+
+    /// The first address that is asked for, in a run of `terms` whose weights begin at `b`.
+    #[inline(always)]
+    pub(super) fn first<T>(self, b: *const T, terms: usize) -> *const T {
+        b.wrapping_add(self.offset.wrapping_add(self.before * terms))
+    }
+}
+
+impl Ahead {
+    /// Nothing is asked for.
+    pub(super) const NONE: Ahead = Ahead {
+        distance: 0,
+        first: 0,
+        strips: 0,
+    };
+
+    /// Weights that lie `distance` elements behind those of a block of `m` rows.
+    ///
+    /// Rows that are a single strip read their weights faster than memory gives them, and ask for none.
+    #[inline(always)]
+    pub(super) fn new<S: Simd>(_isa: S, distance: usize, m: usize) -> Ahead {
+        Ahead {
+            distance,
+            first: 0,
+            strips: m.div_ceil(S::TILE_ROWS),
+        }
+    }
+
+    /// The same weights, for a block that begins with row `row` of all that share them.
+    #[inline(always)]
+    pub(super) fn from_row<S: Simd>(self, _isa: S, row: usize) -> Ahead {
+        Ahead {
+            first: row / S::TILE_ROWS,
+            ..self
+        }
+    }
+
+    /// The share of a strip of the block, which has tiles of full width, of panels that lie `b_panel` apart.
+    #[inline(always)]
+    pub(super) fn share<S: Simd>(self, _isa: S, strip: usize, b_panel: usize) -> Share {
+        let (panels, strip) = ((2 * S::LANES).div_ceil(PANEL_COLUMNS), self.first + strip);
+        if self.strips < 2 {
+            return Share::NONE;
+        }
+        // The strips take turns at the panels of a tile, and share the depth of a panel.
+        let step = PANEL_COLUMNS.div_ceil((self.strips / panels).max(1));
+        let before = strip / panels * step;
+        if before >= PANEL_COLUMNS {
+            return Share::NONE;
+        }
+        Share {
+            offset: self.distance + strip % panels * b_panel,
+            before,
+            step,
+        }
+    }
+}
