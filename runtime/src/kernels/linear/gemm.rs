@@ -233,15 +233,15 @@ pub(super) fn gemm_parts<S: Isa>(
 /// Rows and columns of a part of a product, one of which are all: those with which the largest part takes the least time.
 /// Rows are divided in steps of `unit`, and `share` says how many of some units a part has.
 pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> usize) -> (usize, usize) {
-    // The time, for each row of `b`, of the products and of reading the operands, in products: an element comes from the
-    // third level cache in the time of some four.
-    let time = |rows: usize, columns: usize| {
-        let products = rows.saturating_mul(columns);
-        products.saturating_add(rows.saturating_add(columns).saturating_mul(4))
-    };
+    // The time, for each row of `b`, of the products and of reading `b`, in products: an element comes from the third level
+    // cache in the time of some four.
+    let time = |rows: usize, columns: usize| rows.saturating_add(4).saturating_mul(columns);
     let rows = (share(m.div_ceil(unit)) * unit).min(m.max(1));
     let columns = (share(n.div_ceil(PANEL_COLUMNS)) * PANEL_COLUMNS).min(n.max(1));
-    if time(rows, n) <= time(m, columns) {
+    // Steps that are all divided by rows leave them in the caches of the cores that need them next. A part of the columns
+    // needs the rows of other cores, too, whose elements take several times as long.
+    let others = (m - rows.min(m)).saturating_mul(32);
+    if time(rows, n) <= time(m, columns).saturating_add(others) {
         (rows, n.max(1))
     } else {
         (m.max(1), columns)
