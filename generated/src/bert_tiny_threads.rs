@@ -279,7 +279,7 @@ fn layer<S: Isa>(team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights
     // /m/encoder/layer.0/attention/self/query/MatMul
     let (c, a) = m.split(QUERY_MAT_MUL.shifted(slots_2), NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 10).min(2)),
+        team.parts((d.batch * d.sequence / 9).min(2)),
         d,
         a,
         ONNX_MAT_MUL_256.shifted(weights),
@@ -288,7 +288,7 @@ fn layer<S: Isa>(team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights
     // /m/encoder/layer.0/attention/self/key/MatMul
     let (c, a) = m.split(KEY_MAT_MUL, NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 10).min(2)),
+        team.parts((d.batch * d.sequence / 9).min(2)),
         d,
         a,
         ONNX_MAT_MUL_266.shifted(weights),
@@ -297,7 +297,7 @@ fn layer<S: Isa>(team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights
     // /m/encoder/layer.0/attention/self/value/MatMul
     let (c, a) = m.split(VALUE_MAT_MUL, NORMALIZATION_2.shifted(slots));
     matmul_128(
-        team.parts((d.batch * d.sequence / 10).min(2)),
+        team.parts((d.batch * d.sequence / 9).min(2)),
         d,
         a,
         ONNX_MAT_MUL_267.shifted(weights),
@@ -321,7 +321,7 @@ fn layer<S: Isa>(team: Team<'_, S>, d: Dims, m: &mut Memory<'_>, [slots, weights
     // /m/encoder/layer.0/attention/output/dense/MatMul, /m/encoder/layer.0/attention/output/Add
     let (c, a) = m.split(NORMALIZATION_2.shifted(slots), SELF_MAT_MUL_1);
     matmul_128_2(
-        team.parts((d.batch * d.sequence / 10).min(2)),
+        team.parts((d.batch * d.sequence / 9).min(2)),
         d,
         a,
         ONNX_MAT_MUL_269.shifted(weights),

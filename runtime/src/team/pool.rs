@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
-/// Looks at the state before a thread sleeps, or lets others run: some 20 to 50 microseconds, the time of a few steps
-/// between two that are divided.
-const SPINS: usize = 2000;
+/// Looks at the state before a thread sleeps, or lets others run: some 100 to 200 microseconds. Between two steps that are
+/// divided there may be several that are not, and to wake a thread takes its caller some 10 microseconds.
+const SPINS: usize = 8000;
 
 /// A pool of threads that help whoever calls [`run`](Executor::run).
 ///
-/// Its threads start when they are first needed, wait a few microseconds for more work after they have worked, and then
-/// sleep. It serves one caller at a time. Another who comes meanwhile, from any thread including those of the pool, gets
+/// Its threads start when they are first needed, wait a moment for more work after they have worked, and then sleep. It serves one caller at a time. Another who comes meanwhile, from any thread including those of the pool, gets
 /// one call on its own thread and waits for nothing, so that no two can wait for each other.
 pub struct Pool {
     /// The number of threads, callers included; `None` for that of the machine.

@@ -109,9 +109,10 @@ fn whole_images_are_divided_where_they_are_as_many_as_it_takes() {
     assert_eq!(divided(8, 8, 2), (true, 2));
     assert_eq!(divided(8, 8, 4), (true, 4));
     assert_eq!(divided(8, 8, 1), (false, 1));
-    // Three images are no even shares of two, and large enough to be divided themselves.
+    // Three images are no even shares of two: large ones are divided themselves, and small ones if they are more.
     assert_eq!(divided(3, 32, 2), (false, 2));
-    assert_eq!(divided(3, 5, 2), (true, 2));
+    assert_eq!(divided(3, 5, 2), (false, 1));
+    assert_eq!(divided(7, 6, 2), (true, 2));
     // One image, or too little to do.
     assert_eq!(divided(1, 32, 2), (false, 2));
     assert_eq!(divided(4, 2, 2), (false, 1));

@@ -69,7 +69,7 @@ impl Ahead {
 
     /// The same weights, for a block that begins with row `row` of all that share them.
     #[inline(always)]
-    pub(super) fn from_row<S: Simd>(self, _isa: S, row: usize) -> Ahead {
+    pub(super) fn at_row<S: Simd>(self, _isa: S, row: usize) -> Ahead {
         Ahead {
             first: row / S::TILE_ROWS,
             ..self

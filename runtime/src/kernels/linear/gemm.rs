@@ -464,7 +464,7 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                         b: piece.b,
                         b_panel: piece.panel,
                         b_row: piece.row,
-                        ahead: ahead.from_row(isa, i),
+                        ahead: ahead.at_row(isa, i),
                         init,
                         c: c.part(i..i + rows, column..column + piece.columns),
                         bounds: epilogue.bounds_if(last),
