@@ -117,3 +117,28 @@ fn whole_images_are_divided_where_they_are_as_many_as_it_takes() {
     assert_eq!(divided(1, 32, 2), (false, 2));
     assert_eq!(divided(4, 2, 2), (false, 1));
 }
+
+#[test]
+fn a_step_is_divided_if_what_it_reads_is() {
+    let parts = |around: bool| {
+        let mut b = Builder::new();
+        let filtered = |b: &mut Builder, y| conv(b, y, [256, 256], 3, 256);
+        let y = if around {
+            let x = b.input("x", &dims(&[1, 64, 25, 5]));
+            let y = conv(&mut b, x, [64, 256], 1, 1);
+            let y = filtered(&mut b, y);
+            conv(&mut b, y, [256, 64], 1, 1)
+        } else {
+            let x = b.input("x", &dims(&[1, 256, 25, 5]));
+            filtered(&mut b, x)
+        };
+        let plan = b.plan_for(&[y], 2);
+        let depthwise = plan.steps.iter().find_map(|step| match &step.kernel {
+            Kernel::Conv(conv) if conv.kind == kernel::ConvKind::Depthwise => Some(step.parts.as_const()),
+            _ => None,
+        });
+        depthwise.unwrap_or_else(|| panic!("{plan}"))
+    };
+    assert_eq!(parts(false), Some(1));
+    assert_eq!(parts(true), Some(2));
+}
