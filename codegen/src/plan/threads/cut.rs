@@ -97,7 +97,7 @@ impl Network {
             // The arc by which each node was reached.
             let mut by = vec![None; self.arcs.len()];
             let mut queue = VecDeque::from([source]);
-            while let Some(node) = queue.pop_front() {
+            while let (Some(node), None) = (queue.pop_front(), by[sink]) {
                 for &arc in &self.arcs[node] {
                     let to = self.to[arc];
                     if self.left[arc] > 0 && to != source && by[to].is_none() {

@@ -96,8 +96,15 @@ fn together(plan: &Plan, ways: &[Way]) -> Vec<bool> {
                 sides.pairs.push((writer, index, apart, both));
             }
         }
+        let results = step.results.iter().map(|ty| ty.elements().upper(&bounds));
+        let elements = results.max().unwrap_or(0);
         for id in step.writes.iter().filter_map(buffer) {
-            writers.entry(id).or_default().push(index);
+            let writers = writers.entry(id).or_default();
+            // Nothing is left of what was there before a whole value.
+            if usize::try_from(elements).is_ok_and(|elements| elements >= plan.buffers[id.0].capacity) {
+                writers.clear();
+            }
+            writers.push(index);
         }
     }
     let mut divided = sides.best();

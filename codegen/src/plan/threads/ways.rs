@@ -6,6 +6,9 @@ use crate::ir::{Bounds, Dim};
 use crate::plan::kernel::{ConvKind, PoolResult};
 use crate::plan::{Kernel, Step};
 
+/// The most time of a step that is told from more.
+const MOST: u64 = NEVER >> 16;
+
 /// The least work of a part where the sizes of a run decide about it, a few times as much as handing it to another thread.
 const PART: i64 = 150_000;
 
@@ -54,7 +57,7 @@ impl Way {
             parts: Dim::from(1i64),
             divides_loop: false,
             divided: NEVER,
-            alone: step.macs,
+            alone: step.macs.min(MOST),
         }
     }
 
@@ -81,7 +84,8 @@ impl Way {
                 }
             };
         };
-        let mut way = Way::within(step, each, trips, most as i64);
+        let tuned = tuned.map(|tuned| tuned.min(threads));
+        let mut way = Way::within(step, each, trips, threads as i64, tuned.map(|tuned| tuned as i64));
         match tuned {
             Some(..2) => way.divided = NEVER,
             Some(_) => way.alone = NEVER,
@@ -91,12 +95,13 @@ impl Way {
     }
 
     /// For the work of a kernel, in loops with so many iterations.
-    fn within(step: &Step, each: i64, trips: i64, most: i64) -> Way {
+    fn within(step: &Step, each: i64, trips: i64, most: i64, tuned: Option<i64>) -> Way {
         // Smaller parts are somewhat slower for their size.
         let share =
             |units: i64, parts: i64| 1.1 * (units.max(1) as u64).div_ceil(parts as u64) as f64 / units.max(1) as f64;
         let whole = each as f64 * trips as f64;
-        let count = |work: f64| ((work / FORK as f64) as i64).clamp(2, most.max(2));
+        let estimated = |work: f64| ((work / FORK as f64) as i64).clamp(2, most.max(2));
+        let count = |work: f64| tuned.map_or_else(|| estimated(work), |tuned| tuned.max(2));
         let parts = count(each as f64);
         let inside = (
             whole * share(units(step), parts) + FORK as f64 * trips as f64,
@@ -115,8 +120,8 @@ impl Way {
         Way {
             parts: Dim::from(parts),
             divides_loop,
-            divided: divided as u64,
-            alone: whole as u64,
+            divided: (divided as u64).min(MOST),
+            alone: (whole as u64).min(MOST),
         }
     }
 }

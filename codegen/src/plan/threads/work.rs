@@ -59,8 +59,8 @@ const RESIDENT: i64 = 1 << 17;
 fn product_work(rows: Dim, depth: Dim, columns: &Dim) -> Dim {
     let (whole, tiles) = match columns.as_const() {
         Some(columns) => (
-            Dim::from((columns as u64).next_multiple_of(16) as i64),
-            (columns as u64).div_ceil(TILE as u64) as i64,
+            Dim::from(columns.saturating_add(15) / 16 * 16),
+            columns.saturating_add(TILE - 1) / TILE,
         ),
         None => (columns.clone(), 1),
     };
@@ -71,7 +71,7 @@ fn product_work(rows: Dim, depth: Dim, columns: &Dim) -> Dim {
     } else {
         2i64
     };
-    (rows.clone() + Dim::from(reading)) * weights + rows * Dim::from(ROW * tiles)
+    (rows.clone() + Dim::from(reading)) * weights + rows * Dim::from(ROW) * Dim::from(tiles)
 }
 
 fn gemm_work(gemm: &Gemm) -> Dim {
@@ -96,12 +96,12 @@ fn conv_work(conv: &Conv) -> Option<Dim> {
             let channels = window.output[0]
                 .as_const()
                 .map_or(window.output[0].clone(), |channels| {
-                    Dim::from((channels as u64).next_multiple_of(16) as i64)
+                    Dim::from(channels.saturating_add(15) / 16 * 16)
                 });
             // Rows of the kernel that are outside of the image are left out.
             let inside = window.input[1].as_const().map_or(i64::MAX, |rows| rows.max(1));
-            let taps = inside.min(window.kernel[0] as i64) * window.kernel[1] as i64;
-            window.pixels() * channels * Dim::from(2 * taps)
+            let taps = Dim::from(inside.min(window.kernel[0] as i64)) * Dim::from(window.kernel[1] as i64);
+            window.pixels() * channels * taps * Dim::from(2i64)
         }
     };
     Some(products + results * epilogue)

@@ -17,7 +17,7 @@ pub(super) struct Ahead {
     strips: usize,
 }
 
-/// What one strip asks for: with every term of the depth the line of an element, which moves on by less than a line.
+/// What one strip asks for: with every term of the depth the line of an element, which moves on by a line at most.
 #[derive(Clone, Copy)]
 pub(super) struct Share {
     /// Elements from the first weight of a run of terms to those that are asked for. Any number, as nothing is read there.
