@@ -9,14 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
-/// Looks at the state before a thread sleeps, or lets others run: some 100 to 200 microseconds. Between two steps that are
-/// divided there may be several that are not, and to wake a thread takes its caller some 10 microseconds.
+/// Looks at the state before a thread sleeps: some 100 microseconds or more. Between two steps that are divided there may
+/// be several that are not, and to wake a thread takes its caller some 10 microseconds.
 const SPINS: usize = 8000;
+
+/// Looks at the state before a caller that waits for its workers lets other threads run, which may be these.
+const CALLER_SPINS: usize = 2000;
 
 /// A pool of threads that help whoever calls [`run`](Executor::run).
 ///
-/// Its threads start when they are first needed, wait a moment for more work after they have worked, and then sleep. It serves one caller at a time. Another who comes meanwhile, from any thread including those of the pool, gets
-/// one call on its own thread and waits for nothing, so that no two can wait for each other.
+/// Its threads start when they are first needed, wait a moment for more work after they have worked, and then sleep. It
+/// serves one caller at a time. Another who comes meanwhile, from any thread including those of the pool, gets one call on
+/// its own thread and waits for nothing, so that no two can wait for each other.
 pub struct Pool {
     /// The number of threads, callers included; `None` for that of the machine.
     threads: Option<usize>,
@@ -230,7 +234,7 @@ impl Drop for Published<'_> {
         let mut state = shared.state.fetch_and(!State::OPEN, Ordering::Acquire);
         let mut spins = 0;
         while state & State::ACTIVE != 0 {
-            if spins < SPINS {
+            if spins < CALLER_SPINS {
                 spins += 1;
                 hint::spin_loop();
             } else {

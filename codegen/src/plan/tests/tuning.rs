@@ -171,3 +171,26 @@ fn equal_steps_with_other_parts_have_their_own_memory() {
         );
     }
 }
+
+#[test]
+fn a_small_step_has_the_number_of_threads_that_was_measured() {
+    let parts = |threads: usize| {
+        let (mut b, x) = image(6, 8);
+        let y = square_conv(&mut b, x, 8);
+        b.0.outputs.push(Port::tensor("y"));
+        b.0.body.results.push(y);
+        let mut tuning = Tuning::default();
+        let node = b.0.body.nodes.iter().find(|node| node.outputs[0] == y);
+        tuning.choose(&node.unwrap().origin[0], Choice::Threads(threads));
+        let options = PlanOptions {
+            threads: 8,
+            tuning,
+            ..PlanOptions::default()
+        };
+        let plan = Plan::with(&b.0, &options).unwrap();
+        let conv = plan.steps.iter().find(|step| matches!(step.kernel, Kernel::Conv(_)));
+        conv.unwrap().parts.as_const()
+    };
+    assert_eq!(parts(1), Some(1));
+    assert_eq!(parts(8), Some(8));
+}

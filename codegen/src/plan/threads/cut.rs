@@ -10,9 +10,17 @@ pub(super) const NEVER: u64 = u64::MAX / 1024;
 pub(super) struct Sides {
     /// The cost of each node on the first side, and on the second.
     pub(super) nodes: Vec<(u64, u64)>,
-    /// Two nodes, what it costs that they are on different sides, and that both are on the first, which costs at most twice
-    /// as much.
-    pub(super) pairs: Vec<(usize, usize, u64, u64)>,
+    pub(super) pairs: Vec<Pair>,
+}
+
+/// What it costs where two nodes are.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) nodes: [usize; 2],
+    /// The cost on different sides.
+    pub(super) apart: u64,
+    /// The cost of both on the first side, at most twice that.
+    pub(super) first: u64,
 }
 
 impl Sides {
@@ -20,7 +28,12 @@ impl Sides {
     pub(super) fn best(&self) -> Vec<bool> {
         let mut network = Network::new(self.nodes.len());
         let mut nodes = self.nodes.clone();
-        for &(one, other, apart, first) in &self.pairs {
+        for &Pair {
+            nodes: [one, other],
+            apart,
+            first,
+        } in &self.pairs
+        {
             // Half of it for each, of which neither is left where they are on different sides.
             let half = (first / 2).min(apart);
             nodes[one].0 = nodes[one].0.saturating_add(half);
@@ -41,13 +54,14 @@ impl Sides {
     pub(super) fn cost(&self, first_side: &[bool]) -> u64 {
         let nodes = self.nodes.iter().zip(first_side);
         let nodes = nodes.map(|(&(first, second), &side)| if side { first } else { second });
-        let pairs = self.pairs.iter().map(
-            |&(one, other, apart, first)| match (first_side[one], first_side[other]) {
-                (true, true) => first,
-                (false, false) => 0,
-                _ => apart,
-            },
-        );
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|pair| match pair.nodes.map(|node| first_side[node]) {
+                [true, true] => pair.first,
+                [false, false] => 0,
+                _ => pair.apart,
+            });
         nodes.chain(pairs).fold(0, u64::saturating_add)
     }
 }
@@ -142,11 +156,15 @@ mod tests {
             let nodes = (0..count).map(|_| (random(50), random(50))).collect();
             let pairs = (0..random(14))
                 .map(|_| {
-                    let [one, other] = [(); 2].map(|()| random(count as u64) as usize);
+                    let nodes = [(); 2].map(|()| random(count as u64) as usize);
                     let first = 2 * random(15);
-                    (one, other, first / 2 + random(20), first)
+                    Pair {
+                        nodes,
+                        apart: first / 2 + random(20),
+                        first,
+                    }
                 })
-                .filter(|pair| pair.0 != pair.1)
+                .filter(|pair| pair.nodes[0] != pair.nodes[1])
                 .collect();
             let sides = Sides { nodes, pairs };
             let best = sides.best();
@@ -162,7 +180,11 @@ mod tests {
     fn a_side_that_costs_too_much_is_never_taken() {
         let sides = Sides {
             nodes: vec![(NEVER, 0), (10, 20)],
-            pairs: vec![(0, 1, 5, 0)],
+            pairs: vec![Pair {
+                nodes: [0, 1],
+                apart: 5,
+                first: 0,
+            }],
         };
         assert_eq!(sides.best(), [false, true]);
     }

@@ -11,13 +11,13 @@ mod work;
 
 use super::{Access, Base, BufferId, Choice, Decision, Kernel, Plan, Step, Tuning};
 use crate::ir::{DType, Dim};
-use cut::Sides;
+use cut::{Pair, Sides};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use ways::Way;
 pub(super) use work::work;
 
-/// The time in which an element of 4 bytes comes from the cache of another core.
+/// The time in which an element of 4 bytes comes from the cache of another core, in the unit of [`work`].
 const ELSEWHERE: u64 = 60;
 
 /// The time after which threads sleep that have nothing to do, and the time in which they are awakened.
@@ -93,7 +93,11 @@ fn together(plan: &Plan, ways: &[Way]) -> Vec<bool> {
             let apart = elsewhere(elements, whole.dtype);
             let both = (apart as f64 * shared(step)) as u64;
             for &writer in writers.iter().filter(|&&writer| writer != index) {
-                sides.pairs.push((writer, index, apart, both));
+                sides.pairs.push(Pair {
+                    nodes: [writer, index],
+                    apart,
+                    first: both,
+                });
             }
         }
         let results = step.results.iter().map(|ty| ty.elements().upper(&bounds));

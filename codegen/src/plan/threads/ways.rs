@@ -38,7 +38,7 @@ fn apart(step: &Step) -> Option<i64> {
     (trips > 1 && rows > 0 && reach <= distance).then_some(trips)
 }
 
-/// How a step would be divided, and what that costs.
+/// How a step would be divided, and what that costs, in the unit of [`work`].
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) parts: Dim,
@@ -61,18 +61,19 @@ impl Way {
         }
     }
 
+    /// How a step is divided among at most this number of threads, or among as many as were measured to be fastest.
     pub(super) fn of(step: &Step, threads: usize, tuned: Option<usize>, bounds: &Bounds) -> Way {
         let Some(work) = work(step) else {
             return Way::alone(step);
         };
-        let most = tuned.unwrap_or(threads).min(threads);
+        let tuned = tuned.map(|tuned| tuned.min(threads));
         let trips = step
             .loops
             .iter()
             .try_fold(1i64, |trips, size| trips.checked_mul(size.as_const()?));
         let (Some(each), Some(trips)) = (work.as_const(), trips) else {
             // The sizes of a run decide. What was measured for some of them is the most for others.
-            let parts = parts(&work, most, bounds);
+            let parts = parts(&work, tuned.unwrap_or(threads), bounds);
             return if parts.is(1) {
                 Way::alone(step)
             } else {
@@ -84,24 +85,24 @@ impl Way {
                 }
             };
         };
-        let tuned = tuned.map(|tuned| tuned.min(threads));
-        let mut way = Way::within(step, each, trips, threads as i64, tuned.map(|tuned| tuned as i64));
+        let count = |work: f64| match tuned {
+            Some(tuned) => tuned as i64,
+            None => ((work / FORK as f64) as i64).clamp(2, threads as i64),
+        };
+        let way = Way::within(step, each, trips, count);
         match tuned {
-            Some(..2) => way.divided = NEVER,
-            Some(_) => way.alone = NEVER,
-            None => {}
+            Some(..2) => Way { divided: NEVER, ..way },
+            Some(_) => Way { alone: NEVER, ..way },
+            None => way,
         }
-        way
     }
 
-    /// For the work of a kernel, in loops with so many iterations.
-    fn within(step: &Step, each: i64, trips: i64, most: i64, tuned: Option<i64>) -> Way {
+    /// For the work of a kernel, in loops with so many iterations; `count` says how many parts some work has.
+    fn within(step: &Step, each: i64, trips: i64, count: impl Fn(f64) -> i64) -> Way {
         // Smaller parts are somewhat slower for their size.
         let share =
             |units: i64, parts: i64| 1.1 * (units.max(1) as u64).div_ceil(parts as u64) as f64 / units.max(1) as f64;
         let whole = each as f64 * trips as f64;
-        let estimated = |work: f64| ((work / FORK as f64) as i64).clamp(2, most.max(2));
-        let count = |work: f64| tuned.map_or_else(|| estimated(work), |tuned| tuned.max(2));
         let parts = count(each as f64);
         let inside = (
             whole * share(units(step), parts) + FORK as f64 * trips as f64,

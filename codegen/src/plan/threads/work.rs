@@ -54,17 +54,18 @@ const TILE: i64 = 32;
 /// Elements of a right matrix that stays in the caches of a core from run to run.
 const RESIDENT: i64 = 1 << 17;
 
-/// The time of products of rows with a matrix of this depth and number of columns, of which half a vector takes as long as
-/// a whole one.
+/// Columns or channels with those that fill their last vector, which take as long.
+fn whole_vectors(columns: &Dim) -> Dim {
+    let whole = |columns: i64| Dim::from(columns.saturating_add(15) / 16 * 16);
+    columns.as_const().map_or_else(|| columns.clone(), whole)
+}
+
+/// The time of products of rows with a matrix of this depth and number of columns.
 fn product_work(rows: Dim, depth: Dim, columns: &Dim) -> Dim {
-    let (whole, tiles) = match columns.as_const() {
-        Some(columns) => (
-            Dim::from(columns.saturating_add(15) / 16 * 16),
-            columns.saturating_add(TILE - 1) / TILE,
-        ),
-        None => (columns.clone(), 1),
-    };
-    let weights = depth * whole;
+    let tiles = columns
+        .as_const()
+        .map_or(1, |columns| columns.saturating_add(TILE - 1) / TILE);
+    let weights = depth * whole_vectors(columns);
     // Few rows take the time in which a large right matrix comes from the third level cache, or memory.
     let reading = if weights.as_const().is_some_and(|weights| weights < RESIDENT) {
         0
@@ -93,15 +94,10 @@ fn conv_work(conv: &Conv) -> Option<Dim> {
         // Every product needs an element of the image and a weight of its own.
         ConvKind::Depthwise if window.output[1].is(1) && window.output[2].is(1) => return None,
         ConvKind::Depthwise => {
-            let channels = window.output[0]
-                .as_const()
-                .map_or(window.output[0].clone(), |channels| {
-                    Dim::from(channels.saturating_add(15) / 16 * 16)
-                });
             // Rows of the kernel that are outside of the image are left out.
             let inside = window.input[1].as_const().map_or(i64::MAX, |rows| rows.max(1));
             let taps = Dim::from(inside.min(window.kernel[0] as i64)) * Dim::from(window.kernel[1] as i64);
-            window.pixels() * channels * taps * Dim::from(2i64)
+            window.pixels() * whole_vectors(&window.output[0]) * taps * Dim::from(2i64)
         }
     };
     Some(products + results * epilogue)

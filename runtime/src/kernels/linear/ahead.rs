@@ -96,3 +96,52 @@ impl Ahead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Isa, Level};
+    use crate::kernels::linear::tile::MAX_ROWS;
+    use std::collections::BTreeMap;
+
+    const TERMS: usize = 48;
+
+    /// How often the strips of `m` rows ask for each line of the panels of a tile, and of what is behind them.
+    fn asked<S: Isa>(isa: S, m: usize) -> (usize, BTreeMap<usize, usize>) {
+        let (distance, b_panel) = (1 << 20, TERMS * PANEL_COLUMNS);
+        let base = core::ptr::null::<f32>();
+        let mut lines = BTreeMap::new();
+        for strip in 0..m.div_ceil(S::TILE_ROWS) {
+            // Every other strip begins a block of its own.
+            let ahead = Ahead::new(isa, distance, m).at_row(isa, strip / 2 * 2 * S::TILE_ROWS);
+            let share = ahead.share(isa, strip % 2, b_panel);
+            let first = share.first(base, TERMS) as usize / size_of::<f32>();
+            let last = first + share.step * TERMS;
+            for element in (first..last).step_by(share.step.max(1)) {
+                *lines.entry((element - distance) / PANEL_COLUMNS).or_default() += 1;
+            }
+        }
+        ((2 * S::LANES).div_ceil(PANEL_COLUMNS) * TERMS, lines)
+    }
+
+    #[test]
+    fn strips_ask_for_every_line() {
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            for m in 1..300 {
+                let (count, lines) = crate::dispatch!(level, asked(m));
+                if lines.is_empty() {
+                    assert!(m <= MAX_ROWS, "{m} rows ask for nothing on {level:?}");
+                    continue;
+                }
+                for line in 0..count {
+                    assert!(lines.contains_key(&line), "{m} rows leave out line {line} on {level:?}");
+                }
+                let behind = lines.keys().filter(|&&line| line >= count).count();
+                assert!(
+                    behind <= count / 2,
+                    "{m} rows ask for {behind} lines too many on {level:?}"
+                );
+            }
+        }
+    }
+}
