@@ -24,8 +24,9 @@ use onnxide_runtime::weights::{Weight, Weights};
 /// Bytes of memory for the values of a run.
 pub const ARENA_BYTES: usize = 755712;
 
+/// The weights of the model.
 #[rustfmt::skip]
-static WEIGHTS: Weights = onnxide_runtime::weights!("bert_tiny_threads.weights", 2414592);
+pub static WEIGHTS: Weights = onnxide_runtime::weights!("bert_tiny_threads.weights", 2414592);
 
 const LAYER_NORM_WEIGHT: Weight<f32> = Weight::new(0, 128); // [128] `m.embeddings.LayerNorm.weight`
 const LAYER_NORM_BIAS: Weight<f32> = Weight::new(512, 128); // [128] `m.embeddings.LayerNorm.bias`

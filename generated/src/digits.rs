@@ -16,8 +16,9 @@ use onnxide_runtime::weights::{Weight, Weights};
 /// Bytes of memory for the values of a run.
 pub const ARENA_BYTES: usize = 12288;
 
+/// The weights of the model.
 #[rustfmt::skip]
-static WEIGHTS: Weights = onnxide_runtime::weights!("digits.weights", 93376);
+pub static WEIGHTS: Weights = onnxide_runtime::weights!("digits.weights", 93376);
 
 const ONNX_CONV_29: Weight<f32> = Weight::new(0, 144); // [16, 1, 3, 3] `onnx::Conv_29`
 const ONNX_CONV_30: Weight<f32> = Weight::new(576, 16); // [16] `onnx::Conv_30`

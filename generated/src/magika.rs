@@ -20,8 +20,9 @@ use onnxide_runtime::weights::{Weight, Weights};
 /// Bytes of memory for the values of a run.
 pub const ARENA_BYTES: usize = 1564672;
 
+/// The weights of the model.
 #[rustfmt::skip]
-static WEIGHTS: Weights = onnxide_runtime::weights!("magika.weights", 3157376);
+pub static WEIGHTS: Weights = onnxide_runtime::weights!("magika.weights", 3157376);
 
 const JAX2TF_GET_LOGITS_CONST: Weight<f32> = Weight::new(0, 16448); // [257, 64] `jax2tf_get_logits_/Const:0`
 const DENSE_0_RESHAPE: Weight<f32> = Weight::new(65792, 64); // [1, 1, 64] `jax2tf_get_logits_/pjit_get_logits_/Magi...`

@@ -3,6 +3,7 @@
 use crate::element::*;
 use crate::error::RunError;
 use crate::sequence::{Loader, Range, Shapes};
+use crate::weights::Weights;
 
 /// A compiled model, run with values whose types are known at run time only.
 pub trait Program {
@@ -12,6 +13,11 @@ pub trait Program {
     const OUTPUTS: &'static [Port];
     /// The steps that a profile counts; empty for a model that was compiled without profiling.
     const STEPS: &'static [Step] = &[];
+
+    /// The weights.
+    fn weights() -> Weights {
+        Weights::EMPTY
+    }
 
     /// Runs the model and passes each output's index and value to `outputs`.
     ///

@@ -1,6 +1,9 @@
 //! The weights of a model: one blob, linked into the program or mapped from a file, with offsets that were fixed when
 //! the model was compiled.
 
+#[cfg(feature = "std")]
+mod large_pages;
+
 use crate::arena::ALIGNMENT;
 use crate::element::Element;
 use core::marker::PhantomData;

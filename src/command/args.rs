@@ -275,6 +275,11 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Leave the weights where the program was loaded to; without, they are in large pages of memory,
+    /// where the system has such, as a server may have them
+    #[arg(long)]
+    pub(crate) small_pages: bool,
+
     /// Measure when told to by the standard input, by turns with other programs
     #[arg(long, conflicts_with_all = ["seconds", "sort", "json"])]
     pub(crate) rounds: bool,

@@ -27,6 +27,7 @@ struct Times<'a> {
     /// Of nothing but multiply-adds on this machine.
     peak_gflops: f64,
     weight_bytes: u64,
+    large_page_bytes: u64,
     arena_bytes: u64,
     steps: Vec<StepTime<'a>>,
 }
@@ -51,10 +52,10 @@ pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
     let (compiler, inputs) = prepare(args)?;
     let program = Program::build(compiler.profile(!args.rounds), sources)?;
     if args.rounds {
-        program.rounds(&inputs, &args.run)?;
+        program.rounds(&inputs, args)?;
         return Ok(Outcome::Success);
     }
-    let measured = program.bench(&inputs, args.seconds, &args.run)?;
+    let measured = program.bench(&inputs, args.seconds, args)?;
     let times = times(&measured, &program.report);
     let mut out = anstream::stdout();
     if args.json {
@@ -102,6 +103,7 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
         gflops: gflops(report.steps.iter().map(|step| step.macs).sum(), measured.min_ns),
         peak_gflops: measured.peak_flops / 1e9,
         weight_bytes: report.weight_bytes,
+        large_page_bytes: measured.large_page_bytes,
         arena_bytes: report.arena_bytes,
         steps: steps.collect(),
     }
@@ -148,6 +150,11 @@ fn print(times: &Times<'_>, report: &Report, sort: bool, out: &mut impl Write) -
     writeln!(out, "{BOLD}median{BOLD:#}   {}", term::seconds(times.median_seconds))?;
     writeln!(out, "{BOLD}load{BOLD:#}     {}", term::seconds(times.load_seconds))?;
     writeln!(out, "{BOLD}peak{BOLD:#}     {:.1} GFLOP/s", times.peak_gflops)?;
+    if times.large_page_bytes > 0 {
+        let (moved, all) = (times.large_page_bytes, times.weight_bytes);
+        let (moved, all) = (term::bytes(moved), term::bytes(all));
+        writeln!(out, "{BOLD}weights{BOLD:#}  {all}, {moved} of them in large pages")?;
+    }
     writeln!(out, "{DIM}{} runs, {}{DIM:#}", times.iterations, times.isa)
 }
 
@@ -174,7 +181,7 @@ mod tests {
             weight_bytes: 64,
             ..Report::default()
         };
-        let json = r#"{"isa":"avx2","load_ns":700,"iterations":9,"min_ns":4000,"median_ns":5000,
+        let json = r#"{"isa":"avx2","large_page_bytes":32,"load_ns":700,"iterations":9,"min_ns":4000,"median_ns":5000,
             "peak_flops":100e9,"steps":[{"ns":1000},{"ns":3000}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         let times = times(&measured, &report);

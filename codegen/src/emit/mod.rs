@@ -196,8 +196,9 @@ fn print_constants(writer: &mut Writer, plan: &Plan, places: &Places, imports: &
             WeightsSource::Include(path) => format!("{runtime}::weights!({path}, {len})"),
             WeightsSource::Object { symbol, path } => format!("{runtime}::weights_object!({symbol}, {path}, {len})"),
         };
+        writer.line("/// The weights of the model.");
         writer.line("#[rustfmt::skip]");
-        writer.line(format!("static WEIGHTS: Weights = {source};"));
+        writer.line(format!("pub static WEIGHTS: Weights = {source};"));
         writer.blank();
         places.print_weights(writer, plan);
         writer.blank();

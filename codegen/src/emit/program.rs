@@ -49,6 +49,12 @@ pub(super) fn print(
         imports.add("describe", "PortDim");
     }
     writer.raw(&shapes);
+    if places.has_weights() {
+        writer.blank();
+        writer.open("fn weights() -> Weights {");
+        writer.line("WEIGHTS");
+        writer.close("}");
+    }
     let mut parameters: Vec<String> = ["&mut self", "inputs: &[AnyValue<'_>]"].map(str::to_owned).to_vec();
     parameters.push("outputs: &mut dyn FnMut(usize, AnyValue<'_>)".into());
     if profile {

@@ -13,6 +13,8 @@ use std::{format, vec};
 /// What was measured.
 pub(super) struct Report {
     isa: &'static str,
+    /// Bytes of weights in large pages.
+    large_page_bytes: usize,
     load: Duration,
     /// The times of the runs, ascending.
     runs: Vec<Duration>,
@@ -32,6 +34,7 @@ pub(super) fn bench<P: Program>(
     level: Level,
     container: &Container,
     seconds: f64,
+    large_page_bytes: usize,
 ) -> Result<Report, String> {
     let inputs = super::inputs::<P>(container)?;
     let start = Instant::now();
@@ -69,6 +72,7 @@ pub(super) fn bench<P: Program>(
     let peak_flops = before.max(peak());
     Ok(Report {
         isa: level.name(),
+        large_page_bytes,
         load,
         runs,
         peak_flops,
@@ -158,8 +162,9 @@ impl Report {
     /// For programs. Times are in nanoseconds.
     pub(super) fn json(&self) -> String {
         let mut json = format!(
-            "{{\"isa\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"peak_flops\":{:.0},\"steps\":[",
+            "{{\"isa\":{},\"large_page_bytes\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"peak_flops\":{:.0},\"steps\":[",
             quoted(self.isa),
+            self.large_page_bytes,
             self.load.as_nanos(),
             self.runs.len(),
             self.min().as_nanos(),
@@ -208,6 +213,7 @@ mod tests {
         };
         let report = Report {
             isa: "avx2",
+            large_page_bytes: 4096,
             load: Duration::from_nanos(7),
             runs: [1, 2, 9].map(Duration::from_nanos).to_vec(),
             peak_flops: 5e9,
@@ -216,7 +222,7 @@ mod tests {
         assert_eq!(
             report.json(),
             concat!(
-                r#"{"isa":"avx2","load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"peak_flops":5000000000,"steps":["#,
+                r#"{"isa":"avx2","large_page_bytes":4096,"load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"peak_flops":5000000000,"steps":["#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":3},"#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":0}]}"#,
                 "\n"

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! run --inputs FILE --outputs FILE [--isa NAME]
-//! bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]
-//! rounds --inputs FILE [--isa NAME]
+//! bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME] [--pages small|large]
+//! rounds --inputs FILE [--isa NAME] [--pages small|large]
 //! ```
 //!
-//! The files hold tensors in the [`container`] format.
+//! The files hold tensors in the [`container`] format. What is measured has its weights in
+//! [large pages](crate::weights::Weights::move_to_large_pages), as far as there are such and unless they shall be small.
 //!
 //! `rounds` is for whoever measures several programs by turns. It prints `ready` once the model has run. For each line
 //! `WARM RUNS` of the standard input it then runs the model `WARM` times, and `RUNS` times with a clock, and prints these
@@ -31,8 +32,8 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 const USAGE: &str = "usage: run --inputs FILE --outputs FILE [--isa NAME]
-       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME]
-       rounds --inputs FILE [--isa NAME]";
+       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME] [--pages small|large]
+       rounds --inputs FILE [--isa NAME] [--pages small|large]";
 
 /// Makes the model with `new` for the instruction set level that is asked for, or the best one, and does what the
 /// arguments of the program say. Errors go to the standard error stream.
@@ -51,8 +52,8 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
     let command = arguments.next().ok_or(USAGE)?;
     let known: &[&str] = match command.as_str() {
         "run" => &["--inputs", "--outputs", "--isa"],
-        "bench" => &["--inputs", "--seconds", "--json", "--isa"],
-        "rounds" => &["--inputs", "--isa"],
+        "bench" => &["--inputs", "--seconds", "--json", "--isa", "--pages"],
+        "rounds" => &["--inputs", "--isa", "--pages"],
         _ => return Err(format!("there is no command `{command}`\n{USAGE}")),
     };
     let mut options = BTreeMap::new();
@@ -81,6 +82,11 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
         let outputs = run(&mut *new(level), &inputs)?;
         return Container::write(path, &outputs);
     }
+    let large_page_bytes = match options.get("--pages").map(String::as_str) {
+        None | Some("large") => P::weights().move_to_large_pages(),
+        Some("small") => 0,
+        Some(other) => return Err(format!("there are no `{other}` pages: choose small or large")),
+    };
     if command == "rounds" {
         return rounds::rounds(
             &mut *new(level),
@@ -97,7 +103,7 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
             .filter(|seconds| (0.0..1e6).contains(seconds))
             .ok_or_else(|| format!("`{text}` is no number of seconds: pass one from 0 to 1000000"))?,
     };
-    let report = bench::bench(new, level, &inputs, seconds)?;
+    let report = bench::bench(new, level, &inputs, seconds, large_page_bytes)?;
     std::println!("{}", report.text());
     match options.get("--json") {
         None => Ok(()),

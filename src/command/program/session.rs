@@ -10,7 +10,7 @@ use onnxide_runtime::harness::container::Container;
 use serde::Deserialize;
 
 use super::Program;
-use crate::args::RunArgs;
+use crate::args::{Bench, RunArgs};
 use crate::npz::Array;
 use crate::term;
 
@@ -18,6 +18,8 @@ use crate::term;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) isa: String,
+    /// Bytes of weights in large pages.
+    pub(crate) large_page_bytes: u64,
     pub(crate) load_ns: u64,
     pub(crate) iterations: u64,
     pub(crate) min_ns: u64,
@@ -59,11 +61,11 @@ impl Program {
     /// # Errors
     ///
     /// As [`run`](Program::run).
-    pub(crate) fn bench(&self, inputs: &[(String, Array)], seconds: f64, args: &RunArgs) -> Result<Measured> {
+    pub(crate) fn bench(&self, inputs: &[(String, Array)], seconds: f64, args: &Bench) -> Result<Measured> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let [input, report] = ["inputs", "report"].map(|name| folder.path().join(name));
         write(&input, inputs)?;
-        let mut command = self.command("bench", &input, args);
+        let mut command = self.measuring("bench", &input, args);
         command
             .arg("--seconds")
             .arg(seconds.to_string())
@@ -79,16 +81,22 @@ impl Program {
     /// # Errors
     ///
     /// As [`run`](Program::run).
-    pub(crate) fn rounds(&self, inputs: &[(String, Array)], args: &RunArgs) -> Result<()> {
+    pub(crate) fn rounds(&self, inputs: &[(String, Array)], args: &Bench) -> Result<()> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let input = folder.path().join("inputs");
         write(&input, inputs)?;
-        let mut command = self.command("rounds", &input, args);
+        let mut command = self.measuring("rounds", &input, args);
         command
             .stdin(Stdio::inherit())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped());
         call(command)
+    }
+
+    fn measuring(&self, verb: &str, inputs: &Path, args: &Bench) -> Command {
+        let mut command = self.command(verb, inputs, &args.run);
+        command.args(["--pages", if args.small_pages { "small" } else { "large" }]);
+        command
     }
 
     fn command(&self, verb: &str, inputs: &Path, args: &RunArgs) -> Command {

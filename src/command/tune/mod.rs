@@ -157,7 +157,7 @@ impl Tuner<'_> {
     }
 
     fn measure(&self, program: &Program) -> Result<Measured> {
-        program.bench(&self.inputs, self.args.seconds / f64::from(ROUNDS), &self.args.run)
+        program.bench(&self.inputs, self.args.seconds / f64::from(ROUNDS), self.args)
     }
 
     /// What was measured, for people.
