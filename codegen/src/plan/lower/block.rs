@@ -51,8 +51,10 @@ impl Lowering<'_> {
             // Where memory is bounded, everything is streamed that can be.
             let tuned = self.options.tuning.streamed(&node.origin);
             let tuned = tuned.filter(|_| self.options.stream_from > 0);
-            let before = before.filter(|_| tuned.unwrap_or_else(|| self.is_large(x) && !self.expands_again(node)));
-            let after = after.filter(|_| tuned.unwrap_or_else(|| before.is_some() || self.is_large(y)));
+            let even = !self.divides_unevenly(node);
+            let before =
+                before.filter(|_| tuned.unwrap_or_else(|| even && self.is_large(x) && !self.expands_again(node)));
+            let after = after.filter(|_| tuned.unwrap_or_else(|| even && (before.is_some() || self.is_large(y))));
             if before.is_none() && after.is_none() {
                 self.decided(node, Choice::Apart, vec![Choice::Streamed]);
                 continue;
@@ -76,20 +78,28 @@ impl Lowering<'_> {
         single && groups > 1 && channels(node.inputs[0]).is(groups) && channels(node.outputs[0]).is(groups)
     }
 
+    /// Whether one of several threads would have much more than its part of the few rows of a result. The steps of a block
+    /// that are computed apart divide their channels, too.
+    fn divides_unevenly(&self, node: &Node) -> bool {
+        let rows = self.image_rows(node.outputs[0]);
+        let threads = self.options.threads.max(1);
+        rows.div_ceil(threads) * threads * 5 > rows * 6
+    }
+
+    /// The rows of an image; one dimension has one.
+    fn image_rows(&self, value: ValueId) -> usize {
+        let shape = &self.graph.ty(value).shape;
+        let rows = shape.get(2).filter(|_| shape.len() > 3);
+        rows.map_or(1, |rows| self.upper(rows))
+    }
+
     /// Whether several threads would expand many rows of the image between them more than once: each of them expands what
     /// its rows of the result see.
     fn expands_again(&self, node: &Node) -> bool {
         let Op::Conv { window, .. } = &node.op else {
             return false;
         };
-        let rows = |value: ValueId| {
-            let shape = &self.graph.ty(value).shape;
-            shape
-                .get(2)
-                .filter(|_| shape.len() > 3)
-                .map_or(1, |rows| self.upper(rows))
-        };
-        let (seen, rows) = (rows(node.inputs[0]), rows(node.outputs[0]));
+        let (seen, rows) = (self.image_rows(node.inputs[0]), self.image_rows(node.outputs[0]));
         let threads = self.options.threads.clamp(1, rows.max(1));
         let reach = window.dilations[0] * window.kernel[0].saturating_sub(1) + 1;
         let each = (rows.div_ceil(threads).saturating_sub(1) * window.strides[0] + reach).min(seen);

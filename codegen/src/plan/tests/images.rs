@@ -39,7 +39,7 @@ pub(super) fn square_conv(b: &mut Builder, image: ValueId, channels: usize) -> V
 }
 
 #[test]
-fn threads_expand_no_rows_twice() {
+fn threads_expand_no_rows_twice_and_share_few_rows_by_channels() {
     let expands = |rows: i64, threads: usize| {
         let mut b = Builder::new();
         let x = b.input("x", &dims(&[1, 16, rows, 80]));
@@ -55,8 +55,10 @@ fn threads_expand_no_rows_twice() {
         blocks.collect::<Vec<_>>()
     };
     assert_eq!(expands(3, 1), [true]);
-    // Both halves of three rows see all of them.
-    assert_eq!(expands(3, 2), [false]);
+    // Both of two threads see all of three rows, and one of them would have twice as many as the other.
+    assert_eq!(expands(3, 2), []);
+    // Each half of four rows sees all of them.
+    assert_eq!(expands(4, 2), [false]);
     assert_eq!(expands(64, 2), [true]);
 }
 
