@@ -150,8 +150,11 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
             let [h, w] = &resize.input;
             let [oh, ow] = &resize.output;
             (
-                vec![dense([&resize.planes, h, w])],
-                vec![dense([&resize.planes, oh, ow])],
+                vec![dense([&resize.images, h, w, &resize.channels])],
+                vec![Some(vec![
+                    (resize.images.clone() * oh.clone() * ow.clone(), resize.y_pixel.clone()),
+                    (resize.channels.clone(), one.clone()),
+                ])],
             )
         }
         Kernel::Pad {

@@ -101,9 +101,11 @@ pub(super) fn resize(body: &mut Body<'_>, resize: &Resize) {
         ResizeCoordinates::AlignCorners => "AlignCorners",
     };
     let fields = vec![
-        format!("planes: {}", sizes.text(&resize.planes)).into(),
+        format!("images: {}", sizes.text(&resize.images)).into(),
+        format!("channels: {}", sizes.text(&resize.channels)).into(),
         format!("input: {}", pair(&resize.input)).into(),
         format!("output: {}", pair(&resize.output)).into(),
+        format!("y_pixel: {}", sizes.text(&resize.y_pixel)).into(),
         format!("scales: {scales}").into(),
         format!("coordinates: Coordinates::{coordinates}").into(),
     ];

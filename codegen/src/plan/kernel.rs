@@ -113,7 +113,7 @@ pub enum Kernel {
     },
     /// A call of a function that the user provides. Reads its operands.
     Opaque(OpaqueCall),
-    /// Interpolation of one plane after another.
+    /// Interpolation of one image after another.
     Resize(Resize),
     /// Padding.
     Pad {
@@ -495,11 +495,15 @@ pub struct Recurrent {
     pub x: [Dim; 2],
 }
 
-/// Interpolation of `planes` planes of height and width.
+/// Interpolation of dense images of height and width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resize {
-    /// The number of planes.
-    pub planes: Dim,
+    /// The number of images.
+    pub images: Dim,
+    /// Contiguous values of a pixel; 1 where every channel is an image of its own.
+    pub channels: Dim,
+    /// Elements between pixels of the result.
+    pub y_pixel: Dim,
     /// Height and width of the operand.
     pub input: [Dim; 2],
     /// Height and width of the result.

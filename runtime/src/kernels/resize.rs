@@ -1,14 +1,16 @@
-//! Interpolation of planes, as ONNX `Resize` defines it.
+//! Interpolation of images, as ONNX `Resize` defines it: planes, or pixels whose channels are contiguous.
 //!
 //! Coordinates are computed in `f32`, so that ties of the nearest element fall as in other implementations.
 
 #[cfg(test)]
 mod tests;
 
+use super::linear::extent;
 use super::simd::Simd;
 use crate::isa::{Isa, kernel_table};
 use crate::math;
 use crate::team::{Compute, Team};
+use core::ops::Range;
 
 /// Which input coordinate belongs to an output coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +47,19 @@ pub struct Cubic {
     pub exclude_outside: bool,
 }
 
-/// A resizing of dense planes.
+/// A resizing of dense images.
 #[derive(Clone, Copy, Debug)]
 pub struct Resize {
-    /// The number of planes.
-    pub planes: usize,
-    /// Height and width of an input plane.
+    /// The number of images.
+    pub images: usize,
+    /// Contiguous values of a pixel; 1 where every image is a plane.
+    pub channels: usize,
+    /// Height and width of an input image.
     pub input: [usize; 2],
-    /// Height and width of an output plane.
+    /// Height and width of an output image.
     pub output: [usize; 2],
+    /// Elements between pixels of the output; at least `channels`.
+    pub y_pixel: usize,
     /// The scales, where the model states them; else the ratio of the sizes.
     pub scales: Option<[f32; 2]>,
     /// Which input coordinate belongs to an output coordinate.
@@ -67,9 +73,15 @@ kernel_table! {
         ///
         /// # Panics
         ///
-        /// If a length differs from the product of its shape, or the output has elements and the input has none.
+        /// If a length differs from that of its shape, pixels of the output overlap, or the output has elements and the
+        /// input has none.
         fn resize_nearest(out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding)
             = resize_nearest, divided by resize_nearest_parts;
+
+        #[doc(hidden)]
+        fn resize_nearest_lines(
+            out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding, lines: Range<usize>,
+        ) = resize_nearest_lines;
 
         /// Linear interpolation between the two nearest elements of each axis.
         ///
@@ -79,6 +91,10 @@ kernel_table! {
         fn resize_linear(out: &mut [f32], input: &[f32], resize: &Resize)
             = resize_linear, divided by resize_linear_parts;
 
+        #[doc(hidden)]
+        fn resize_linear_lines(out: &mut [f32], input: &[f32], resize: &Resize, lines: Range<usize>)
+            = resize_linear_lines;
+
         /// Cubic interpolation between the four nearest elements of each axis.
         ///
         /// # Panics
@@ -86,6 +102,10 @@ kernel_table! {
         /// As for `resize_nearest`.
         fn resize_cubic(out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic)
             = resize_cubic, divided by resize_cubic_parts;
+
+        #[doc(hidden)]
+        fn resize_cubic_lines(out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic, lines: Range<usize>)
+            = resize_cubic_lines;
     }
 }
 
@@ -102,17 +122,39 @@ struct Taps<const N: usize> {
 impl Resize {
     /// Whether there is something to do.
     fn check(&self, out: usize, input: usize) -> bool {
-        let product = |shape: [usize; 2]| self.planes * shape[0] * shape[1];
+        let pixels = |shape: [usize; 2]| self.images * shape[0] * shape[1];
         assert!(
-            out == product(self.output),
+            self.y_pixel >= self.channels || pixels(self.output) <= 1,
+            "the pixels of the output of a resize overlap"
+        );
+        assert!(
+            out == extent([(pixels(self.output), self.y_pixel), (self.channels, 1)]),
             "the output of a resize has another length than its shape"
         );
         assert!(
-            input == product(self.input),
+            input == pixels(self.input) * self.channels,
             "the input of a resize has another length than its shape"
         );
         assert!(out == 0 || input > 0, "there is nothing to resize");
         out > 0
+    }
+
+    /// The rows of all output images.
+    fn lines(&self) -> Range<usize> {
+        0..self.images * self.output[0]
+    }
+
+    /// Elements between rows of the output.
+    fn line(&self) -> usize {
+        self.output[1] * self.y_pixel
+    }
+
+    /// The rows of an input image.
+    #[inline(always)]
+    fn image<'a>(&self, input: &'a [f32], image: usize) -> impl Fn(usize) -> &'a [f32] {
+        let row = self.input[1] * self.channels;
+        let rows = &input[image * self.input[0] * row..][..self.input[0] * row];
+        move |index| &rows[index * row..][..row]
     }
 
     #[inline(always)]
@@ -186,36 +228,41 @@ impl Resize {
         taps
     }
 
-    /// Interpolates with `N` elements of each axis.
+    /// Interpolates rows of the output with `N` elements of each axis.
     #[inline(always)]
-    fn interpolate<const N: usize>(&self, out: &mut [f32], input: &[f32], taps: impl Fn(usize, usize) -> Taps<N>) {
-        let ([height, width], [out_height, out_width]) = (self.input, self.output);
+    fn interpolate<const N: usize>(
+        &self,
+        out: &mut [f32],
+        input: &[f32],
+        lines: Range<usize>,
+        taps: impl Fn(usize, usize) -> Taps<N>,
+    ) {
         let mut columns = [Taps {
             indices: [0; N],
             weights: [0.0; N],
         }; COLUMNS];
-        for first in (0..out_width).step_by(COLUMNS) {
-            let len = COLUMNS.min(out_width - first);
+        for first in (0..self.output[1]).step_by(COLUMNS) {
+            let len = COLUMNS.min(self.output[1] - first);
             let columns = &mut columns[..len];
             columns
                 .iter_mut()
                 .enumerate()
                 .for_each(|(offset, column)| *column = taps(1, first + offset));
-            for oy in 0..out_height {
-                let row = taps(0, oy);
-                for (plane, target) in input.chunks(height * width).zip(out.chunks_mut(out_height * out_width)) {
-                    let target = &mut target[oy * out_width + first..][..len];
-                    let rows = row.indices.map(|index| &plane[index * width..][..width]);
+            for (line, target) in lines.clone().zip(out.chunks_mut(self.line())) {
+                let row = taps(0, line % self.output[0]);
+                let rows = row.indices.map(self.image(input, line / self.output[0]));
+                let target = &mut target[first * self.y_pixel..];
+                if self.y_pixel == 1 {
                     for (target, column) in target.iter_mut().zip(&*columns) {
-                        let mut sum = 0.0;
-                        for (elements, weight) in rows.iter().zip(row.weights) {
-                            let mut inner = 0.0;
-                            for (&index, weight) in column.indices.iter().zip(column.weights) {
-                                inner += elements[index] * weight;
-                            }
-                            sum += inner * weight;
-                        }
-                        *target = sum;
+                        *target = weighted(&row, column, |y, x| rows[y][column.indices[x]]);
+                    }
+                    continue;
+                }
+                for (target, column) in target.chunks_mut(self.y_pixel).zip(&*columns) {
+                    let target = &mut target[..self.channels];
+                    let pixels = rows.map(|row| column.indices.map(|x| &row[x * self.channels..][..self.channels]));
+                    for (channel, target) in target.iter_mut().enumerate() {
+                        *target = weighted(&row, column, |y, x| pixels[y][x][channel]);
                     }
                 }
             }
@@ -223,28 +270,36 @@ impl Resize {
     }
 }
 
-/// Calls `planes` with an equal share of the planes for each part, of the output and of the input.
+/// The sum over both axes of values with their weights.
+#[inline(always)]
+fn weighted<const N: usize>(row: &Taps<N>, column: &Taps<N>, value: impl Fn(usize, usize) -> f32) -> f32 {
+    let mut sum = 0.0;
+    for y in 0..N {
+        let mut inner = 0.0;
+        for x in 0..N {
+            inner += value(y, x) * column.weights[x];
+        }
+        sum += inner * row.weights[y];
+    }
+    sum
+}
+
+/// Calls `run` for an equal share of the rows of all images for each part, with the output from where they begin.
 fn divide<S: Isa>(
     team: Team<'_, S>,
     out: &mut [f32],
     input: &[f32],
     resize: &Resize,
-    planes: impl Fn(&mut [f32], &[f32], &Resize) + Sync,
+    run: impl Fn(&mut [f32], Range<usize>) + Sync,
 ) {
     if !resize.check(out.len(), input.len()) {
         return;
     }
-    let share = team.share(resize.planes);
-    let plane = |shape: [usize; 2]| share * shape[0] * shape[1];
-    let pieces = out
-        .chunks_mut(plane(resize.output))
-        .zip(input.chunks(plane(resize.input)));
-    team.each(pieces, |index, (out, input)| {
-        let part = Resize {
-            planes: share.min(resize.planes - index * share),
-            ..*resize
-        };
-        planes(out, input, &part);
+    let end = resize.lines().end;
+    let share = team.share(end);
+    let pieces = out.chunks_mut(share * resize.line());
+    team.each(pieces, |index, out| {
+        run(out, index * share..end.min((index + 1) * share))
     });
 }
 
@@ -255,29 +310,59 @@ fn resize_nearest_parts<S: Isa>(
     resize: &Resize,
     rounding: Rounding,
 ) {
-    divide(team, out, input, resize, |out, input, part| {
-        team.isa().resize_nearest(out, input, part, rounding);
+    divide(team, out, input, resize, |out, lines| {
+        team.isa().resize_nearest_lines(out, input, resize, rounding, lines);
     });
 }
 
 fn resize_linear_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], resize: &Resize) {
-    divide(team, out, input, resize, |out, input, part| {
-        team.isa().resize_linear(out, input, part)
+    divide(team, out, input, resize, |out, lines| {
+        team.isa().resize_linear_lines(out, input, resize, lines)
     });
 }
 
 fn resize_cubic_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic) {
-    divide(team, out, input, resize, |out, input, part| {
-        team.isa().resize_cubic(out, input, part, cubic)
+    divide(team, out, input, resize, |out, lines| {
+        team.isa().resize_cubic_lines(out, input, resize, cubic, lines)
     });
 }
 
 #[inline(always)]
-fn resize_nearest<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding) {
-    if !resize.check(out.len(), input.len()) {
-        return;
+fn resize_nearest<S: Simd>(isa: S, out: &mut [f32], input: &[f32], resize: &Resize, rounding: Rounding) {
+    if resize.check(out.len(), input.len()) {
+        resize_nearest_lines(isa, out, input, resize, rounding, resize.lines());
     }
-    let ([height, width], [out_height, out_width]) = (resize.input, resize.output);
+}
+
+#[inline(always)]
+fn resize_linear<S: Simd>(isa: S, out: &mut [f32], input: &[f32], resize: &Resize) {
+    if resize.check(out.len(), input.len()) {
+        resize_linear_lines(isa, out, input, resize, resize.lines());
+    }
+}
+
+#[inline(always)]
+fn resize_cubic<S: Simd>(isa: S, out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic) {
+    if resize.check(out.len(), input.len()) {
+        resize_cubic_lines(isa, out, input, resize, cubic, resize.lines());
+    }
+}
+
+#[inline(always)]
+fn resize_nearest_lines<S: Simd>(
+    _isa: S,
+    out: &mut [f32],
+    input: &[f32],
+    resize: &Resize,
+    rounding: Rounding,
+    lines: Range<usize>,
+) {
+    let &Resize {
+        channels,
+        output: [out_height, out_width],
+        y_pixel,
+        ..
+    } = resize;
     let mut columns = [0; COLUMNS];
     for first in (0..out_width).step_by(COLUMNS) {
         let len = COLUMNS.min(out_width - first);
@@ -286,36 +371,46 @@ fn resize_nearest<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], resize: &Res
             .iter_mut()
             .enumerate()
             .for_each(|(offset, x)| *x = resize.nearest(1, first + offset, rounding));
-        for (plane, target) in input.chunks(height * width).zip(out.chunks_mut(out_height * out_width)) {
-            let mut previous = None;
-            for oy in 0..out_height {
-                let y = resize.nearest(0, oy, rounding);
-                let start = oy * out_width + first;
-                // A row that repeats is copied.
-                if previous == Some(y) {
-                    target.copy_within(start - out_width..start - out_width + len, start);
-                    continue;
-                }
-                previous = Some(y);
-                let row = &plane[y * width..][..width];
-                for (target, &x) in target[start..][..len].iter_mut().zip(&*columns) {
+        let mut previous = None;
+        for (index, line) in lines.clone().enumerate() {
+            let (image, oy) = (line / out_height, line % out_height);
+            let source = (image, resize.nearest(0, oy, rounding));
+            let start = (index * out_width + first) * y_pixel;
+            // A row that repeats is copied, unless there are values of others between its pixels.
+            if previous == Some(source) && y_pixel == channels {
+                let before = start - resize.line();
+                out.copy_within(before..before + len * channels, start);
+                continue;
+            }
+            previous = Some(source);
+            let row = resize.image(input, image)(source.1);
+            let target = &mut out[start..];
+            if y_pixel == 1 {
+                for (target, &x) in target.iter_mut().zip(&*columns) {
                     *target = row[x];
                 }
+                continue;
+            }
+            for (target, &x) in target.chunks_mut(y_pixel).zip(&*columns) {
+                target[..channels].copy_from_slice(&row[x * channels..][..channels]);
             }
         }
     }
 }
 
 #[inline(always)]
-fn resize_linear<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], resize: &Resize) {
-    if resize.check(out.len(), input.len()) {
-        resize.interpolate(out, input, |axis, index| resize.linear(axis, index));
-    }
+fn resize_linear_lines<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], resize: &Resize, lines: Range<usize>) {
+    resize.interpolate(out, input, lines, |axis, index| resize.linear(axis, index));
 }
 
 #[inline(always)]
-fn resize_cubic<S: Simd>(_isa: S, out: &mut [f32], input: &[f32], resize: &Resize, cubic: Cubic) {
-    if resize.check(out.len(), input.len()) {
-        resize.interpolate(out, input, |axis, index| resize.cubic(axis, index, cubic));
-    }
+fn resize_cubic_lines<S: Simd>(
+    _isa: S,
+    out: &mut [f32],
+    input: &[f32],
+    resize: &Resize,
+    cubic: Cubic,
+    lines: Range<usize>,
+) {
+    resize.interpolate(out, input, lines, |axis, index| resize.cubic(axis, index, cubic));
 }

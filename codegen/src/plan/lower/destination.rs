@@ -125,6 +125,7 @@ pub(super) fn writes_strided(op: &Op, part: &Ref) -> bool {
             has_dense_planes(layout) || is_rows_of_pixels(layout) && !matches!(kind, PoolKind::Lp { .. })
         }
         Op::ConvTranspose { .. } => has_dense_planes(layout),
+        Op::Resize { .. } => layout.is_dense() || is_one_run_of_pixels(layout),
         Op::MatMul { .. } | Op::Attention { .. } => layout.strides.last().is_some_and(|stride| stride.is(1)),
         _ => layout.is_dense(),
     }
@@ -134,6 +135,16 @@ pub(super) fn writes_strided(op: &Op, part: &Ref) -> bool {
 pub(super) fn is_rows_of_pixels(layout: &Layout) -> bool {
     let rank = layout.shape.len();
     (layout.strides[1].is(1) || layout.shape[1].is(1)) && are_runs(layout, layout.strides[rank - 1].clone())
+}
+
+/// Whether the channels of a pixel of an image in two dimensions are contiguous and its pixels, and those of all images,
+/// equally far apart.
+pub(super) fn is_one_run_of_pixels(layout: &Layout) -> bool {
+    let [batch, _, height, width] = layout.shape.as_slice() else {
+        return false;
+    };
+    let image = height.clone() * width.clone() * layout.strides[3].clone();
+    is_rows_of_pixels(layout) && (batch.is(1) || layout.strides[0] == image)
 }
 
 /// Whether the planes of an image are dense; channels and images lie anywhere.

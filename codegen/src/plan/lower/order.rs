@@ -174,6 +174,7 @@ impl Orders<'_> {
                 kind: PoolKind::Lp { .. },
                 ..
             } => None,
+            Op::Resize { .. } if rank == 4 => Some(self.stored(node.inputs[0])),
             Op::Pool { .. } | Op::Pad { .. } => Some(self.stored(node.inputs[0])),
             Op::Elementwise { .. } | Op::Concat { .. } => self.common(node, shape),
             Op::Reshape { .. } => self.reshaped(node, shape),

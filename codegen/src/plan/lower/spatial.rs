@@ -3,7 +3,7 @@
 use super::super::Kernel;
 use super::super::kernel::{Pool, PoolResult, Resize};
 use super::conv::Plane;
-use super::destination::has_dense_planes;
+use super::destination::{has_dense_planes, is_one_run_of_pixels};
 use super::matmul::take_loops;
 use super::order::{channels_last, stored_order};
 use super::{Lowered, Lowering, product};
@@ -80,7 +80,6 @@ impl Lowering<'_> {
         };
         let x = self.operand(node.inputs[0]);
         self.only_f32(x.dtype)?;
-        let x = self.dense(&x, &node.origin)?;
         let rank = shape.len();
         let changed: Vec<usize> = (0..rank)
             .filter(|&axis| !self.graph.dims_equal(&x.layout.shape[axis], &shape[axis]))
@@ -96,9 +95,24 @@ impl Lowering<'_> {
         };
         let y = self.result(node.outputs[0])?;
         let x = self.apart_from(&x, &y, &node.origin)?;
-        let y_dense = y.layout.is_dense();
+        let one = Dim::from(1i64);
+        let (x, images, channels, y_pixel) = if y.layout.is_dense() {
+            (
+                self.dense(&x, &node.origin)?,
+                product(&shape[..first]),
+                one.clone(),
+                one,
+            )
+        } else if is_one_run_of_pixels(&y.layout) {
+            let x = self.dense_in(&x, &channels_last(rank), &node.origin)?;
+            (x, shape[0].clone(), shape[1].clone(), y.layout.strides[3].clone())
+        } else {
+            return Err("an interpolation writes densely".into());
+        };
         let kernel = Resize {
-            planes: product(&shape[..first]),
+            images,
+            channels,
+            y_pixel,
             input: pair(&x.layout.shape),
             output: pair(shape),
             scales: scales.as_ref().map(|scales| match scales.as_slice() {
@@ -109,9 +123,6 @@ impl Lowering<'_> {
             nearest,
             coordinates: *coordinates,
         };
-        if !y_dense {
-            return Err("an interpolation writes densely".into());
-        }
         let (reads, writes) = (vec![self.access(&x, Vec::new())], vec![self.access(&y, Vec::new())]);
         let results = self.types_of(&node.outputs);
         let none = Dim::from(0i64);

@@ -1,7 +1,7 @@
 //! Steps of images.
 
 use super::*;
-use crate::ir::op::{PoolKind, Window};
+use crate::ir::op::{NearestRounding, PoolKind, ResizeCoordinates, ResizeMode, Window};
 
 /// The window of a kernel of this size that keeps the size of an image.
 fn window(kernel: usize) -> Window {
@@ -142,4 +142,40 @@ fn a_step_is_divided_if_what_it_reads_is() {
     };
     assert_eq!(parts(false), Some(1));
     assert_eq!(parts(true), Some(2));
+}
+
+#[test]
+fn images_are_resized_as_they_lie() {
+    let resized = |by_channel: bool, joined: bool| {
+        let mut b = Builder::new();
+        let mut image = b.input("x", &dims(&[2, 16, 8, 6]));
+        if by_channel {
+            image = square_conv(&mut b, image, 16);
+        }
+        let resize = Op::Resize {
+            mode: ResizeMode::Nearest(NearestRounding::Floor),
+            coordinates: ResizeCoordinates::Asymmetric,
+            scales: None,
+            shape: dims(&[2, 16, 16, 12]),
+        };
+        let mut result = b.node(resize, &[image]);
+        if joined {
+            let other = b.input("y", &dims(&[2, 4, 16, 12]));
+            let other = conv(&mut b, other, [4, 4], 3, 1);
+            result = b.node(Op::Concat { axis: 1 }, &[result, other]);
+        }
+        let result = b.unary(result);
+        let plan = b.plan(&[result]);
+        let resizes = plan.steps.iter().filter_map(|step| match &step.kernel {
+            Kernel::Resize(resize) => {
+                Some([&resize.images, &resize.channels, &resize.y_pixel].map(|dim| dim.as_const()))
+            }
+            _ => None,
+        });
+        resizes.map(|sizes| sizes.map(Option::unwrap)).collect::<Vec<_>>()
+    };
+    assert_eq!(resized(false, false), [[32, 1, 1]]);
+    assert_eq!(resized(true, false), [[2, 16, 16]]);
+    // Among the channels of others.
+    assert_eq!(resized(true, true), [[2, 16, 20]]);
 }

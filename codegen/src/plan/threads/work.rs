@@ -33,9 +33,15 @@ pub(in crate::plan) fn work(step: &Step) -> Option<Dim> {
         Kernel::Softmax { sizes, .. } if !sizes[0].is(1) => volume(sizes) * number(30),
         Kernel::Normalize { rows, size, .. } if !rows.is(1) => rows.clone() * size.clone() * number(12),
         Kernel::Gather { sizes, indices, .. } if sizes[0].is(1) => indices.clone() * sizes[2].clone() * number(6),
-        Kernel::Resize(resize) if !resize.planes.is(1) => {
-            let each = if resize.nearest.is_some() { 30 } else { 100 };
-            resize.planes.clone() * volume(&resize.output) * number(each)
+        Kernel::Resize(resize) => {
+            // The channels of a pixel are vectors.
+            let each = match (resize.nearest.is_some(), resize.channels.is(1)) {
+                (true, true) => 30,
+                (false, true) => 100,
+                (true, false) => 8,
+                (false, false) => 16,
+            };
+            resize.images.clone() * volume(&resize.output) * resize.channels.clone() * number(each)
         }
         _ => return None,
     })

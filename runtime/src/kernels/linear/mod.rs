@@ -265,7 +265,7 @@ crate::isa::kernel_table! {
 ///
 /// Saturates, so that a length that does not fit in `usize` is longer than any slice.
 #[inline(always)]
-const fn extent<const N: usize>(dimensions: [(usize, usize); N]) -> usize {
+pub(super) const fn extent<const N: usize>(dimensions: [(usize, usize); N]) -> usize {
     let mut last: usize = 0;
     let mut index = 0;
     while index < N {

@@ -51,9 +51,11 @@ fn cases(numbers: &mut Numbers) -> Vec<(Resize, Vec<f32>)> {
         for coordinates in COORDINATES {
             for scales in [None, Some([ratio(0) * 1.05, ratio(1) * 1.01])] {
                 let resize = Resize {
-                    planes: 3,
+                    images: 3,
+                    channels: 1,
                     input,
                     output,
+                    y_pixel: 1,
                     scales,
                     coordinates,
                 };
@@ -120,9 +122,11 @@ fn nearest_elements() {
     fn check<I: Isa>(isa: I) {
         let line = |output: usize, coordinates, rounding| {
             let resize = Resize {
-                planes: 1,
+                images: 1,
+                channels: 1,
                 input: [1, 4],
                 output: [1, output],
+                y_pixel: 1,
                 scales: None,
                 coordinates,
             };
@@ -154,9 +158,11 @@ fn nearest_elements() {
 
         let mut numbers = Numbers::new(1);
         let resize = Resize {
-            planes: 2,
+            images: 2,
+            channels: 1,
             input: [3, 150],
             output: [6, 300],
+            y_pixel: 1,
             scales: None,
             coordinates: Coordinates::Asymmetric,
         };
@@ -176,13 +182,70 @@ fn nearest_elements() {
 #[test]
 fn an_infinite_neighbor_without_weight_does_not_matter() {
     let resize = Resize {
-        planes: 1,
+        images: 1,
+        channels: 1,
         input: [1, 2],
         output: [1, 3],
+        y_pixel: 1,
         scales: None,
         coordinates: Coordinates::AlignCorners,
     };
     let mut out = [0.0; 3];
     crate::isa::Scalar.resize_linear(&mut out, &[1.0, f32::INFINITY], &resize);
     assert_eq!(out, [1.0, f32::INFINITY, f32::INFINITY]);
+}
+
+#[test]
+fn channels_of_pixels_are_what_planes_are() {
+    fn check<I: Isa>(isa: I) {
+        const CHANNELS: usize = 5;
+        for (planar, _) in cases(&mut Numbers::new(3)) {
+            let planar = Resize {
+                images: 2 * CHANNELS,
+                ..planar
+            };
+            let [pixels, out_pixels] = [planar.input, planar.output].map(|[height, width]| height * width);
+            let input = Numbers::new(4).floats(planar.images * pixels);
+            // Image, pixel and channel from image, channel and pixel.
+            let place = |index: usize, pixels: usize, y_pixel: usize| {
+                let (image, channel, pixel) = (index / pixels / CHANNELS, index / pixels % CHANNELS, index % pixels);
+                (image * pixels + pixel) * y_pixel + channel
+            };
+            let mut interleaved = vec![0.0; input.len()];
+            for (index, &value) in input.iter().enumerate() {
+                interleaved[place(index, pixels, CHANNELS)] = value;
+            }
+            for y_pixel in [CHANNELS, CHANNELS + 3] {
+                let by_pixel = Resize {
+                    images: 2,
+                    channels: CHANNELS,
+                    y_pixel,
+                    ..planar
+                };
+                let cubic = Cubic {
+                    coefficient: -0.5,
+                    exclude_outside: true,
+                };
+                for mode in 0..3 {
+                    let run = |out: &mut [f32], input: &[f32], resize: &Resize| match mode {
+                        0 => isa.resize_nearest(out, input, resize, Rounding::PreferFloor),
+                        1 => isa.resize_linear(out, input, resize),
+                        _ => isa.resize_cubic(out, input, resize, cubic),
+                    };
+                    let mut expected = vec![f32::NAN; planar.images * out_pixels];
+                    run(&mut expected, &input, &planar);
+                    let mut out = vec![f32::NAN; (2 * out_pixels - 1) * y_pixel + CHANNELS];
+                    run(&mut out, &interleaved, &by_pixel);
+                    for (index, value) in expected.iter().enumerate() {
+                        assert_eq!(out[place(index, out_pixels, y_pixel)], *value, "{by_pixel:?}");
+                    }
+                    let written = out.iter().filter(|value| !value.is_nan()).count();
+                    assert_eq!(written, expected.len(), "{by_pixel:?} writes between pixels");
+                }
+            }
+        }
+    }
+    for level in levels() {
+        crate::dispatch!(level, check());
+    }
 }

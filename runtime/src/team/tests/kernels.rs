@@ -352,22 +352,25 @@ fn rows() {
 }
 
 #[derive(Debug)]
-struct Planes {
-    planes: usize,
+struct Images {
+    images: usize,
+    channels: usize,
     kind: usize,
 }
 
-impl Case for Planes {
+impl Case for Images {
     fn output(&self) -> Vec<f32> {
-        random(7, self.planes * 9 * 14)
+        random(7, self.images * 9 * 14 * self.channels)
     }
 
     fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
-        let x = random(1, self.planes * 5 * 7);
+        let x = random(1, self.images * 5 * 7 * self.channels);
         let resize = Resize {
-            planes: self.planes,
+            images: self.images,
+            channels: self.channels,
             input: [5, 7],
             output: [9, 14],
+            y_pixel: self.channels,
             scales: None,
             coordinates: Coordinates::HalfPixel,
         };
@@ -384,10 +387,10 @@ impl Case for Planes {
 }
 
 #[test]
-fn planes() {
-    for planes in [0, 1, 3, 8] {
+fn images() {
+    for (images, channels) in [(0, 1), (1, 1), (3, 1), (8, 1), (1, 20), (3, 3)] {
         for kind in 0..3 {
-            check(&Planes { planes, kind });
+            check(&Images { images, channels, kind });
         }
     }
 }
