@@ -299,6 +299,9 @@ fn help_of_each_command() {
                                       a file `ops.rs`
           --sort                      Show the slowest steps first
           --json                      Print JSON
+          --small-pages               Leave the weights where they were loaded; by default they are in
+                                      large pages of memory, where the system has such, as an
+                                      application may have them
           --rounds                    Measure when told to by the standard input, by turns with other
                                       programs
           --tune <FILE>               Find out what is fastest on this machine, and write it to a file

@@ -275,8 +275,8 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Leave the weights where the program was loaded to; without, they are in large pages of memory,
-    /// where the system has such, as a server may have them
+    /// Leave the weights where they were loaded; by default they are in large pages of memory, where
+    /// the system has such, as an application may have them
     #[arg(long)]
     pub(crate) small_pages: bool,
 

@@ -199,10 +199,11 @@ mod tests {
         median   5.0 µs
         load     700 ns
         peak     100.0 GFLOP/s
+        weights  64 B, 32 B of them in large pages
         9 runs, avx2
         ");
         let sorted = text(true);
         assert!(sorted.find("/fc/Gemm") < sorted.find("/Softmax"));
-        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"peak_gflops":100.0,"weight_bytes":64,"arena_bytes":128,"steps":[{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0},{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0}]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"peak_gflops":100.0,"weight_bytes":64,"large_page_bytes":32,"arena_bytes":128,"steps":[{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0},{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0}]}"#);
     }
 }

@@ -108,6 +108,7 @@ fn run(
     let plan = interface.plan;
     match plan.threads {
         0 | 1 => writer.line("/// Runs the model."),
+        _ if !interface.has_team() => writer.line("/// Runs the model. No step of it is worth dividing among threads."),
         threads => writer.line(format!("/// Runs the model on {threads} threads of the process.")),
     }
     writer.line("///");
@@ -264,9 +265,13 @@ fn run_with_threads(
         .map(|(name, parameter)| parameter.replacen(&format!("_{name}: "), &format!("{name}: "), 1))
         .collect();
     let arguments = interface.arguments.iter().map(|passed| passed.name.as_str().into());
+    let executor = match interface.has_team() {
+        true => "team::process()",
+        false => "&team::Caller",
+    };
     let call = Code::call(
         "self.run_on",
-        std::iter::once("team::process()".into()).chain(arguments).collect(),
+        std::iter::once(executor.into()).chain(arguments).collect(),
     );
     if parameters.len() > 7 {
         writer.line("#[allow(clippy::too_many_arguments)]");

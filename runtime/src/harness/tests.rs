@@ -183,6 +183,8 @@ fn errors_say_what_to_do() {
     );
     let forever = error(&["bench", "--inputs", &inputs, "--seconds", "inf"]);
     assert_eq!(forever, "`inf` is no number of seconds: pass one from 0 to 1000000");
+    let huge = error(&["rounds", "--inputs", &inputs, "--pages", "huge"]);
+    assert_eq!(huge, "there are no `huge` pages: choose small or large");
     let inputs = inputs_file(&directory, "x", AnyData::I64(&[1]));
     assert_eq!(
         error(&["bench", "--inputs", &inputs]),
