@@ -379,6 +379,8 @@ fn tiles_are_chosen_where_they_were_measured_to_be_faster() {
         (same(256, 14, 256), Some(WinogradTile::F2)),
         (same(512, 7, 512), None),
         (same(128, 4, 128), None),
+        // Few weights are read faster than many.
+        (same(32, 16, 32), Some(WinogradTile::F4)),
         // The transform of many outputs costs more than few inputs do.
         (same(3, 224, 64), None),
         (

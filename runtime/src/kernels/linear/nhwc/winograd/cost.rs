@@ -8,6 +8,12 @@ use crate::kernels::linear::nhwc::Conv2dNhwc;
 /// which is 10; Zen 5 and Emerald Rapids do 85 to 140 G and read no faster.
 const MEMORY: f64 = 20.0;
 
+/// The same for few weights, of which a cache of the core still has a part when the model is run again soon.
+const FEW: f64 = 10.0;
+
+/// Bytes of few weights: half of a second level cache, or less.
+const FEW_BYTES: f64 = 1e6;
+
 /// Multiply-adds in the time that a weight takes to come from the last level cache.
 const CACHE: f64 = 2.5;
 
@@ -33,6 +39,11 @@ pub const fn winograd_applies(problem: &Conv2dNhwc) -> bool {
         && p.in_channels > 0
 }
 
+/// Multiply-adds in the time that each of so many weights takes.
+const fn weight_time(weights: f64) -> f64 {
+    if weights * 4.0 > FEW_BYTES { MEMORY } else { FEW }
+}
+
 /// The tile with which a convolution is faster than without, unless there is none.
 ///
 /// This counts the time that a core takes in multiply-adds, for weights that come from memory, as in a model that is
@@ -53,7 +64,8 @@ pub const fn winograd_is_faster(problem: &Conv2dNhwc) -> Option<WinogradTile> {
     }
     let columns = p.out_channels.next_multiple_of(PANEL_COLUMNS / 2) as f64;
     let pixels = p.out_height as f64 * p.out_width as f64;
-    let direct = (pixels + MEMORY) * (9.0 * p.in_channels as f64 + TILE) * columns;
+    let depth = 9.0 * p.in_channels as f64;
+    let direct = (pixels + weight_time(depth * columns)) * (depth + TILE) * columns;
     let (small, large) = (cost(p, WinogradTile::F2), cost(p, WinogradTile::F4));
     if large < GAIN * small && large < GAIN * direct {
         Some(WinogradTile::F4)
@@ -101,6 +113,6 @@ const fn time(problem: &WinogradConv2dNhwc, shape: &Shape) -> f64 {
     let again = if weights * 4.0 > LAST_LEVEL { MEMORY } else { CACHE };
     let strips = shape.total.div_ceil(shape.tiles) as f64;
     tiles * points * (p.in_channels as f64 + TILE) * columns
-        + weights * (MEMORY + again * (strips - 1.0))
+        + weights * (weight_time(weights) + again * (strips - 1.0))
         + tiles * lanes * transform
 }
