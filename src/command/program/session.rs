@@ -186,17 +186,18 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        let json = r#"{"isa":"avx2","load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,
+        let json = r#"{"isa":"avx2","large_page_bytes":4096,"load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,
             "peak_flops":5e9,"steps":[{"kernel":"gemm","nodes":"/a","ns":3}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         assert_eq!(
             (
                 measured.isa.as_str(),
+                measured.large_page_bytes,
                 measured.min_ns,
                 measured.peak_flops,
                 measured.steps[0].ns
             ),
-            ("avx2", 1, 5e9, 3)
+            ("avx2", 4096, 1, 5e9, 3)
         );
     }
 
