@@ -265,9 +265,11 @@ fn run_with_threads(
         .map(|(name, parameter)| parameter.replacen(&format!("_{name}: "), &format!("{name}: "), 1))
         .collect();
     let arguments = interface.arguments.iter().map(|passed| passed.name.as_str().into());
-    let executor = match interface.has_team() {
-        true => "team::process()",
-        false => "&team::Caller",
+    let executor = if interface.has_team() {
+        "team::process()"
+    } else {
+        imports.add("team", "Caller");
+        "&Caller"
     };
     let call = Code::call(
         "self.run_on",
