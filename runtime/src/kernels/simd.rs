@@ -15,6 +15,8 @@ pub trait Simd: Copy + 'static {
     const LANES: usize;
     /// Rows of the tallest matrix multiplication tile whose accumulators fit the registers: 3, 6 or 8.
     const TILE_ROWS: usize;
+    /// The same for a tile whose rows lie at equal distances, so that a few addresses do for all of them: at most 12.
+    const STRIDED_ROWS: usize = Self::TILE_ROWS;
     /// An instruction set of half as long vectors that exists wherever this one does, if there is one, or else itself.
     type Narrow: Simd;
 
@@ -70,6 +72,13 @@ pub trait Simd: Copy + 'static {
     /// Asks for the cache line of an address, which may be any.
     #[inline(always)]
     fn prefetch(self, _address: *const f32) {}
+
+    /// The same addresses, of which the compiler does not know where they come from: it computes what is derived from
+    /// them when it is used, instead of keeping it in registers.
+    #[inline(always)]
+    fn opaque<const N: usize>(self, addresses: [*const f32; N]) -> [*const f32; N] {
+        addresses
+    }
 
     /// The even lanes of `a`, then those of `b`.
     fn even(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -278,6 +287,7 @@ mod x86 {
         type Mask = __mmask16;
         const LANES: usize = 16;
         const TILE_ROWS: usize = 8;
+        const STRIDED_ROWS: usize = 12;
         type Narrow = Avx2;
 
         #[inline(always)]
@@ -351,6 +361,21 @@ mod x86 {
         fn prefetch(self, address: *const f32) {
             // SAFETY: a hint, which reads nothing and accepts any address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
+        fn opaque<const N: usize>(self, mut addresses: [*const f32; N]) -> [*const f32; N] {
+            for address in &mut addresses {
+                // SAFETY: there are no instructions.
+                unsafe {
+                    core::arch::asm!(
+                        "/* {0} */",
+                        inout(reg) * address,
+                        options(pure, nomem, nostack, preserves_flags)
+                    )
+                }
+            }
+            addresses
         }
 
         #[inline(always)]

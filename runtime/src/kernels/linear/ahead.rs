@@ -15,6 +15,8 @@ pub(super) struct Ahead {
     first: usize,
     /// Strips that share the weights.
     strips: usize,
+    /// Rows of the tallest strip.
+    height: usize,
 }
 
 /// What one strip asks for: with every term of the depth the line of an element, which moves on by a line at most.
@@ -53,25 +55,27 @@ impl Ahead {
         distance: 0,
         first: 0,
         strips: 0,
+        height: 1,
     };
 
-    /// Weights that lie `distance` elements behind those of a block of `m` rows.
+    /// Weights that lie `distance` elements behind those of a block of `m` rows, in strips of at most `height` rows.
     ///
     /// Rows that are a single strip read their weights faster than memory gives them, and ask for none.
     #[inline(always)]
-    pub(super) fn new<S: Simd>(_isa: S, distance: usize, m: usize) -> Ahead {
+    pub(super) fn new(distance: usize, m: usize, height: usize) -> Ahead {
         Ahead {
             distance,
             first: 0,
-            strips: m.div_ceil(S::TILE_ROWS),
+            strips: m.div_ceil(height),
+            height,
         }
     }
 
     /// The same weights, for a block that begins with row `row` of all that share them.
     #[inline(always)]
-    pub(super) fn at_row<S: Simd>(self, _isa: S, row: usize) -> Ahead {
+    pub(super) fn at_row(self, row: usize) -> Ahead {
         Ahead {
-            first: row / S::TILE_ROWS,
+            first: row / self.height,
             ..self
         }
     }
@@ -101,19 +105,18 @@ impl Ahead {
 mod tests {
     use super::*;
     use crate::isa::{Isa, Level};
-    use crate::kernels::linear::tile::MAX_ROWS;
     use std::collections::BTreeMap;
 
     const TERMS: usize = 48;
 
     /// How often the strips of `m` rows ask for each line of the panels of a tile, and of what is behind them.
-    fn asked<S: Isa>(isa: S, m: usize) -> (usize, BTreeMap<usize, usize>) {
+    fn asked<S: Isa>(isa: S, m: usize, height: usize) -> (usize, BTreeMap<usize, usize>) {
         let (distance, b_panel) = (1 << 20, TERMS * PANEL_COLUMNS);
         let base = core::ptr::null::<f32>();
         let mut lines = BTreeMap::new();
-        for strip in 0..m.div_ceil(S::TILE_ROWS) {
+        for strip in 0..m.div_ceil(height) {
             // Every other strip begins a block of its own.
-            let ahead = Ahead::new(isa, distance, m).at_row(isa, strip / 2 * 2 * S::TILE_ROWS);
+            let ahead = Ahead::new(distance, m, height).at_row(strip / 2 * 2 * height);
             let share = ahead.share(isa, strip % 2, b_panel);
             let first = share.first(base, TERMS) as usize / size_of::<f32>();
             let last = first + share.step * TERMS;
@@ -127,10 +130,10 @@ mod tests {
     #[test]
     fn strips_ask_for_every_line() {
         for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
-            for m in 1..300 {
-                let (count, lines) = crate::dispatch!(level, asked(m));
+            for (m, height) in (1..300).flat_map(|m| [3, 6, 8, 12].map(|height| (m, height))) {
+                let (count, lines) = crate::dispatch!(level, asked(m, height));
                 if lines.is_empty() {
-                    assert!(m <= MAX_ROWS, "{m} rows ask for nothing on {level:?}");
+                    assert!(m <= height, "{m} rows ask for nothing on {level:?}");
                     continue;
                 }
                 for line in 0..count {

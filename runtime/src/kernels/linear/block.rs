@@ -79,7 +79,9 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         }
     };
     let is_strided = a_group == PANEL_ROWS.wrapping_mul(a_row);
+    let height = if is_strided { S::STRIDED_ROWS } else { S::TILE_ROWS };
     let mut operands = Operands {
+        a_row,
         a_column,
         b: b.as_ptr(),
         b_panel,
@@ -99,9 +101,12 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
         ..Segment::EMPTY
     };
     let (mut row, mut first) = (0, a.as_ptr());
-    for (strip, rows) in Heights::new(isa, m).enumerate() {
+    for (strip, rows) in Heights::up_to(m, height).enumerate() {
         // Rows that do not exist are read as the last that does.
-        if is_strided {
+        if rows > S::TILE_ROWS {
+            segment.rows[0] = first;
+            first = first.wrapping_add(rows.wrapping_mul(a_row));
+        } else if is_strided {
             let mut pointer = first;
             for (index, slot) in segment.rows[..S::TILE_ROWS].iter_mut().enumerate() {
                 *slot = pointer;

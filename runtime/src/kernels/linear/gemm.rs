@@ -326,6 +326,10 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
         Init::PerRow(values) => assert!(values.len() >= m, "gemm: the initial column is too short"),
         Init::Zero | Init::Accumulate => {}
     }
+    let height = match a {
+        Lhs::Strided { .. } => S::STRIDED_ROWS,
+        Lhs::Packed(_) => S::TILE_ROWS,
+    };
     let (a, a_group, a_row, a_column) = match a {
         Lhs::Strided { data, row, column } => {
             assert!(
@@ -384,10 +388,10 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
             let a = a.get(p * a_column..).unwrap_or_default();
             // The weights of a following step lie behind these, more often than not.
             let ahead = match (&b, last) {
-                (Source::Packed(_), false) => Ahead::new(isa, depth * PANEL_COLUMNS, m),
+                (Source::Packed(_), false) => Ahead::new(depth * PANEL_COLUMNS, m, height),
                 (Source::Packed(_), true) => {
                     let distance = columns.next_multiple_of(PANEL_COLUMNS) * k - p * PANEL_COLUMNS;
-                    Ahead::new(isa, distance, m)
+                    Ahead::new(distance, m, height)
                 }
                 _ => Ahead::NONE,
             };
@@ -464,7 +468,7 @@ fn multiply_part<S: Simd + Blocks, P: Pack>(
                         b: piece.b,
                         b_panel: piece.panel,
                         b_row: piece.row,
-                        ahead: ahead.at_row(isa, i),
+                        ahead: ahead.at_row(i),
                         init,
                         c: c.part(i..i + rows, column..column + piece.columns),
                         bounds: epilogue.bounds_if(last),

@@ -4,7 +4,7 @@ use crate::kernels::simd::Simd;
 use core::mem::MaybeUninit;
 
 /// Values of the largest tile that there is code for, of any instruction set.
-const MAX_VALUES: usize = 512;
+const MAX_VALUES: usize = 768;
 
 /// What the accumulators of a tile are added to.
 #[derive(Clone, Copy)]
@@ -41,8 +41,11 @@ pub(super) struct Target {
 
 /// The body for each vector of each row. Loops in its place are not unrolled in time for sums in registers.
 macro_rules! unrolled {
+    ($row:ident of [$rows:expr] => $body:block) => {
+        unrolled!($row, _vector of [$rows, 1] => $body)
+    };
     ($row:ident, $vector:ident of [$rows:expr, $vectors:expr] => $body:block) => {
-        unrolled!(@rows $row [0 1 2 3 4 5 6 7] $rows, $vector $vectors, $body)
+        unrolled!(@rows $row [0 1 2 3 4 5 6 7 8 9 10 11] $rows, $vector $vectors, $body)
     };
     (@rows $row:ident [$($index:literal)*] $rows:expr, $vector:ident $vectors:expr, $body:block) => {
         { $(if $index < $rows {
@@ -57,6 +60,8 @@ macro_rules! unrolled {
         })*
     };
 }
+
+pub(super) use unrolled;
 
 impl Target {
     /// Asks for the lines that a tile is going to be written to, so that they are there when its sums are.

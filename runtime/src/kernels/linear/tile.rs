@@ -5,16 +5,17 @@
 
 use super::ahead::Share;
 use super::pack::PANEL_COLUMNS;
-use super::store::Target;
+use super::store::{Target, unrolled};
 use crate::kernels::simd::Simd;
 
-/// Rows of the tallest tile of any instruction set.
+/// Rows of the tallest tile of any instruction set whose rows have addresses of their own.
 pub(super) const MAX_ROWS: usize = 8;
 
 /// A part of the depth of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Segment {
-    /// The first element of each row of `a`.
+    /// The first element of each row of `a`. Those of a tile of more than [`MAX_ROWS`] rows follow the first one at equal
+    /// distances.
     pub(super) rows: [*const f32; MAX_ROWS],
     /// Elements between the first one of a panel of `b` and that of the segment.
     pub(super) b: usize,
@@ -34,6 +35,8 @@ impl Segment {
 /// All columns of `c = start + a b` for at most as many rows as a tile has.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
+    /// Elements between rows of `a`, for tiles of more than [`MAX_ROWS`] rows.
+    pub(super) a_row: usize,
     /// Elements between columns of `a`.
     pub(super) a_column: usize,
     /// Element `(p, j)` is `b[j / 16 * b_panel + p * b_row + j % 16]`.
@@ -54,9 +57,11 @@ pub(super) struct Strip<'a> {
 impl<'a> Strip<'a> {
     /// # Safety
     ///
-    /// - `target.rows` is at least 1 and at most `S::TILE_ROWS` of the token `S` that runs this.
-    /// - The first `S::TILE_ROWS` rows of every segment are valid for reading `len` elements `a_column` apart; those from
-    ///   `target.rows` on may be any that are.
+    /// - `target.rows` is at least 1 and at most `S::STRIDED_ROWS` of the token `S` that runs this.
+    /// - If there are at most `S::TILE_ROWS`, the first `S::TILE_ROWS` rows of every segment are valid for reading `len`
+    ///   elements `a_column` apart; those from `target.rows` on may be any that are.
+    /// - If there are more, the same holds for `target.rows` rows that begin `a_row` elements apart with the first one of
+    ///   every segment.
     /// - `b` is valid for reading the rows from `segment.b / b_row` on that every segment has, all 16 columns of each of
     ///   the `ceil(n / 16)` panels.
     /// - The `c` of `target` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by
@@ -138,6 +143,8 @@ fn run_strip<S: Simd>(isa: S, strip: &Strip<'_>) {
             3 | 4 if S::TILE_ROWS >= 4 => columns::<S, 4>(isa, strip),
             5 | 6 if S::TILE_ROWS >= 6 => columns::<S, 6>(isa, strip),
             7 | 8 if S::TILE_ROWS >= 8 => columns::<S, 8>(isa, strip),
+            9 | 10 if S::STRIDED_ROWS >= 10 => columns::<S, 10>(isa, strip),
+            11 | 12 if S::STRIDED_ROWS >= 12 => columns::<S, 12>(isa, strip),
             _ => unreachable!("a strip is higher than a tile"),
         }
     }
@@ -147,8 +154,8 @@ fn run_strip<S: Simd>(isa: S, strip: &Strip<'_>) {
 ///
 /// The size of a tile follows from the registers: its accumulators, one row of `b` and a broadcast element of `a`
 /// fit 32 registers of AVX-512 or 16 of the others, and the addresses of its rows fit the general registers, of which
-/// there are too few for more than 8 rows. Low tiles are wider, so that enough sums are in flight to hide the latency of
-/// an addition.
+/// there are too few for more than 8 rows that are not strided. Low tiles are wider, so that enough sums are in flight to
+/// hide the latency of an addition.
 ///
 /// # Safety
 ///
@@ -207,14 +214,13 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
     }
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
     for segment in strip.segments {
-        let rows: [*const f32; ROWS] = core::array::from_fn(|row| segment.rows[row]);
         let b = first.wrapping_add(segment.b);
         // SAFETY: as the caller vouches.
         unsafe {
             if ROWS > 3 && at.ahead.is_some() {
-                add_terms::<S, ROWS, VECTORS, true>(isa, at, segment.len, &rows, b, &mut sums);
+                add_terms::<S, ROWS, VECTORS, true>(isa, at, segment, b, &mut sums);
             } else {
-                add_terms::<S, ROWS, VECTORS, false>(isa, at, segment.len, &rows, b, &mut sums);
+                add_terms::<S, ROWS, VECTORS, false>(isa, at, segment, b, &mut sums);
             }
         }
     }
@@ -226,19 +232,21 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(isa: S, strip: 
 ///
 /// # Safety
 ///
-/// `rows` are valid for reading `len` elements `a_column` apart, `b` for `len` rows of the panels of `VECTORS` vectors.
+/// The rows of the segment are as [`Strip::new`] asks for, for a tile of at most `ROWS` rows; `b` is valid for reading
+/// `len` rows of the panels of `VECTORS` vectors.
 #[inline(always)]
 unsafe fn add_terms<S: Simd, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
     isa: S,
     at: &Operands,
-    len: usize,
-    rows: &[*const f32; ROWS],
+    segment: &Segment,
     mut b: *const f32,
     sums: &mut [[S::F32; VECTORS]; ROWS],
 ) {
+    let mut ahead = at.ahead.first(b, segment.len);
+    let rows: [*const f32; ROWS] = core::array::from_fn(|row| segment.rows[row % MAX_ROWS]);
+    let mut strided = StridedRows::new(segment.rows[0], at.a_row, at.target.rows);
     let mut offset = 0usize;
-    let mut ahead = at.ahead.first(b, len);
-    for _ in 0..len {
+    for _ in 0..segment.len {
         if AHEAD {
             isa.prefetch(ahead);
             ahead = ahead.wrapping_add(at.ahead.step);
@@ -250,14 +258,55 @@ unsafe fn add_terms<S: Simd, const ROWS: usize, const VECTORS: usize, const AHEA
             // SAFETY: as the caller vouches.
             *line = unsafe { isa.load(b.add(offset)) };
         }
-        for (sums, row) in sums.iter_mut().zip(rows) {
+        unrolled!(row of [ROWS] => {
+            let address = match ROWS > MAX_ROWS {
+                true => strided.address::<ROWS>(row),
+                false => rows[row].wrapping_add(offset),
+            };
             // SAFETY: as the caller vouches.
-            let factor = isa.splat(unsafe { *row.wrapping_add(offset) });
-            for (sum, &line) in sums.iter_mut().zip(&line) {
+            let factor = isa.splat(unsafe { *address });
+            for (sum, &line) in sums[row].iter_mut().zip(&line) {
                 *sum = isa.mul_add(factor, line, *sum);
             }
+        });
+        if ROWS > MAX_ROWS {
+            strided.advance(isa, at.a_column);
+        } else {
+            offset = offset.wrapping_add(at.a_column);
         }
-        offset = offset.wrapping_add(at.a_column);
         b = b.wrapping_add(at.b_row);
+    }
+}
+
+/// The addresses of strided rows: those of every third one, which two others follow, and that of the last one.
+///
+/// The other addresses are computed by the instructions that use them, so that those of 12 rows take seven registers.
+struct StridedRows {
+    addresses: [*const f32; 5],
+    stride: usize,
+}
+
+impl StridedRows {
+    #[inline(always)]
+    fn new(first: *const f32, stride: usize, rows: usize) -> StridedRows {
+        let row = |row: usize| first.wrapping_add(row.wrapping_mul(stride));
+        StridedRows {
+            addresses: [row(0), row(3), row(6), row(9), row(rows - 1)],
+            stride,
+        }
+    }
+
+    /// The address of one of `ROWS` rows, of which the last is that of the one before if it does not exist.
+    #[inline(always)]
+    fn address<const ROWS: usize>(&self, row: usize) -> *const f32 {
+        match row + 1 == ROWS {
+            true => self.addresses[4],
+            false => self.addresses[row / 3 % 4].wrapping_add((row % 3).wrapping_mul(self.stride)),
+        }
+    }
+
+    #[inline(always)]
+    fn advance<S: Simd>(&mut self, isa: S, distance: usize) {
+        self.addresses = isa.opaque(self.addresses.map(|address| address.wrapping_add(distance)));
     }
 }

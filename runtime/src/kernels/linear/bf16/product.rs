@@ -184,7 +184,7 @@ impl<V: Copy> Block<'_, V> {
                 let columns = step.min(n - j);
                 // The weights of a following step lie behind these, more often than not.
                 let ahead = match last || j + columns < n {
-                    true => Ahead::new(pairs.simd(), columns.next_multiple_of(PANEL_COLUMNS) * total, m),
+                    true => Ahead::new(columns.next_multiple_of(PANEL_COLUMNS) * total, m, P::Simd::TILE_ROWS),
                     false => Ahead::NONE,
                 };
                 let mut row = 0;

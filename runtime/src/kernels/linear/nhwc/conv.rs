@@ -223,6 +223,7 @@ impl Block<'_> {
             b: self.weights.as_ptr(),
             b_panel: depth * PANEL_COLUMNS,
             b_row: PANEL_COLUMNS,
+            a_row: 0,
             ahead: Share::NONE,
             target: Target {
                 rows: 0,
@@ -255,7 +256,7 @@ impl Block<'_> {
         let mut operands = self.operands(init, y, &epilogue);
         let start = operands.target.start;
         let distance = packed_rhs_len(problem.depth(), self.columns);
-        let ahead = Ahead::new(isa, distance, problem.pixels());
+        let ahead = Ahead::new(distance, problem.pixels(), S::TILE_ROWS);
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
             positions.place(rows);

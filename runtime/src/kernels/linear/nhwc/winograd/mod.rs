@@ -318,7 +318,7 @@ pub(in crate::kernels::linear) fn winograd_conv2d_nhwc<S: Simd + Blocks + Transf
                     b: &w[point * w_plane + channel * p.in_channels..],
                     b_panel: p.in_channels * PANEL_COLUMNS,
                     b_row: PANEL_COLUMNS,
-                    ahead: Ahead::new(isa, w_plane, strip.count),
+                    ahead: Ahead::new(w_plane, strip.count, S::STRIDED_ROWS),
                     init: Init::Zero,
                     c: MatrixMut::new(products, strip.count, columns, shape.columns),
                     bounds: Epilogue::UNBOUNDED,
