@@ -154,6 +154,7 @@ mod detect {
     const HAS_AVX2: u8 = 1;
     const HAS_AVX512: u8 = 2;
     const HAS_AVX512_BF16: u8 = 4;
+    const HAS_AVX512_VNNI: u8 = 8;
 
     /// Feature bits as in the Intel SDM, volume 2A, CPUID leaves 1 and 7; the operating system must also save the
     /// vector state (XCR0 bits 1 and 2 for AVX, 5 to 7 for AVX-512).
@@ -180,6 +181,9 @@ mod detect {
                 // EAX of the leaf says up to which number it has parts.
                 if leaf7.eax >= 1 && bit(__cpuid_count(7, 1).eax, 5) {
                     found |= HAS_AVX512_BF16;
+                }
+                if bit(leaf7.ecx, 11) {
+                    found |= HAS_AVX512_VNNI;
                 }
             }
         }
@@ -213,6 +217,11 @@ mod detect {
         /// Whether this machine has AVX-512 BF16, too.
         pub fn has_bf16(self) -> bool {
             features() & HAS_AVX512_BF16 != 0
+        }
+
+        /// Whether this machine has AVX-512 VNNI, too.
+        pub fn has_vnni(self) -> bool {
+            features() & HAS_AVX512_VNNI != 0
         }
 
         /// The token of AVX2 with FMA, which every machine with AVX-512 has.

@@ -9,25 +9,25 @@ use core::ops::Range;
 /// Two matrices that are divided by columns interleave in memory. A slice of one would cover elements of the other, so
 /// that two threads could not have them at the same time; a matrix gives access to its own elements alone.
 #[derive(Debug)]
-pub struct MatrixMut<'a> {
-    start: *mut f32,
+pub struct MatrixMut<'a, T = f32> {
+    start: *mut T,
     rows: usize,
     columns: usize,
     stride: usize,
-    data: PhantomData<&'a mut [f32]>,
+    data: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: a matrix is to its elements what a mutable slice is, which may be sent.
-unsafe impl Send for MatrixMut<'_> {}
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
-impl<'a> MatrixMut<'a> {
+impl<'a, T> MatrixMut<'a, T> {
     /// The matrix whose element `(i, j)` is `data[i * stride + j]`.
     ///
     /// # Panics
     ///
     /// If that reaches out of the data, or rows overlap.
     #[inline(always)]
-    pub(super) fn new(data: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(super) fn new(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
             data.len() >= extent([(rows, stride), (columns, 1)]),
             "gemm: the output is too short"
@@ -56,13 +56,13 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// The first element, from which on those of the matrix may be written, and no others.
-    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(super) fn as_mut_ptr(&mut self) -> *mut T {
         self.start
     }
 
     /// Some rows of some columns.
     #[inline(always)]
-    pub(super) fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> MatrixMut<'_> {
+    pub(super) fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> MatrixMut<'_, T> {
         assert!(
             rows.start <= rows.end && rows.end <= self.rows,
             "gemm: the output has fewer rows"
@@ -83,7 +83,7 @@ impl<'a> MatrixMut<'a> {
 
     /// Some columns of a row.
     #[inline(always)]
-    pub(super) fn run(&mut self, row: usize, columns: Range<usize>) -> &mut [f32] {
+    pub(super) fn run(&mut self, row: usize, columns: Range<usize>) -> &mut [T] {
         let part = self.part(row..row + 1, columns);
         // SAFETY: the elements of a row lie side by side and belong to this matrix, which is borrowed mutably.
         unsafe { core::slice::from_raw_parts_mut(part.start, part.columns) }
@@ -91,7 +91,7 @@ impl<'a> MatrixMut<'a> {
 
     /// Some rows of some columns, if they lie side by side.
     #[inline(always)]
-    pub(super) fn dense(&mut self, rows: Range<usize>, columns: Range<usize>) -> Option<&mut [f32]> {
+    pub(super) fn dense(&mut self, rows: Range<usize>, columns: Range<usize>) -> Option<&mut [T]> {
         let part = self.part(rows, columns);
         // SAFETY: rows that follow each other without a gap are one slice, all of whose elements belong to this matrix,
         // which is borrowed mutably. It is no longer than the slice that the matrix was made of.
@@ -100,7 +100,7 @@ impl<'a> MatrixMut<'a> {
     }
 
     /// The matrix, divided after every `rows` rows and every `columns` columns into matrices that share no element.
-    pub(super) fn divide(mut self, rows: usize, columns: usize) -> impl Iterator<Item = MatrixMut<'a>> {
+    pub(super) fn divide(mut self, rows: usize, columns: usize) -> impl Iterator<Item = MatrixMut<'a, T>> {
         let (mut row, mut column) = (0, 0);
         core::iter::from_fn(move || {
             if column >= self.columns {
@@ -113,7 +113,7 @@ impl<'a> MatrixMut<'a> {
             let part = self.part(row..row_end, column..column_end);
             // SAFETY: the lifetime of the part becomes that of the whole, which is moved in here and gives no element
             // away twice, as the position only moves on.
-            let part = MatrixMut::<'a> {
+            let part = MatrixMut::<'a, T> {
                 start: part.start,
                 data: PhantomData,
                 ..part

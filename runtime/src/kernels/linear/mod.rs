@@ -21,6 +21,7 @@ mod block;
 mod conv_transpose;
 mod epilogue;
 mod gemm;
+mod int8;
 mod matrix;
 mod nhwc;
 mod pack;
@@ -40,6 +41,9 @@ pub use epilogue::{Epilogue, Position};
 #[doc(hidden)]
 pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min, gemm_scratch_within};
+#[doc(hidden)]
+pub use int8::SinkPart;
+pub use int8::{Convert, LhsInt8, Sink, pack_rhs_int8, packed_rhs_int8_len};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
@@ -136,6 +140,18 @@ crate::isa::kernel_table! {
             k: usize, a: Lhs<'_>, b: &[u32], init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = bf16::gemm_bf16_part;
+
+        /// `c = a b` of unsigned with signed numbers of 8 bits, summed modulo 2^32. `b` is the output of
+        /// [`pack_rhs_int8`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs.
+        fn gemm_int8(problem: &Gemm, a: LhsInt8<'_>, b: &[u32], c: Sink<'_>)
+            = int8::gemm_int8, divided by int8::gemm_int8_parts;
+
+        #[doc(hidden)]
+        fn gemm_int8_part(k: usize, a: LhsInt8<'_>, b: &[u32], c: SinkPart<'_>) = int8::gemm_int8_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of one group with an image and weights that are rounded to bf16, with
         /// sums in `f32`. `w` is the output of [`pack_conv2d_nhwc_bf16`]; `scratch` holds [`conv2d_nhwc_bf16_scratch`]

@@ -155,6 +155,24 @@ pub trait Elementwise: Compute {
             unsafe { innermost::<T, O, 1, true>(run, runs, f) }
         });
     }
+
+    /// Writes the elements of one contiguous run: `f` gets those of the operands, which are slices of the same length or a
+    /// [`Splat`].
+    ///
+    /// # Panics
+    ///
+    /// If an operand has another length.
+    #[inline(always)]
+    fn assign<T: Element, O: RunOperands>(self, run: &mut [T], operands: O, f: impl Fn(O::Items) -> T) {
+        let runs = operands.whole(run.len());
+        self.isa().vectorize(|| {
+            let len = run.len();
+            // SAFETY: elements are initialized, and the loop writes elements only.
+            let run = unsafe { core::slice::from_raw_parts_mut(run.as_mut_ptr().cast::<MaybeUninit<T>>(), len) };
+            // SAFETY: the operands have the length of the run.
+            unsafe { innermost::<T, O, 1, false>(run, runs, |_, items| f(items)) }
+        });
+    }
 }
 
 impl<C: Compute> Elementwise for C {}

@@ -1,0 +1,22 @@
+//! Matrix products of unsigned with signed numbers of 8 bits, summed in 32 bits.
+//!
+//! Four rows of a right-hand side lie in the bytes of a word, see [`pack_rhs_int8`]; the rows of a left-hand side are read
+//! where they lie, four numbers at a time. All sums are exact as long as they fit in 32 bits, so that every instruction set
+//! has the same results to the bit: processors with AVX-512 VNNI add the products of four pairs in one instruction, others
+//! widen the numbers to 16 bits and add two products at a time.
+//!
+//! Quantized tensors have a zero point, which the products here know nothing of. With zero points `z` of `a` and a column
+//! of `b` that sums up to `s`, the product of the differences is `a b - z s`.
+
+mod matrix;
+mod pack;
+mod quads;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use matrix::LhsInt8;
+pub(super) use matrix::{gemm_int8, gemm_int8_part, gemm_int8_parts};
+pub use pack::{pack_rhs_int8, packed_rhs_int8_len};
+pub use sink::{Convert, Sink, SinkPart};

@@ -1,0 +1,159 @@
+//! Register tiles of quads.
+
+use super::pack::QUAD;
+use super::quads::Quads;
+use crate::kernels::linear::PANEL_COLUMNS;
+use crate::kernels::linear::store::unrolled;
+use core::marker::PhantomData;
+
+/// Rows of the tallest tile of any instruction set.
+pub(super) const MAX_ROWS: usize = 8;
+
+/// Some columns of `a b` for at most as many rows as a tile has.
+pub(super) struct Strip<'a> {
+    /// The first number of each row of `a`.
+    pub(super) a: [*const u8; MAX_ROWS],
+    /// The depth.
+    pub(super) k: usize,
+    /// The words of quad `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
+    pub(super) b: *const u32,
+    pub(super) b_panel: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Where the sums are written, of whole tiles.
+    pub(super) sums: *mut i32,
+    /// Elements between rows of the sums.
+    pub(super) sums_row: usize,
+    pub(super) found: PhantomData<&'a ()>,
+}
+
+impl Strip<'_> {
+    /// # Safety
+    ///
+    /// For as long as the strip is there:
+    ///
+    /// - `rows` is at least 1 and at most the `ROWS` of what runs it.
+    /// - The first `ROWS` rows of `a` are valid for reading `k` numbers; those from `rows` on may be any that are.
+    /// - `b` is valid for reading `ceil(k / 4)` quads, all 16 columns of each of the `ceil(columns / 16)` panels.
+    /// - `sums` are valid for writing `ROWS` rows of `columns` elements, rounded up to a multiple of 32.
+    #[inline(always)]
+    pub(super) unsafe fn vouched(self) -> Self {
+        self
+    }
+}
+
+/// Computes a strip in the lowest tiles that there is code for.
+#[inline(always)]
+pub(super) fn run<Q: Quads>(quads: Q, strip: &Strip<'_>) {
+    // SAFETY: whoever made the strip has vouched for what `columns` asks for.
+    unsafe {
+        match (Q::ROWS, strip.rows) {
+            (_, 1) => columns::<Q, 1>(quads, strip),
+            (3, 2..=3) => columns::<Q, 3>(quads, strip),
+            (4, 2..=4) | (8, 2..=4) => columns::<Q, 4>(quads, strip),
+            (8, 5..=8) => columns::<Q, 8>(quads, strip),
+            _ => unreachable!("a strip is higher than a tile"),
+        }
+    }
+}
+
+/// Computes a strip in tiles of `ROWS` rows, the last of which may not exist. A single row has wider tiles, so that enough
+/// sums are in flight.
+///
+/// # Safety
+///
+/// As of [`Strip::vouched`], with `rows <= ROWS`.
+#[inline(always)]
+unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, strip: &Strip<'_>) {
+    let n = strip.columns;
+    let mut j = 0;
+    // SAFETY: as the caller vouches; every panel from `j` on that a tile reads has a column that exists.
+    unsafe {
+        if Q::LANES == 16 {
+            while ROWS == 1 && n.saturating_sub(j) > 3 * PANEL_COLUMNS {
+                tile::<Q, ROWS, 4>(quads, strip, j);
+                j += 4 * PANEL_COLUMNS;
+            }
+            while n.saturating_sub(j) > PANEL_COLUMNS {
+                tile::<Q, ROWS, 2>(quads, strip, j);
+                j += 2 * PANEL_COLUMNS;
+            }
+        }
+        while j < n {
+            match Q::LANES {
+                16 => tile::<Q, ROWS, 1>(quads, strip, j),
+                8 => tile::<Q, ROWS, 2>(quads, strip, j),
+                _ => tile::<Q, ROWS, 4>(quads, strip, j),
+            }
+            j += PANEL_COLUMNS;
+        }
+    }
+}
+
+/// Computes `VECTORS` vectors of columns from `column` on.
+///
+/// # Safety
+///
+/// As of [`columns`]. `column` begins a panel and is below the number of columns, and each panel of the vectors has a column
+/// below it.
+#[inline(always)]
+unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, strip: &Strip<'_>, column: usize) {
+    let rows: [*const u8; ROWS] = core::array::from_fn(|row| strip.a[row]);
+    let mut b = strip.b.wrapping_add(column / PANEL_COLUMNS * strip.b_panel);
+    let mut sums = [[quads.zero(); VECTORS]; ROWS];
+    let whole = strip.k / QUAD * QUAD;
+    let mut p = 0;
+    while p < whole {
+        // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
+        unsafe {
+            let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
+            unrolled!(row of [ROWS] => {
+                let word = rows[row].wrapping_add(p).cast::<u32>().read_unaligned();
+                add(quads, word, &lines, &mut sums[row]);
+            });
+        }
+        p += QUAD;
+        b = b.wrapping_add(PANEL_COLUMNS);
+    }
+    if whole < strip.k {
+        // SAFETY: as above, with the numbers that are left.
+        unsafe {
+            let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
+            unrolled!(row of [ROWS] => {
+                let mut word = [0; QUAD];
+                for (index, byte) in word.iter_mut().enumerate().take(strip.k - whole) {
+                    *byte = *rows[row].add(whole + index);
+                }
+                add(quads, u32::from_ne_bytes(word), &lines, &mut sums[row]);
+            });
+        }
+    }
+    unrolled!(row, vector of [ROWS, VECTORS] => {
+        let target = strip.sums.wrapping_add(row * strip.sums_row + column + vector * Q::LANES);
+        // SAFETY: the caller vouches for whole panels of every row of the tile.
+        unsafe { quads.store(target, sums[row][vector]) };
+    });
+}
+
+/// The words at `b` and in the panels behind it.
+///
+/// # Safety
+///
+/// `b` is valid for reading as many vectors of words, which are side by side within a panel.
+#[inline(always)]
+unsafe fn lines<Q: Quads, const VECTORS: usize>(quads: Q, b: *const u32, b_panel: usize) -> [Q::Line; VECTORS] {
+    core::array::from_fn(|vector| {
+        let lane = vector * Q::LANES;
+        // SAFETY: as the caller vouches.
+        unsafe { quads.line(b.add(lane / PANEL_COLUMNS * b_panel + lane % PANEL_COLUMNS)) }
+    })
+}
+
+/// Adds the products of four numbers with those of every column.
+#[inline(always)]
+fn add<Q: Quads, const VECTORS: usize>(quads: Q, word: u32, lines: &[Q::Line; VECTORS], sums: &mut [Q::Sum; VECTORS]) {
+    let factor = quads.factor(u32::from_le(word));
+    for (sum, &line) in sums.iter_mut().zip(lines) {
+        *sum = quads.add(factor, line, *sum);
+    }
+}
