@@ -1,7 +1,6 @@
 //! Asking memory for weights before their turn.
 
 use super::pack::PANEL_COLUMNS;
-use crate::kernels::simd::Simd;
 
 /// The weights that follow those of a block, and the strips of rows that ask for them while the block is computed.
 ///
@@ -80,10 +79,11 @@ impl Ahead {
         }
     }
 
-    /// The share of a strip of the block, which has tiles of full width, of panels that lie `b_panel` apart.
+    /// The share of a strip of the block, which has tiles of two vectors of so many lanes, of panels that lie `b_panel`
+    /// apart.
     #[inline(always)]
-    pub(super) fn share<S: Simd>(self, _isa: S, strip: usize, b_panel: usize) -> Share {
-        let (panels, strip) = ((2 * S::LANES).div_ceil(PANEL_COLUMNS), self.first + strip);
+    pub(super) fn share(self, lanes: usize, strip: usize, b_panel: usize) -> Share {
+        let (panels, strip) = ((2 * lanes).div_ceil(PANEL_COLUMNS), self.first + strip);
         if self.strips < 2 {
             return Share::NONE;
         }
@@ -110,14 +110,14 @@ mod tests {
     const TERMS: usize = 48;
 
     /// How often the strips of `m` rows ask for each line of the panels of a tile, and of what is behind them.
-    fn asked<S: Isa>(isa: S, m: usize, height: usize) -> (usize, BTreeMap<usize, usize>) {
+    fn asked<S: Isa>(_isa: S, m: usize, height: usize) -> (usize, BTreeMap<usize, usize>) {
         let (distance, b_panel) = (1 << 20, TERMS * PANEL_COLUMNS);
         let base = core::ptr::null::<f32>();
         let mut lines = BTreeMap::new();
         for strip in 0..m.div_ceil(height) {
             // Every other strip begins a block of its own.
             let ahead = Ahead::new(distance, m, height).at_row(strip / 2 * 2 * height);
-            let share = ahead.share(isa, strip % 2, b_panel);
+            let share = ahead.share(S::LANES, strip % 2, b_panel);
             let first = share.first(base, TERMS) as usize / size_of::<f32>();
             let last = first + share.step * TERMS;
             for element in (first..last).step_by(share.step.max(1)) {

@@ -122,7 +122,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
             }
         }
         operands.target.rows = rows;
-        operands.ahead = ahead.share(isa, strip, b_panel);
+        operands.ahead = ahead.share(S::LANES, strip, b_panel);
         // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, of which these are some, and all `n`
         // columns of `b`, `c` and `start`. The heights are those of the token.
         let strip = unsafe { Strip::new(&operands, core::slice::from_ref(&segment)) };

@@ -212,7 +212,7 @@ impl<V: Copy> Block<'_, V> {
                         depth,
                         b: self.b[(j / PANEL_COLUMNS * total + p) * PANEL_COLUMNS..].as_ptr(),
                         b_panel,
-                        ahead: ahead.share(pairs.simd(), index, b_panel),
+                        ahead: ahead.share(P::Simd::LANES, index, b_panel),
                         target: Target {
                             rows,
                             n: columns,

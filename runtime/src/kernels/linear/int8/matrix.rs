@@ -5,6 +5,7 @@ use super::quads::{Products, Quads, Room};
 use super::sink::{Sink, SinkPart};
 use super::tile::{MAX_ROWS, Strip};
 use crate::isa::Isa;
+use crate::kernels::linear::ahead::Ahead;
 use crate::kernels::linear::gemm::{Gemm, equal_blocks, shares};
 use crate::kernels::linear::{Linear, MatrixMut, PANEL_COLUMNS, Position, extent};
 use crate::team::{Compute, Team};
@@ -130,6 +131,8 @@ pub(super) fn multiply<Q: Quads>(quads: Q, product: Product<'_>) {
     let b_panel = packed_rhs_int8_len(k, PANEL_COLUMNS);
     for column in (0..n).step_by(step) {
         let columns = step.min(n - column);
+        // The weights of a following step lie behind these, more often than not.
+        let ahead = Ahead::new(packed_rhs_int8_len(k, columns), m, Q::ROWS);
         for row in (0..m).step_by(Q::ROWS) {
             let rows = Q::ROWS.min(m - row);
             // Rows that do not exist are read as the last that does.
@@ -139,6 +142,7 @@ pub(super) fn multiply<Q: Quads>(quads: Q, product: Product<'_>) {
                 k,
                 b: b[column / PANEL_COLUMNS * b_panel..].as_ptr(),
                 b_panel,
+                ahead: ahead.share(Q::LANES, row / Q::ROWS, b_panel),
                 rows,
                 columns,
                 sums: sums.as_mut_ptr(),

@@ -42,6 +42,10 @@ pub(super) trait Quads: Copy {
     /// `target` is valid for writing as many numbers as a vector has lanes.
     unsafe fn store(self, target: *mut i32, sum: Self::Sum);
 
+    /// Asks for the cache line of an address, which may be any.
+    #[inline(always)]
+    fn prefetch(self, _address: *const u32) {}
+
     /// Computes a strip.
     fn run(self, strip: &Strip<'_>);
 }
@@ -205,6 +209,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(self, address: *const u32) {
+            // SAFETY: there is no address that may not be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
         fn run(self, strip: &Strip<'_>) {
             #[target_feature(enable = "avx2,fma")]
             #[inline(never)]
@@ -271,6 +281,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch(self, address: *const u32) {
+            // SAFETY: there is no address that may not be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
         fn run(self, strip: &Strip<'_>) {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[inline(never)]
@@ -330,6 +346,12 @@ mod x86 {
         unsafe fn store(self, target: *mut i32, sum: __m512i) {
             // SAFETY: the caller vouches for sixteen numbers.
             unsafe { _mm512_storeu_si512(target.cast(), sum) }
+        }
+
+        #[inline(always)]
+        fn prefetch(self, address: *const u32) {
+            // SAFETY: there is no address that may not be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
 
         #[inline(always)]

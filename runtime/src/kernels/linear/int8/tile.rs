@@ -3,6 +3,7 @@
 use super::pack::QUAD;
 use super::quads::Quads;
 use crate::kernels::linear::PANEL_COLUMNS;
+use crate::kernels::linear::ahead::Share;
 use crate::kernels::linear::store::unrolled;
 use core::marker::PhantomData;
 
@@ -18,6 +19,8 @@ pub(super) struct Strip<'a> {
     /// The words of quad `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
+    /// What is asked for while `b` is used.
+    pub(super) ahead: Share,
     pub(super) rows: usize,
     pub(super) columns: usize,
     /// Where the sums are written, of whole tiles.
@@ -83,7 +86,12 @@ unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, strip: &Strip<'_>) {
             match Q::LANES {
                 16 => tile::<Q, ROWS, 1>(quads, strip, j),
                 8 => tile::<Q, ROWS, 2>(quads, strip, j),
-                _ => tile::<Q, ROWS, 4>(quads, strip, j),
+                // Products in 32 bits take four registers for a line.
+                _ => {
+                    for j in (j..n.min(j + PANEL_COLUMNS)).step_by(Q::LANES) {
+                        tile::<Q, ROWS, 1>(quads, strip, j);
+                    }
+                }
             }
             j += PANEL_COLUMNS;
         }
@@ -94,16 +102,23 @@ unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, strip: &Strip<'_>) {
 ///
 /// # Safety
 ///
-/// As of [`columns`]. `column` begins a panel and is below the number of columns, and each panel of the vectors has a column
-/// below it.
+/// As of [`columns`]. `column` begins a vector of a panel and is below the number of columns, and each panel of the vectors has
+/// a column below it.
 #[inline(always)]
 unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, strip: &Strip<'_>, column: usize) {
     let rows: [*const u8; ROWS] = core::array::from_fn(|row| strip.a[row]);
-    let mut b = strip.b.wrapping_add(column / PANEL_COLUMNS * strip.b_panel);
+    let mut b = strip
+        .b
+        .wrapping_add(column / PANEL_COLUMNS * strip.b_panel + column % PANEL_COLUMNS);
+    let mut ahead = strip.ahead.first(b, strip.k.div_ceil(QUAD));
     let mut sums = [[quads.zero(); VECTORS]; ROWS];
     let whole = strip.k / QUAD * QUAD;
     let mut p = 0;
     while p < whole {
+        if ROWS > 3 {
+            quads.prefetch(ahead);
+            ahead = ahead.wrapping_add(strip.ahead.step);
+        }
         // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
         unsafe {
             let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);

@@ -260,7 +260,7 @@ impl Block<'_> {
         let mut pixel = 0;
         for (strip, rows) in Heights::new(isa, problem.pixels()).enumerate() {
             positions.place(rows);
-            operands.ahead = ahead.share(isa, strip, operands.b_panel);
+            operands.ahead = ahead.share(S::LANES, strip, operands.b_panel);
             let target = &mut operands.target;
             target.rows = rows;
             target.start = start.at_row(pixel);
