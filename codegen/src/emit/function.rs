@@ -139,6 +139,8 @@ impl Roles {
             "value",
             "scratch",
             "epilogue",
+            "convert",
+            "sums",
             "problem",
             "self",
             "run",

@@ -4,7 +4,7 @@ use super::function::Body;
 use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
-use crate::ir::{Cell, Dim, Scalar};
+use crate::ir::{Cell, DType, Dim, Scalar};
 use crate::plan::kernel::{
     Attention, Conv, ConvKind, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Matrix, Pointwise,
     Recurrent,
@@ -12,6 +12,7 @@ use crate::plan::kernel::{
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let sizes = body.sizes;
+    let is_int8 = gemm.b == Matrix::PackedInt8;
     structure(
         body,
         "Gemm",
@@ -24,10 +25,14 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
         ],
     );
     let first = 2 + usize::from(gemm.init.reads());
+    if is_int8 {
+        return gemm_int8(body, gemm, first);
+    }
     let outside = hoisted(body, first, gemm.epilogue.as_ref());
     body.open_loops();
     let a = matrix(body, "Lhs", "a", &gemm.a, 0);
     let (b, method) = match gemm.b {
+        Matrix::PackedInt8 => unreachable!("integers are apart"),
         Matrix::PackedBf16 => (body.read(1), "s.gemm_bf16"),
         Matrix::Packed | Matrix::Strided { .. } => (matrix(body, "Rhs", "b", &gemm.b, 1), "s.gemm"),
     };
@@ -36,6 +41,51 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let arguments = ["&problem", &a, &b, &init, &body.write(0), body.scratch(), &epilogue];
     call(body, method, &arguments);
     body.close_loops();
+}
+
+/// The call of a product of integers, whose epilogue makes results of another type of its sums.
+fn gemm_int8(body: &mut Body<'_>, gemm: &Gemm, first: usize) {
+    let map = gemm.epilogue.as_ref();
+    let fixed = map.is_some_and(|map| is_fixed(body, first, map));
+    if let Some(map) = map.filter(|_| fixed) {
+        conversion(body, first, map);
+    }
+    body.open_loops();
+    if let Some(map) = map.filter(|_| !fixed) {
+        conversion(body, first, map);
+    }
+    body.imports.add("linear", "LhsInt8");
+    let row = match &gemm.a {
+        Matrix::Strided { row, .. } => body.sizes.text(row),
+        _ => unreachable!("a left matrix of integers is read where it lies"),
+    };
+    let fields = vec![format!("data: {}", body.read(0)).into(), format!("row: {row}").into()];
+    body.writer.code("let a = ", &Code::structure("LhsInt8", fields), ";");
+    body.imports.add("linear", "Sink");
+    let c = body.write(0);
+    let sink = match map {
+        None => format!("Sink::Sums({c})"),
+        Some(map) => format!("Sink::{}({c}, &convert)", sink(map).0),
+    };
+    let b = body.read(1);
+    call(body, "s.gemm_int8", &["&problem", "a", &b, &sink]);
+    body.close_loops();
+}
+
+/// The variant of `Sink` and the type of results.
+fn sink(map: &EpilogueMap) -> (&'static str, &'static str) {
+    match map.expr.dtype() {
+        DType::F32 => ("F32", "f32"),
+        DType::U8 => ("U8", "u8"),
+        DType::I8 => ("I8", "i8"),
+        DType::I32 => ("I32", "i32"),
+        other => unreachable!("an integer product with results of {other}"),
+    }
+}
+
+/// `let convert = ...;`, the closure that makes results of sums.
+fn conversion(body: &mut Body<'_>, first: usize, map: &EpilogueMap) {
+    closure(body, "convert", first, map, Run::Made(sink(map).1));
 }
 
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
@@ -285,7 +335,7 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
     body.imports.add("linear", side);
     let data = body.read(index);
     match matrix {
-        Matrix::Packed | Matrix::PackedBf16 => format!("{side}::Packed({data})"),
+        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 => format!("{side}::Packed({data})"),
         Matrix::Strided { row, column } => {
             let fields = vec![
                 format!("data: {data}").into(),
@@ -318,15 +368,18 @@ fn init_from(body: &mut Body<'_>, init: Init, index: usize) -> String {
 /// The argument for an epilogue that is the same in all iterations, printed before the loops.
 fn hoisted(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Option<String> {
     let map = map?;
+    is_fixed(body, first, map).then(|| epilogue(body, first, Some(map)))
+}
+
+/// Whether an epilogue whose first operand is the read `first` is the same in all iterations.
+fn is_fixed(body: &Body<'_>, first: usize, map: &EpilogueMap) -> bool {
     let fixed = |index: usize| {
         body.step.reads[first + index]
             .loop_strides
             .iter()
             .all(|stride| stride.is(0))
     };
-    (0..map.operands.len())
-        .all(fixed)
-        .then(|| epilogue(body, first, Some(map)))
+    (0..map.operands.len()).all(fixed)
 }
 
 /// The argument for an epilogue, after a `let` of its closure. Its first operand is the read `first`.
@@ -343,6 +396,24 @@ fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Optio
     if let Some([low, high]) = epilogue.bounds() {
         return format!("Epilogue::Clamp({}, {})", scalar::single(low), scalar::single(high));
     }
+    if closure(body, name, first, epilogue, Run::Replaced) {
+        format!("Epilogue::at(&{name})")
+    } else {
+        format!("Epilogue::Each(&{name})")
+    }
+}
+
+/// What the closure of an epilogue does with a run of results.
+#[derive(Clone, Copy, PartialEq)]
+enum Run {
+    /// The results are replaced.
+    Replaced,
+    /// Results of a type are made of sums.
+    Made(&'static str),
+}
+
+/// The `let` of the closure of an epilogue. Returns whether it uses the position of the run.
+fn closure(body: &mut Body<'_>, name: &str, first: usize, epilogue: &EpilogueMap, run: Run) -> bool {
     body.imports.add("kernels::map", "Elementwise");
     let used = |index: usize| epilogue.expr.nodes.iter().any(|node| node.op == Scalar::Input(index));
     let mut slices = Vec::new();
@@ -389,24 +460,33 @@ fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Optio
     };
     let printed = scalar::body(&epilogue.expr, &context);
     body.imports.expression(&epilogue.expr);
-    let at = if uses_position { ", at: Position" } else { "" };
-    body.writer.open(format!("let {name} = |run: &mut [f32]{at}| {{"));
+    if uses_position || run != Run::Replaced {
+        body.imports.add("linear", "Position");
+    }
+    let (arguments, method, parameters) = match run {
+        Run::Replaced => {
+            let at = if uses_position { ", at: Position" } else { "" };
+            let parameters = format!("|acc, {}|", tuple_text(&elements));
+            (format!("run: &mut [f32]{at}"), "s.apply", parameters)
+        }
+        Run::Made(ty) => {
+            let at = if uses_position { "at" } else { "_" };
+            operands.insert(0, "sums".into());
+            elements.insert(0, "acc".to_owned());
+            let parameters = format!("|{}|", tuple_text(&elements));
+            (
+                format!("sums: &[i32], run: &mut [{ty}], {at}: Position"),
+                "s.assign",
+                parameters,
+            )
+        }
+    };
+    body.writer.open(format!("let {name} = |{arguments}| {{"));
     for slice in slices {
         body.writer.line(slice);
     }
-    let parameters = format!("|acc, {}|", tuple_text(&elements));
-    let call = closure_call(
-        "s.apply",
-        vec!["run".into(), Code::tuple(operands)],
-        &parameters,
-        &printed,
-    );
+    let call = closure_call(method, vec!["run".into(), Code::tuple(operands)], &parameters, &printed);
     body.writer.code("", &call, ";");
     body.writer.close("};");
-    if uses_position {
-        body.imports.add("linear", "Position");
-        format!("Epilogue::at(&{name})")
-    } else {
-        format!("Epilogue::Each(&{name})")
-    }
+    uses_position
 }

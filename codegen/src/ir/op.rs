@@ -1,6 +1,7 @@
 //! The primitives of the core IR.
 
 use super::dim::Dim;
+use super::dtype::DType;
 use super::expr::Expr;
 use super::opaque::Opaque;
 use super::tensor::Tensor;
@@ -61,7 +62,8 @@ pub enum Op {
         /// Whether the sum runs from the end.
         reverse: bool,
     },
-    /// The matrix product `[..., m, k] x [..., k, n]`; leading dimensions broadcast.
+    /// The matrix product `[..., m, k] x [..., k, n]`; leading dimensions broadcast. Both matrices have the type of the
+    /// product, or they are of `u8` and `i8` and the product is of `i32`.
     ///
     /// Operands: both matrices, then the further operands of the epilogue.
     MatMul {
@@ -489,6 +491,14 @@ impl Op {
         match self {
             Op::MatMul { epilogue } | Op::Conv { epilogue, .. } | Op::ConvTranspose { epilogue, .. } => Some(epilogue),
             _ => None,
+        }
+    }
+
+    /// The type of the sums of products of these types, which a matrix product has before its epilogue.
+    pub fn sum_type(a: DType, b: DType) -> Option<DType> {
+        match (a, b) {
+            (DType::U8, DType::I8) => Some(DType::I32),
+            _ => (a == b).then_some(a),
         }
     }
 

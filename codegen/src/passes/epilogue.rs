@@ -9,7 +9,7 @@ const MAX_OPERANDS: usize = 6;
 
 /// Makes elementwise nodes epilogues of the operation whose result they use.
 ///
-/// Postcondition: no elementwise node of type `f32` without coordinates has the only use of the equally shaped result
+/// Postcondition: no elementwise node of a type that the kernel writes and without coordinates has the only use of the equally shaped result
 /// of a matrix product or convolution, unless the epilogue would have too many operands. Of several such operands, the
 /// one computed last gets the epilogue, since the others must be there by then.
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -19,23 +19,31 @@ pub(super) fn run(graph: &mut Graph) -> bool {
     })
 }
 
+/// Whether a kernel for products of a type writes results of a type.
+fn has_results(from: DType, to: DType) -> bool {
+    match from {
+        DType::F32 => to == DType::F32,
+        DType::U8 => matches!(to, DType::F32 | DType::I32 | DType::U8 | DType::I8),
+        _ => false,
+    }
+}
+
 fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };
-    if expr.dtype() != DType::F32 || expr.is_positional() {
+    if expr.is_positional() {
         return None;
     }
     let fits = |&index: &usize| {
         let value = node.inputs[index];
         let ty = rewriter.ty(value);
         let contracts = || {
-            rewriter
-                .definition(value)
-                .is_some_and(|node| node.op.epilogue_base().is_some())
+            rewriter.definition(value).is_some_and(|host| {
+                host.op.epilogue_base().is_some() && has_results(rewriter.ty(host.inputs[0]).dtype, expr.dtype())
+            })
         };
-        ty.dtype == DType::F32
-            && rewriter.uses(value) == 1
+        rewriter.uses(value) == 1
             && rewriter.is_local(value)
             && shape.len() >= ty.rank()
             && shape[..shape.len() - ty.rank()].iter().all(|size| size.is(1))
@@ -59,11 +67,15 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         }
     }
     let mut further: Vec<ValueId> = host.inputs[base..].to_vec();
+    let sum = match rewriter.ty(host.inputs[0]).dtype {
+        DType::U8 => DType::I32,
+        dtype => dtype,
+    };
     let before = match host.op.epilogue() {
         Some(epilogue) => epilogue.expr.clone(),
-        None => Expr::identity(DType::F32),
+        None => Expr::identity(sum),
     };
-    let mut result = Expr::identity(DType::F32);
+    let mut result = Expr::identity(sum);
     let id = result.append(expr, expr.result(), &mut |result, index, dtype| {
         if index == chosen {
             return result.append(&before, before.result(), &mut |result, index, dtype| {

@@ -16,6 +16,7 @@ mod expr;
 mod fold;
 mod fuse;
 mod gather;
+mod integer;
 pub(crate) mod legalize;
 mod normalize;
 mod pattern;
@@ -44,6 +45,7 @@ pub struct Pass {
 /// Every pass, in the order of their first run.
 pub const PASSES: &[Pass] = &[
     CONTROL,
+    INTEGER,
     FOLD,
     VIEWS,
     SINK,
@@ -65,6 +67,10 @@ pub const PASSES: &[Pass] = &[
 const CONTROL: Pass = Pass {
     name: "control",
     run: control::run,
+};
+const INTEGER: Pass = Pass {
+    name: "integer",
+    run: integer::run,
 };
 const FOLD: Pass = Pass {
     name: "fold",
@@ -136,8 +142,8 @@ pub fn by_name(name: &str) -> Option<Pass> {
     PASSES.iter().find(|pass| pass.name == name).copied()
 }
 
-/// What is repeated after everything that leaves something to clean up.
-const CLEAN: &[Pass] = &[CONTROL, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE];
+/// What comes first. Weights that are quantized are found before they are folded into what they stand for.
+const CLEAN: &[Pass] = &[CONTROL, INTEGER, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE];
 
 /// The phases: passes that are repeated together until nothing changes.
 const PHASES: &[&[Pass]] = &[

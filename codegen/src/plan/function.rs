@@ -128,6 +128,7 @@ fn function_name(step: &Step) -> String {
         Kernel::Gemm(gemm) => {
             let kind = match gemm.b {
                 Matrix::PackedBf16 => "matmul_bf16",
+                Matrix::PackedInt8 => "matmul_int8",
                 Matrix::Packed | Matrix::Strided { .. } => "matmul",
             };
             format!("{kind}{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n]))

@@ -225,6 +225,8 @@ pub enum Matrix {
     Packed,
     /// The same in bf16, for a product that rounds the other matrix, too.
     PackedBf16,
+    /// The same of signed numbers of 8 bits, for a product with unsigned ones.
+    PackedInt8,
     /// Anywhere affine.
     Strided {
         /// Elements between rows.

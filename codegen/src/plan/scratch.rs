@@ -41,7 +41,7 @@ impl Elastic {
             Kernel::Gemm(gemm) => {
                 let [m, n, k] = [&gemm.m, &gemm.n, &gemm.k].map(upper);
                 match gemm.b {
-                    Matrix::Packed => None,
+                    Matrix::Packed | Matrix::PackedInt8 => None,
                     Matrix::PackedBf16 => Some(Elastic::Copied {
                         least: linear::gemm_bf16_scratch_min(m, k),
                         best: linear::gemm_bf16_scratch(m, k),

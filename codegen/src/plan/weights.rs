@@ -51,6 +51,19 @@ pub enum Packing {
         /// The first element.
         offset: usize,
     },
+    /// As the right matrix of a product of integers of 8 bits; the fields are those of `Rhs`.
+    RhsInt8 {
+        /// Rows.
+        k: usize,
+        /// Columns.
+        n: usize,
+        /// Elements between rows of the constant.
+        row: usize,
+        /// Elements between columns of the constant.
+        column: usize,
+        /// The first element.
+        offset: usize,
+    },
     /// As the weights of a convolution.
     Conv(linear::Conv2dNhwc),
     /// As the weights of a convolution in bf16.
@@ -74,6 +87,7 @@ impl Packing {
             }
             Packing::GruBias { hidden } => 4 * hidden,
             Packing::RhsBf16 { k, n, .. } => linear::packed_rhs_bf16_len(*k, *n),
+            Packing::RhsInt8 { k, n, .. } => linear::packed_rhs_int8_len(*k, *n),
             Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
             Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
             Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
@@ -173,7 +187,7 @@ impl WeightTable {
             let place = &mut blob.bytes_mut()[entry.offset..entry.offset + entry.bytes()];
             match &entry.packing {
                 Packing::Dense => place.copy_from_slice(&entry.tensor.data),
-                packing if packing.is_bf16() => pack_bf16(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
+                packing if packing.is_words() => pack_words(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
                 packing => pack(packing, &entry.tensor, bytemuck::cast_slice_mut(place)),
             }
         }
@@ -189,7 +203,7 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
     let source = &*floats(tensor);
     match packing {
         Packing::Dense => packed.copy_from_slice(source),
-        Packing::RhsBf16 { .. } | Packing::ConvBf16(_) => unreachable!("these are words"),
+        Packing::RhsBf16 { .. } | Packing::ConvBf16(_) | Packing::RhsInt8 { .. } => unreachable!("these are words"),
         Packing::Rhs {
             k,
             n,
@@ -236,9 +250,8 @@ fn flush_subnormal(values: &mut [f32]) {
     }
 }
 
-/// Packs an `f32` constant as words that hold two bf16 each.
-fn pack_bf16(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
-    let source = &*floats(tensor);
+/// Packs a constant as words that hold two bf16 or four numbers of 8 bits each.
+fn pack_words(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
     match packing {
         Packing::RhsBf16 {
             k,
@@ -246,8 +259,18 @@ fn pack_bf16(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
             row,
             column,
             offset,
-        } => linear::pack_rhs_bf16(*k, *n, &source[*offset..], *row, *column, packed),
-        Packing::ConvBf16(problem) => linear::pack_conv2d_nhwc_bf16(problem, source, packed),
+        } => linear::pack_rhs_bf16(*k, *n, &floats(tensor)[*offset..], *row, *column, packed),
+        Packing::ConvBf16(problem) => linear::pack_conv2d_nhwc_bf16(problem, &floats(tensor), packed),
+        Packing::RhsInt8 {
+            k,
+            n,
+            row,
+            column,
+            offset,
+        } => {
+            let source = bytemuck::cast_slice(&tensor.data[*offset..]);
+            linear::pack_rhs_int8(*k, *n, source, *row, *column, packed);
+        }
         _ => unreachable!("these are no words"),
     }
 }
@@ -265,14 +288,17 @@ fn floats(tensor: &Tensor) -> Cow<'_, [f32]> {
 }
 
 impl Packing {
-    /// Whether words hold two numbers each.
-    fn is_bf16(&self) -> bool {
-        matches!(self, Packing::RhsBf16 { .. } | Packing::ConvBf16(_))
+    /// Whether words hold several numbers each.
+    fn is_words(&self) -> bool {
+        matches!(
+            self,
+            Packing::RhsBf16 { .. } | Packing::ConvBf16(_) | Packing::RhsInt8 { .. }
+        )
     }
 
     /// The type of the elements in the blob of a constant of type `dtype`.
     pub fn dtype(&self, dtype: DType) -> DType {
-        if self.is_bf16() { DType::U32 } else { dtype }
+        if self.is_words() { DType::U32 } else { dtype }
     }
 }
 

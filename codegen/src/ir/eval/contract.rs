@@ -2,6 +2,7 @@
 
 use super::normalize::softmax_line;
 use super::numbers::{Numbers, Ring, floats};
+use crate::ir::op::Op;
 use crate::ir::tensor::Tensor;
 
 /// The matrix product over the last two axes; leading axes broadcast.
@@ -20,12 +21,10 @@ fn matmul_over<R: Ring>(a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
     else {
         return Err(error());
     };
-    if k != rows || a.dtype != b.dtype {
-        return Err(error());
-    }
+    let dtype = Op::sum_type(a.dtype, b.dtype).filter(|_| k == rows).ok_or_else(error)?;
     let lead = broadcast_shape(a_lead, b_lead).ok_or_else(error)?;
     let shape = [lead.as_slice(), &[m, n]].concat();
-    let total = super::elements(a.dtype, &shape)?;
+    let total = super::elements(dtype, &shape)?;
     let (x, y) = (R::decode(a)?, R::decode(b)?);
     let mut out = vec![R::default(); total];
     if total > 0 {
@@ -42,7 +41,7 @@ fn matmul_over<R: Ring>(a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
             }
         }
     }
-    R::encode(out, a.dtype, shape)
+    R::encode(out, dtype, shape)
 }
 
 fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {

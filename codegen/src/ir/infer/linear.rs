@@ -3,12 +3,13 @@
 use super::{Context, broadcast, window_size};
 use crate::ir::dim::Dim;
 use crate::ir::graph::TensorType;
-use crate::ir::op::{Cell, Window};
+use crate::ir::op::{Cell, Op, Window};
 
 impl Context<'_> {
     pub(super) fn matmul(&self) -> Result<Vec<TensorType>, String> {
         let (a, b) = (self.types[0], self.types[1]);
-        let dtype = self.same_float(2)?;
+        let dtype = Op::sum_type(a.dtype, b.dtype)
+            .ok_or_else(|| format!("element types {} and {} differ", a.dtype, b.dtype))?;
         if a.rank() < 2 || b.rank() < 2 {
             return Err(format!("matrix product of {a} and {b}"));
         }

@@ -28,7 +28,7 @@
 //!     interpolation are of numbers (maxima and minima of reductions, folds and scatters also of truth values). What an
 //!     `assert` demands is a `bool`, what a `bind` binds an `i64`, both of rank 0.
 //! 14. The operands of one operation that it combines have one element type: those of concatenation and products, biases
-//!     and scales, the value of padding. The value of padding has rank 0.
+//!     and scales, the value of padding. A matrix product may be of `u8` and `i8`. The value of padding has rank 0.
 //!
 //! # Expressions
 //!
@@ -44,8 +44,7 @@
 //!
 //! # Epilogues
 //!
-//! 21. Operand 0 of the expression of an epilogue has the element type of the operands of the operation. Further operands
-//!     are those of the node after the operation's own, and broadcast to the shape of the result.
+//! 21. Operand 0 of the expression of an epilogue has the element type of the sums of products. Further operands are those of the node after the operation's own, and broadcast to the shape of the result.
 //! 22. An operation without epilogue has no further operands.
 //!
 //! # Regions and ports

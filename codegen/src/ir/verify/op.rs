@@ -88,7 +88,11 @@ fn check_epilogue(op: &Op, dtypes: &[DType], base: usize) -> Result<(), String> 
             Ok(())
         };
     };
-    let operands: Vec<DType> = dtypes.iter().take(1).chain(dtypes.iter().skip(base)).copied().collect();
+    let result = match (op, dtypes) {
+        (Op::MatMul { .. }, &[a, b, ..]) => Op::sum_type(a, b),
+        _ => dtypes.first().copied(),
+    };
+    let operands: Vec<DType> = result.into_iter().chain(dtypes.iter().skip(base).copied()).collect();
     expr::check(&epilogue.expr, &operands).map_err(|message| format!("epilogue: {message}"))
 }
 
@@ -125,6 +129,7 @@ pub(in crate::ir) fn check_types(op: &Op, dtypes: &[DType]) -> Result<(), String
     }
     // How many of the first operands have one type.
     let alike = match op {
+        Op::MatMul { .. } if matches!(dtypes, [DType::U8, DType::I8, ..]) => 1,
         Op::MatMul { .. } => 2,
         Op::Conv { bias, .. } | Op::ConvTranspose { bias, .. } => 2 + usize::from(*bias),
         Op::Pad { .. } | Op::Concat { .. } | Op::Normalize { .. } | Op::Attention { .. } | Op::Recurrent { .. } => {

@@ -35,9 +35,15 @@ fn product(rewriter: &mut Rewriter<'_>, node: &Node, a: ValueId, b: ValueId) -> 
     let (left, right) = (lead(rewriter, a), lead(rewriter, b));
     let (mut shape, _) = crate::ir::infer::broadcast(rewriter.graph, &[&left, &right]).ok()?;
     shape.extend([ty.shape[m].clone(), n]);
+    let types = [a, b].map(|value| rewriter.ty(value).dtype);
+    let sum = Op::sum_type(types[0], types[1])?;
+    let mut expr = Expr::empty();
+    let [x, y] = [0, 1].map(|index| expr.input(index, types[index]));
+    let [x, y] = [x, y].map(|id| expr.convert(id, sum));
+    expr.apply2(BinaryOp::Mul, x, y);
     let fold = Op::Fold {
         kind: FoldKind::Sum,
-        expr: Expr::binary(BinaryOp::Mul, ty.dtype),
+        expr,
         shape,
         domain: vec![inner],
     };

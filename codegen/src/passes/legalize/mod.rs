@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// axes, weights that only the run knows) becomes expressions for every element and folds over them, slower by far than
 /// a kernel but without anything that need not exist.
 ///
-/// Postcondition: products and convolutions are of `f32`, convolutions have constant weights and at most two spatial
+/// Postcondition: products and convolutions are of `f32`, or products of `u8` and constants of `i8`, convolutions have constant weights and at most two spatial
 /// axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of types that have a kernel,
 /// unless their sizes forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -57,6 +57,9 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
     let dtype = rewriter.ty(x).dtype;
     let single = dtype == DType::F32;
     match &node.op {
+        Op::MatMul { .. } if dtype == DType::U8 => {
+            rewriter.ty(node.inputs[1]).dtype == DType::I8 && is_weight(rewriter, node.inputs[1])
+        }
         Op::MatMul { .. } | Op::Softmax { .. } | Op::Normalize { .. } | Op::Attention { .. } => single,
         Op::Conv { window, .. } | Op::ConvTranspose { window, .. } => {
             single && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])

@@ -20,7 +20,8 @@ pub(super) struct PlacedEpilogue {
 impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Lowered {
         let (mut a, mut b) = (self.operand(node.inputs[0]), self.operand(node.inputs[1]));
-        if a.dtype != DType::F32 {
+        let is_int8 = a.dtype == DType::U8 && b.dtype == DType::I8;
+        if a.dtype != DType::F32 && !is_int8 {
             return Err(format!(
                 "a matrix product of {} is not supported yet, only of f32",
                 a.dtype
@@ -39,6 +40,10 @@ impl Lowering<'_> {
             .chain(&mut extras)
         {
             *operand = self.apart_from(operand, &c, &node.origin)?;
+        }
+        // Four numbers of a row are read at once.
+        if is_int8 && !(a.layout.strides.last().is_some_and(|column| column.is(1)) || k.is(1)) {
+            a = self.copy(&a, &node.origin)?;
         }
         let lead = &shape[..rank - 2];
         let mut a_layout = broadcast_lead(&a.layout, lead);
@@ -74,8 +79,12 @@ impl Lowering<'_> {
             return Err("the columns of a product are not adjacent".into());
         }
         let right = self.right_matrix(node, &b, b_view, &k, &n);
+        if is_int8 && right.0 != Matrix::PackedInt8 {
+            return Err("a matrix product of 8-bit integers needs a constant right matrix".into());
+        }
         let starts: &[Init] = match taken {
             Some(_) => &[Init::Accumulate],
+            None if is_int8 => &[],
             None => &[Init::PerRow, Init::PerColumn],
         };
         let placed = self.place_epilogue(expr.as_ref(), &extras, &layouts[3..], starts)?;
@@ -94,8 +103,9 @@ impl Lowering<'_> {
     ) -> Lowered {
         let [m, n] = [0, 1].map(|axis| c_view.layout.shape[axis].clone());
         let k = a_view.layout.shape[1].clone();
-        let packed = matches!(b_matrix, Matrix::Packed | Matrix::PackedBf16);
+        let packed = !matches!(b_matrix, Matrix::Strided { .. });
         let scratch = match b_matrix {
+            Matrix::PackedInt8 => 0,
             Matrix::PackedBf16 => linear::gemm_bf16_scratch(self.upper(&m), self.upper(&k)),
             _ => linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed),
         };
@@ -170,7 +180,16 @@ impl Lowering<'_> {
         [row, column]: [usize; 2],
         offset: usize,
     ) -> (Matrix, Access) {
-        let (matrix, packing) = if self.is_bf16(node, k) {
+        let (matrix, packing) = if self.graph.ty(value).dtype == DType::I8 {
+            let packing = Packing::RhsInt8 {
+                k,
+                n,
+                row,
+                column,
+                offset,
+            };
+            (Matrix::PackedInt8, packing)
+        } else if self.is_bf16(node, k) {
             let packing = Packing::RhsBf16 {
                 k,
                 n,

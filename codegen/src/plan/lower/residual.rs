@@ -6,7 +6,7 @@
 use super::order::ordered;
 use super::{Lowering, Ref};
 use crate::ir::graph::{Node, ValueId};
-use crate::ir::{BinaryOp, Expr, Scalar, ScalarId};
+use crate::ir::{BinaryOp, DType, Expr, Scalar, ScalarId};
 
 /// Where a result is written and what is left of its epilogue.
 pub(super) struct Residual {
@@ -21,7 +21,8 @@ impl Lowering<'_> {
     /// The place of the result of a node with an epilogue whose operands are `extras`.
     pub(super) fn result_or_residual(&mut self, node: &Node, extras: &[ValueId]) -> Result<Residual, String> {
         let expr = node.op.epilogue().map(|epilogue| epilogue.expr.clone());
-        if let Some(expr) = expr.as_ref().filter(|_| self.options.accumulate) {
+        let accumulates = self.options.accumulate && self.graph.ty(node.inputs[0]).dtype == DType::F32;
+        if let Some(expr) = expr.as_ref().filter(|_| accumulates) {
             for (index, &value) in extras.iter().enumerate() {
                 let others = node.inputs.iter().filter(|&&input| input != value);
                 let others: Vec<Ref> = others.map(|&input| self.operand(input)).collect();
