@@ -36,22 +36,19 @@ fn matmul(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     if rewriter.ty(right).rank() != 2 || elements == 0 || elements > MAX_WEIGHTS {
         return None;
     }
-    let left = rewriter.definition(left)?;
-    let Op::Elementwise { expr, .. } = &left.op else {
-        return None;
-    };
+    let left = Elements::of(rewriter, left)?;
     match dtype {
         DType::I32 => {
-            let difference = Difference::of(expr, expr.result())?;
+            let difference = Difference::of(&left.expr, left.expr.result())?;
             let weights = Weights::new(&evaluated(rewriter, right)?)?;
             Some(vec![product(rewriter, node, &left, &difference, &weights)?])
         }
         DType::F32 => {
-            let (number, scale) = scaled(expr)?;
-            let difference = Difference::of(expr, number)?;
+            let (number, scale) = scaled(&left.expr)?;
+            let difference = Difference::of(&left.expr, number)?;
             let (weights, scales) = scaled_weights(rewriter, right)?;
             let weights = Weights::new(&weights)?;
-            let scale = along_rows(rewriter, &left, expr, scale)?;
+            let scale = along_rows(rewriter, &left, scale)?;
             let scales = rewriter.emit_like(node, Op::Constant(scales), Vec::new())?;
             let product = product(rewriter, node, &left, &difference, &weights)?;
             let mut expr = Expr::empty();
@@ -71,6 +68,81 @@ fn matmul(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         }
         _ => None,
     }
+}
+
+/// What the elements of an elementwise node are, together with the elementwise nodes before it.
+struct Elements {
+    expr: Expr,
+    inputs: Vec<ValueId>,
+    shape: Vec<Dim>,
+    origin: Vec<String>,
+}
+
+impl Elements {
+    fn of(rewriter: &Rewriter<'_>, value: ValueId) -> Option<Elements> {
+        let node = rewriter.definition(value)?;
+        let Op::Elementwise { expr, shape } = &node.op else {
+            return None;
+        };
+        let mut elements = Elements {
+            expr: expr.clone(),
+            inputs: node.inputs.clone(),
+            shape: shape.clone(),
+            origin: node.origin.clone(),
+        };
+        // A number, its zero point and its scale are no more than a few operations apart.
+        for _ in 0..3 {
+            elements = elements.extended(rewriter);
+        }
+        Some(elements)
+    }
+
+    /// The same with the nodes before those that it has: of operands that are no bytes, those that are as large or casts.
+    fn extended(self, rewriter: &Rewriter<'_>) -> Elements {
+        let Elements { expr, shape, .. } = &self;
+        let mut inputs: Vec<ValueId> = Vec::new();
+        let mut result = Expr::empty();
+        let place = |inputs: &mut Vec<ValueId>, value: ValueId| {
+            inputs.iter().position(|&input| input == value).unwrap_or_else(|| {
+                inputs.push(value);
+                inputs.len() - 1
+            })
+        };
+        let id = result.append(expr, expr.result(), &mut |result, index, dtype| {
+            let value = self.inputs[index];
+            let before = rewriter
+                .definition(value)
+                .filter(|_| dtype.bits() > 8 && !expr.is_positional());
+            match before.as_deref() {
+                Some(Node {
+                    op: Op::Elementwise { expr: inner, .. },
+                    inputs: operands,
+                    ..
+                }) if !inner.is_positional()
+                    && (is_cast(inner) || rewriter.same_shape(rewriter.shape(value), shape)) =>
+                {
+                    result.append(inner, inner.result(), &mut |result, index, dtype| {
+                        let index = place(&mut inputs, operands[index]);
+                        result.input(index, dtype)
+                    })
+                }
+                _ => {
+                    let index = place(&mut inputs, value);
+                    result.input(index, dtype)
+                }
+            }
+        });
+        Elements {
+            expr: result.finish(id),
+            inputs,
+            ..self
+        }
+    }
+}
+
+/// Whether an expression is the conversion of its operand.
+fn is_cast(expr: &Expr) -> bool {
+    matches!(expr.nodes[expr.result()].op, Scalar::Cast(x) if matches!(expr.nodes[x].op, Scalar::Input(_)))
 }
 
 /// The difference of an 8-bit number to a zero point, or the number, if there is none.
@@ -168,18 +240,16 @@ impl Weights {
 fn product(
     rewriter: &mut Rewriter<'_>,
     node: &Rc<Node>,
-    left: &Rc<Node>,
+    left: &Elements,
     difference: &Difference,
     weights: &Weights,
 ) -> Option<ValueId> {
-    let Op::Elementwise { expr, shape } = &left.op else {
-        return None;
-    };
+    let shape = &left.shape;
     let zero = match difference.zero {
-        Some(zero) => Some(along_rows(rewriter, left, expr, zero)?),
+        Some(zero) => Some(along_rows(rewriter, left, zero)?),
         None => None,
     };
-    let a = unsigned(rewriter, left, expr, shape, difference)?;
+    let a = unsigned(rewriter, left, difference)?;
     let b = rewriter.emit_like(node, Op::Constant(weights.numbers.clone()), Vec::new())?;
     let sums = rewriter.emit_like(node, Op::MatMul { epilogue: None }, vec![a, b])?;
 
@@ -234,14 +304,8 @@ fn product(
 }
 
 /// The number of a difference as a value of type `u8`.
-fn unsigned(
-    rewriter: &mut Rewriter<'_>,
-    left: &Rc<Node>,
-    expr: &Expr,
-    shape: &[Dim],
-    difference: &Difference,
-) -> Option<ValueId> {
-    let mut number = expr.with_result(difference.number);
+fn unsigned(rewriter: &mut Rewriter<'_>, left: &Elements, difference: &Difference) -> Option<ValueId> {
+    let mut number = left.expr.with_result(difference.number);
     if difference.signed {
         let mut result = number.result();
         result = number.bits(result, DType::U8);
@@ -250,18 +314,18 @@ fn unsigned(
         number = number.finish(result);
     }
     if let Scalar::Input(index) = number.nodes[number.result()].op
-        && rewriter.same_shape(rewriter.shape(left.inputs[index]), shape)
+        && rewriter.same_shape(rewriter.shape(left.inputs[index]), &left.shape)
     {
         return Some(left.inputs[index]);
     }
     let (number, inputs) = compact(&number, &left.inputs);
-    rewriter.elementwise(number, inputs, shape.to_vec(), &left.origin)
+    rewriter.elementwise(number, inputs, left.shape.clone(), &left.origin)
 }
 
-/// A part of the expression of an elementwise node as a value of its own, whose last axis has size 1. `None` if it differs
+/// A part of an expression as a value of its own, whose last axis has size 1. `None` if it differs
 /// along rows.
-fn along_rows(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, expr: &Expr, id: ScalarId) -> Option<ValueId> {
-    let (part, inputs) = compact(&expr.with_result(id), &node.inputs);
+fn along_rows(rewriter: &mut Rewriter<'_>, elements: &Elements, id: ScalarId) -> Option<ValueId> {
+    let (part, inputs) = compact(&elements.expr.with_result(id), &elements.inputs);
     if part.is_positional() {
         return None;
     }
@@ -274,23 +338,21 @@ fn along_rows(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, expr: &Expr, id: Sca
     if !equalities.is_empty() {
         return None;
     }
-    rewriter.elementwise(part, inputs, shape, &node.origin)
+    rewriter.elementwise(part, inputs, shape, &elements.origin)
 }
 
 /// A constant right matrix `w t`, as `w` and a row of `t`.
 fn scaled_weights(rewriter: &Rewriter<'_>, right: ValueId) -> Option<(Tensor, Tensor)> {
-    let mut node = rewriter.definition(right)?;
-    let mut transpose = None;
-    if let Op::Transpose { .. } = node.op {
-        transpose = Some(node.op.clone());
-        node = rewriter.definition(node.inputs[0])?;
-    }
-    let Op::Elementwise { expr, shape } = &node.op else {
-        return None;
+    let node = rewriter.definition(right)?;
+    let (value, transpose) = match &node.op {
+        Op::Transpose { .. } => (node.inputs[0], Some(node.op.clone())),
+        _ => (right, None),
     };
-    let (number, scale) = scaled(expr)?;
-    let inputs: Vec<Tensor> = node
-        .inputs
+    let Elements {
+        expr, inputs, shape, ..
+    } = Elements::of(rewriter, value)?;
+    let (number, scale) = scaled(&expr)?;
+    let inputs: Vec<Tensor> = inputs
         .iter()
         .map(|&input| evaluated(rewriter, input))
         .collect::<Option<_>>()?;

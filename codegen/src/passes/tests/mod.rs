@@ -5,6 +5,7 @@ mod cleanup;
 mod control;
 mod fusion;
 mod gather;
+mod integer;
 mod models;
 mod normalize;
 mod scale;

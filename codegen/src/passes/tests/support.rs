@@ -166,6 +166,7 @@ pub(super) fn random(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
         }
         DType::Bool => Tensor::new(shape, &(0..count).map(|_| next() % 2 == 0).collect::<Vec<bool>>()),
         DType::U8 => Tensor::new(shape, &(0..count).map(|_| (next() % 7) as u8).collect::<Vec<u8>>()),
+        DType::I8 => Tensor::new(shape, &(0..count).map(|_| next() as i8).collect::<Vec<i8>>()),
         DType::I32 => Tensor::new(
             shape,
             &(0..count).map(|_| (next() % 9) as i32 - 2).collect::<Vec<i32>>(),

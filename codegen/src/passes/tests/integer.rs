@@ -1,0 +1,211 @@
+//! Products of quantized tensors.
+
+use super::support::{Builder, ops, optimized, random};
+use crate::ir::{BinaryOp::*, DType, Graph, Op, Tensor, ValueId};
+
+/// Numbers that begin at `low` and go up to `high`.
+fn numbers(rows: usize, columns: usize, low: i32, high: i32) -> Tensor {
+    let span = high - low + 1;
+    let number = |index: usize| low + (index as i32 * 37) % span;
+    let numbers: Vec<i32> = (0..rows * columns).map(number).collect();
+    Tensor::new(vec![rows, columns], &numbers)
+}
+
+fn bytes(tensor: &Tensor) -> Tensor {
+    let values: Vec<i8> = tensor
+        .to_vec::<i32>()
+        .unwrap()
+        .into_iter()
+        .map(|value| value as i8)
+        .collect();
+    Tensor::new(tensor.shape.clone(), &values)
+}
+
+/// The difference of a tensor and its zero point in `i32`.
+fn centered(b: &mut Builder, x: ValueId, zero: Option<ValueId>) -> ValueId {
+    let x = b.cast(x, DType::I32);
+    match zero {
+        Some(zero) => {
+            let zero = b.cast(zero, DType::I32);
+            b.binary(Sub, x, zero)
+        }
+        None => x,
+    }
+}
+
+/// The number it stands for.
+fn dequantized(b: &mut Builder, x: ValueId, zero: Option<ValueId>, scale: ValueId) -> ValueId {
+    let difference = centered(b, x, zero);
+    let difference = b.cast(difference, DType::F32);
+    b.binary(Mul, difference, scale)
+}
+
+/// The types of what matrix products multiply.
+fn factors(graph: &Graph) -> Vec<[DType; 2]> {
+    let products = graph
+        .body
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::MatMul { .. }));
+    products
+        .map(|node| [0, 1].map(|index| graph.ty(node.inputs[index]).dtype))
+        .collect()
+}
+
+const INT8: [DType; 2] = [DType::U8, DType::I8];
+
+#[test]
+fn differences_of_either_sign() {
+    for dtype in [DType::U8, DType::I8] {
+        for zero in [None, Some(3u8)] {
+            let mut b = Builder::new();
+            let x = b.input(dtype, "b s 5");
+            let zero = zero.map(|zero| match dtype {
+                DType::U8 => b.constant(Tensor::scalar(zero)),
+                _ => b.constant(Tensor::scalar(zero as i8)),
+            });
+            let a = centered(&mut b, x, zero);
+            let w = b.constant(numbers(5, 6, -128, 127));
+            let product = b.matmul(a, w);
+            let graph = optimized(b.finish(&[product]));
+            assert_eq!(factors(&graph), [INT8]);
+            let expected = match (dtype, zero) {
+                (DType::U8, None) => "matmul",
+                (DType::U8, _) => "matmul+",
+                _ => "elementwise matmul+",
+            };
+            assert_eq!(ops(&graph), expected);
+        }
+    }
+}
+
+#[test]
+fn zero_points_of_the_run() {
+    for dims in ["", "1", "b s 1"] {
+        let mut b = Builder::new();
+        let x = b.input(DType::U8, "b s 5");
+        let zero = b.input(DType::U8, dims);
+        let a = centered(&mut b, x, Some(zero));
+        let w = b.constant(bytes(&numbers(5, 6, -100, 90)));
+        let w = centered(&mut b, w, None);
+        let product = b.matmul(a, w);
+        let graph = optimized(b.finish(&[product]));
+        assert_eq!(factors(&graph), [INT8], "{dims}");
+    }
+}
+
+#[test]
+fn columns_beyond_eight_bits_are_shifted() {
+    for (dtype, has_zero) in [(DType::U8, false), (DType::U8, true), (DType::I8, true)] {
+        let mut b = Builder::new();
+        let x = b.input(dtype, "b s 5");
+        let zero = has_zero.then(|| b.input(dtype, ""));
+        let a = centered(&mut b, x, zero);
+        // Unsigned weights with the zero point 17.
+        let w = b.constant(numbers(5, 70, -17, 238));
+        let product = b.matmul(a, w);
+        let graph = optimized(b.finish(&[product]));
+        assert_eq!(factors(&graph), [INT8]);
+    }
+}
+
+#[test]
+fn numbers_with_scales() {
+    for transposed in [false, true] {
+        for dtype in [DType::U8, DType::I8] {
+            let mut b = Builder::new();
+            let x = b.input(dtype, "b 5");
+            let scale = b.scalar(0.02);
+            let zero = b.input(dtype, "");
+            let a = dequantized(&mut b, x, Some(zero), scale);
+            let (w, scales) = match transposed {
+                true => (numbers(6, 5, -128, 127), random(DType::F32, &[6, 1], 5)),
+                false => (numbers(5, 6, -128, 127), random(DType::F32, &[6], 5)),
+            };
+            let (w, scales) = (b.constant(bytes(&w)), b.constant(scales));
+            let mut w = dequantized(&mut b, w, None, scales);
+            if transposed {
+                w = b.transpose(w, &[1, 0]);
+            }
+            let product = b.matmul(a, w);
+            let bias = b.weights(&[6]);
+            let sum = b.binary(Add, product, bias);
+            let relu = b.with_number(Max, sum, 0.0);
+            let graph = optimized(b.finish(&[relu]));
+            assert_eq!(factors(&graph), [INT8]);
+        }
+    }
+}
+
+#[test]
+fn what_stays_as_it_is() {
+    let product = |make: &dyn Fn(&mut Builder) -> [ValueId; 2]| {
+        let mut b = Builder::new();
+        let [a, w] = make(&mut b);
+        let product = b.matmul(a, w);
+        factors(&optimized(b.finish(&[product])))
+    };
+    let quantized = |b: &mut Builder, zero_dims: &str| {
+        let x = b.input(DType::U8, "b 5");
+        let zero = b.input(DType::U8, zero_dims);
+        centered(b, x, Some(zero))
+    };
+    // Columns that span more than 255 values.
+    let wide = product(&|b| {
+        let a = quantized(b, "");
+        let column = [-200, 0, 3, 56, 5];
+        let numbers: Vec<i32> = column.into_iter().flat_map(|number| [number; 6]).collect();
+        [a, b.constant(Tensor::new(vec![5, 6], &numbers))]
+    });
+    assert!(wide.is_empty());
+    // Zero points that differ along a row.
+    let along = product(&|b| {
+        let a = quantized(b, "5");
+        [a, b.constant(numbers(5, 6, -128, 127))]
+    });
+    assert!(along.is_empty());
+    // Numbers of more than 8 bits.
+    let long = product(&|b| {
+        let x = b.input(DType::I32, "b 5");
+        let zero = b.input(DType::I32, "");
+        let a = b.binary(Sub, x, zero);
+        [a, b.constant(numbers(5, 6, -128, 127))]
+    });
+    assert!(long.is_empty());
+    // A right matrix that only the run knows.
+    let variable = product(&|b| {
+        let a = quantized(b, "");
+        let w = b.input(DType::I8, "5 6");
+        [a, centered(b, w, None)]
+    });
+    assert!(variable.is_empty());
+    // Scales that differ along the depth of the weights, or along a row on the left.
+    for (left, right) in [(vec![], vec![5, 1]), (vec![5], vec![])] {
+        let scaled = product(&|b| {
+            let x = b.input(DType::U8, "b 5");
+            let scale = b.weights(&left);
+            let a = dequantized(b, x, None, scale);
+            let w = b.constant(bytes(&numbers(5, 6, -128, 127)));
+            let scale = b.weights(&right);
+            [a, dequantized(b, w, None, scale)]
+        });
+        assert_eq!(scaled, [[DType::F32; 2]]);
+    }
+}
+
+#[test]
+fn results_of_other_types_end_a_product() {
+    for to in [DType::U8, DType::I8, DType::F32] {
+        let mut b = Builder::new();
+        let x = b.input(DType::U8, "b 5");
+        let a = centered(&mut b, x, None);
+        let w = b.constant(numbers(5, 6, -3, 3));
+        let product = b.matmul(a, w);
+        let real = b.cast(product, DType::F32);
+        let scaled = b.with_number(Mul, real, 0.25);
+        let high = b.with_number(Min, scaled, 127.0);
+        let low = b.with_number(Max, high, 0.0);
+        let result = b.cast(low, to);
+        assert_eq!(ops(&optimized(b.finish(&[result]))), "matmul+", "{to}");
+    }
+}
