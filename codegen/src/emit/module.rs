@@ -29,7 +29,7 @@ impl Imports {
     pub(super) fn expression(&mut self, expr: &Expr) {
         for node in &expr.nodes {
             self.element(node.dtype);
-            self.math |= matches!(node.op, Scalar::Unary(..) | Scalar::Binary(..));
+            self.math |= matches!(node.op, Scalar::Unary(..) | Scalar::Binary(..) | Scalar::Cast(_));
         }
     }
 

@@ -373,6 +373,9 @@ impl Printer<'_> {
                 Prec::Compare,
             );
         }
+        if let (DType::F32, DType::U8 | DType::I8) = (from, to) {
+            return (format!("math::to_{}({text})", rust_type(to)), Prec::Atom);
+        }
         (converted(rust_type(to)), Prec::As)
     }
 

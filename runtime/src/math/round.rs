@@ -55,3 +55,23 @@ pub fn max(a: f32, b: f32) -> f32 {
 pub fn min(a: f32, b: f32) -> f32 {
     if a < b || a.is_nan() { a } else { b }
 }
+
+/// The integer part, saturated to `u8`; 0 for not-a-number. It is what `as` gives, of which compilers make no vectors.
+#[inline(always)]
+pub fn to_u8(x: f32) -> u8 {
+    // Not-a-number is not above zero.
+    let positive = if x > 0.0 { x } else { 0.0 };
+    let bounded = if positive < 255.0 { positive } else { 255.0 };
+    // SAFETY: the number is within 0..=255.
+    unsafe { bounded.to_int_unchecked::<i32>() as u8 }
+}
+
+/// The integer part, saturated to `i8`; 0 for not-a-number. It is what `as` gives, of which compilers make no vectors.
+#[inline(always)]
+pub fn to_i8(x: f32) -> i8 {
+    let number = if x.is_nan() { 0.0 } else { x };
+    let low = if number > -128.0 { number } else { -128.0 };
+    let bounded = if low < 127.0 { low } else { 127.0 };
+    // SAFETY: the number is within -128..=127.
+    unsafe { bounded.to_int_unchecked::<i32>() as i8 }
+}

@@ -351,3 +351,12 @@ fn integers_wrap_and_never_panic() {
         (-1, 1, i8::MIN)
     );
 }
+
+#[test]
+fn bytes_are_what_as_gives() {
+    let bits = (0..=u32::MAX).step_by(4099).map(f32::from_bits);
+    let near = (-1100..1100).map(|quarter| quarter as f32 / 4.0);
+    for x in bits.chain(near) {
+        assert_eq!((to_u8(x), to_i8(x)), (x as u8, x as i8), "{x}");
+    }
+}
