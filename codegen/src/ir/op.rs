@@ -502,6 +502,14 @@ impl Op {
         }
     }
 
+    /// The type of what an epilogue begins with: the sums of products of operands of these types.
+    pub fn epilogue_type(&self, operands: &[DType]) -> Option<DType> {
+        match (self, operands) {
+            (Op::MatMul { .. }, &[a, b, ..]) => Op::sum_type(a, b),
+            _ => operands.first().copied(),
+        }
+    }
+
     /// The number of operands before those of the epilogue, for operations that can have one.
     pub fn epilogue_base(&self) -> Option<usize> {
         match self {

@@ -67,10 +67,8 @@ fn attach(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         }
     }
     let mut further: Vec<ValueId> = host.inputs[base..].to_vec();
-    let sum = match rewriter.ty(host.inputs[0]).dtype {
-        DType::U8 => DType::I32,
-        dtype => dtype,
-    };
+    let dtypes: Vec<DType> = host.inputs.iter().map(|&input| rewriter.ty(input).dtype).collect();
+    let sum = host.op.epilogue_type(&dtypes)?;
     let before = match host.op.epilogue() {
         Some(epilogue) => epilogue.expr.clone(),
         None => Expr::identity(sum),

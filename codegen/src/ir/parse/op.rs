@@ -138,29 +138,28 @@ impl Parser<'_> {
                 exclusive: self.flag(h, "exclusive")?,
                 reverse: self.flag(h, "reverse")?,
             },
-            "matmul" => Op::MatMul {
-                epilogue: self.epilogue(h, inputs, 2)?,
-            },
+            "matmul" => self.with_epilogue(h, inputs, Op::MatMul { epilogue: None })?,
             "conv" => {
-                let bias = self.flag(h, "bias")?;
-                Op::Conv {
+                let conv = Op::Conv {
+                    bias: self.flag(h, "bias")?,
                     window: self.window(h)?,
                     groups: self.optional(h, "groups", Parser::integer_as)?.unwrap_or(1),
-                    bias,
-                    epilogue: self.epilogue(h, inputs, 2 + usize::from(bias))?,
-                }
+                    epilogue: None,
+                };
+                self.with_epilogue(h, inputs, conv)?
             }
             "conv_transpose" => {
                 let bias = self.flag(h, "bias")?;
                 let window = self.window(h)?;
                 let none = vec![0; window.kernel.len()];
-                Op::ConvTranspose {
+                let conv = Op::ConvTranspose {
                     output_padding: self.integers(h, "output_padding", Some(none))?,
                     window,
                     groups: self.optional(h, "groups", Parser::integer_as)?.unwrap_or(1),
                     bias,
-                    epilogue: self.epilogue(h, inputs, 2 + usize::from(bias))?,
-                }
+                    epilogue: None,
+                };
+                self.with_epilogue(h, inputs, conv)?
             }
             "pool" => {
                 let kind = match self.choice(h, "kind", &["max", "average", "lp"])? {
@@ -416,12 +415,18 @@ impl Parser<'_> {
         })
     }
 
-    /// The epilogue; its operand 0 is the result so far, which has the type of the first operand.
-    fn epilogue(&mut self, head: &Head, inputs: &[ValueId], base: usize) -> Result<Option<Epilogue>> {
-        let Some(at) = head.epilogue else { return Ok(None) };
-        let operands = inputs.iter().take(1).chain(inputs.iter().skip(base));
-        let types: Vec<Option<DType>> = operands.map(|&id| Some(self.graph.ty(id).dtype)).collect();
+    /// An operation with its epilogue, whose operand 0 is the result so far.
+    fn with_epilogue(&mut self, head: &Head, inputs: &[ValueId], mut op: Op) -> Result<Op> {
+        let (Some(at), Some(base)) = (head.epilogue, op.epilogue_base()) else {
+            return Ok(op);
+        };
+        let dtypes: Vec<DType> = inputs.iter().map(|&id| self.graph.ty(id).dtype).collect();
+        let further = dtypes.iter().skip(base).copied().map(Some);
+        let types: Vec<Option<DType>> = std::iter::once(op.epilogue_type(&dtypes)).chain(further).collect();
         let expr = self.at(at, |parser| parser.expr(&types))?;
-        Ok(Some(Epilogue { expr }))
+        if let Some(epilogue) = op.epilogue_mut() {
+            *epilogue = Some(Epilogue { expr });
+        }
+        Ok(op)
     }
 }

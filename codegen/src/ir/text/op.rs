@@ -209,7 +209,8 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
         result.push_str(&format!(" {}", expr::text(expr, &types)));
     }
     if let (Some(epilogue), Some(base)) = (node.op.epilogue(), node.op.epilogue_base()) {
-        let mut types = vec![operand(0)];
+        let known: Option<Vec<DType>> = (0..base.min(node.inputs.len())).map(operand).collect();
+        let mut types = vec![known.and_then(|known| node.op.epilogue_type(&known))];
         types.extend((base..node.inputs.len()).map(operand));
         result.push_str(&format!(" epilogue {}", expr::text(&epilogue.expr, &types)));
     }

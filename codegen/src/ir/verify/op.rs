@@ -88,11 +88,8 @@ fn check_epilogue(op: &Op, dtypes: &[DType], base: usize) -> Result<(), String> 
             Ok(())
         };
     };
-    let result = match (op, dtypes) {
-        (Op::MatMul { .. }, &[a, b, ..]) => Op::sum_type(a, b),
-        _ => dtypes.first().copied(),
-    };
-    let operands: Vec<DType> = result.into_iter().chain(dtypes.iter().skip(base).copied()).collect();
+    let sum = op.epilogue_type(dtypes);
+    let operands: Vec<DType> = sum.into_iter().chain(dtypes.iter().skip(base).copied()).collect();
     expr::check(&epilogue.expr, &operands).map_err(|message| format!("epilogue: {message}"))
 }
 
