@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 16] = [
+const CASES: [&str; 17] = [
     "elementwise",
     "convolution",
     "images",
@@ -34,6 +34,7 @@ const CASES: [&str; 16] = [
     OPAQUE,
     "text",
     rounding::BF16,
+    "integers",
     "memory",
     "reordered",
 ];

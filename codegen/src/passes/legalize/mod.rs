@@ -58,7 +58,9 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
     let single = dtype == DType::F32;
     match &node.op {
         Op::MatMul { .. } if dtype == DType::U8 => {
-            rewriter.ty(node.inputs[1]).dtype == DType::I8 && is_weight(rewriter, node.inputs[1])
+            let right = rewriter.ty(node.inputs[1]);
+            let is_matrix = right.shape.iter().rev().skip(2).all(|size| size.is(1));
+            right.dtype == DType::I8 && is_matrix && is_weight(rewriter, node.inputs[1])
         }
         Op::MatMul { .. } | Op::Softmax { .. } | Op::Normalize { .. } | Op::Attention { .. } => single,
         Op::Conv { window, .. } | Op::ConvTranspose { window, .. } => {

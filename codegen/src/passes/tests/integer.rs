@@ -209,3 +209,17 @@ fn results_of_other_types_end_a_product() {
         assert_eq!(ops(&optimized(b.finish(&[result]))), "matmul+", "{to}");
     }
 }
+
+#[test]
+fn products_without_a_kernel_become_sums() {
+    let mut b = Builder::new();
+    let x = b.input(DType::U8, "2 s 3");
+    let batch = Tensor::new(vec![2, 3, 4], &(-12..12).collect::<Vec<i8>>());
+    let weights = b.constant(batch);
+    let of_batch = b.matmul(x, weights);
+    let variable = b.input(DType::I8, "3 4");
+    let variable = b.matmul(x, variable);
+    let graph = optimized(b.finish(&[of_batch, variable]));
+    assert_eq!(ops(&graph).matches("fold").count(), 2);
+    assert!(factors(&graph).is_empty());
+}
