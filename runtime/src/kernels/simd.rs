@@ -365,15 +365,13 @@ mod x86 {
 
         #[inline(always)]
         fn opaque<const N: usize>(self, mut addresses: [*const f32; N]) -> [*const f32; N] {
-            for address in &mut addresses {
-                // SAFETY: there are no instructions.
+            for slot in &mut addresses {
+                let mut address = *slot;
+                // SAFETY: there are no instructions, so that the address is the same.
                 unsafe {
-                    core::arch::asm!(
-                        "/* {0} */",
-                        inout(reg) * address,
-                        options(pure, nomem, nostack, preserves_flags)
-                    )
+                    core::arch::asm!("/* {0} */", inout(reg) address, options(pure, readonly, nostack, preserves_flags));
                 }
+                *slot = address;
             }
             addresses
         }
