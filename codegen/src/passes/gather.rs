@@ -27,6 +27,9 @@ fn one_hot(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     };
     let (classes, width) = (classes.as_usize()?, width.clone());
     let dtype = rewriter.ty(table).dtype;
+    if rewriter.ty(encoded).dtype != dtype {
+        return None;
+    }
     let comparison = match rewriter.head(rewriter.term(encoded)) {
         Head::Cast(term) => term,
         Head::Select(term, one, zero) if rewriter.number(one) == Some(1.0) && rewriter.number(zero) == Some(0.0) => {

@@ -4,24 +4,31 @@ use super::pattern::compact;
 use super::rewrite::{Rewrite, Rewriter};
 use crate::ir::eval::eval_node;
 use crate::ir::op::ReduceKind;
-use crate::ir::{BinaryOp, DType, Dim, Expr, Graph, Node, Op, Scalar, ScalarId, Tensor, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Graph, Literal, Node, Op, Scalar, ScalarId, Tensor, ValueId};
 use std::rc::Rc;
 
 /// The most elements of a constant right matrix.
-const MAX_WEIGHTS: usize = 1 << 28;
+const MAX_WEIGHTS: usize = 1 << 26;
+
+/// How many times as many elements as its operands have the value of a constant expression may have, beyond a few.
+const MAX_GROWTH: usize = 4;
+
+/// The most operations between a constant and the weights that are computed from it.
+const MAX_DEPTH: usize = 4;
 
 /// Makes products of differences to zero points, of 8-bit numbers on the left and of constants on the right, products of
 /// unsigned with signed numbers of 8 bits, which there are instructions for:
 ///
 /// - in `i32`, `(a - z) w`, where the columns of `w` span at most 255;
-/// - in `f32`, `((a - z) s) (w t)`, where `s` is the same along a row and `t` along a column; the product of integers is
-///   then multiplied by `s t`, so that nothing is rounded before.
+/// - in `f32`, `((a - z) s) (w t)`, where `s` is the same along a row and `t` along a column, `z` is of 8 bits, and no sum of
+///   products of integers is beyond 32 bits; it is then multiplied by `s t`, so that nothing is rounded before.
 ///
 /// What is missing, `z` times the sums of the columns of `w`, is subtracted from the result. Signed numbers on the left become
 /// unsigned by adding 128 to them and to their zero point. Columns of `w` that do not fit in 8 signed bits are shifted, and
 /// the sums of the rows on the left times the shift added to the result.
 ///
-/// Postcondition: no matrix product of these forms is left whose right operand is a matrix.
+/// Postcondition: no matrix product of these forms is left whose right operand is a matrix of at most [`MAX_WEIGHTS`] elements
+/// that is constant, or a few operations away from constants.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::MatMul { epilogue: None } => matmul(rewriter, node),
@@ -40,15 +47,24 @@ fn matmul(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     match dtype {
         DType::I32 => {
             let difference = Difference::of(&left.expr, left.expr.result())?;
-            let weights = Weights::new(&evaluated(rewriter, right)?)?;
+            let weights = Weights::new(&evaluated(rewriter, right, MAX_DEPTH)?)?;
             Some(vec![product(rewriter, node, &left, &difference, &weights)?])
         }
         DType::F32 => {
             let (number, scale) = scaled(&left.expr)?;
             let difference = Difference::of(&left.expr, number)?;
+            // What a rewrite that gives up has added would look like a change.
+            let scale = RowPart::of(rewriter, &left, scale)?;
+            if let Some(zero) = difference.zero {
+                RowPart::of(rewriter, &left, zero).filter(|_| is_byte(&left.expr, zero, difference.signed))?;
+            }
             let (weights, scales) = scaled_weights(rewriter, right)?;
             let weights = Weights::new(&weights)?;
-            let scale = along_rows(rewriter, &left, scale)?;
+            // The difference of two bytes of one kind is at most 255.
+            if weights.magnitude > i64::from(i32::MAX) / 255 {
+                return None;
+            }
+            let scale = scale.emit(rewriter)?;
             let scales = rewriter.emit_like(node, Op::Constant(scales), Vec::new())?;
             let product = product(rewriter, node, &left, &difference, &weights)?;
             let mut expr = Expr::empty();
@@ -179,12 +195,28 @@ fn scaled(expr: &Expr) -> Option<(ScalarId, ScalarId)> {
         return None;
     };
     let integer = |id: ScalarId| match expr.nodes[id].op {
-        Scalar::Cast(x) if expr.nodes[x].dtype.is_int() && expr.nodes[id].dtype == DType::F32 => Some(x),
+        Scalar::Cast(x) if expr.nodes[id].dtype == DType::F32 => {
+            let from = expr.nodes[x].dtype;
+            (from.is_int() && from != DType::U64).then_some(x)
+        }
         _ => None,
     };
     integer(a)
         .map(|number| (number, b))
         .or_else(|| integer(b).map(|number| (number, a)))
+}
+
+/// Whether a value is one of 8 bits, with a sign or without, whatever its type is.
+fn is_byte(expr: &Expr, id: ScalarId, signed: bool) -> bool {
+    let (dtype, range) = match signed {
+        true => (DType::I8, -128..128),
+        false => (DType::U8, 0..256),
+    };
+    match expr.nodes[id].op {
+        Scalar::Cast(x) => expr.nodes[x].dtype == dtype,
+        Scalar::Const(Literal::Int(value)) => range.contains(&value),
+        _ => false,
+    }
 }
 
 /// A matrix of signed numbers of 8 bits, and what was subtracted from its columns.
@@ -194,6 +226,8 @@ struct Weights {
     sums: Vec<i32>,
     /// What is missing in the columns; nothing if they all fit.
     shifts: Option<Vec<i32>>,
+    /// The largest sum of the magnitudes of a column, with what is missing.
+    magnitude: i64,
 }
 
 impl Weights {
@@ -215,11 +249,13 @@ impl Weights {
         });
         let shift = |j: usize| shifts.as_ref().map_or(0, |shifts| shifts[j]);
         let mut sums = vec![0i32; n];
+        let mut magnitudes = vec![0i64; n];
         let mut numbers = Vec::with_capacity(values.len());
         for row in values.chunks_exact(n) {
             for (j, (sum, &value)) in sums.iter_mut().zip(row).enumerate() {
                 let number = i8::try_from(value.checked_sub(shift(j))?).ok()?;
                 *sum = sum.wrapping_add(number.into());
+                magnitudes[j] = magnitudes[j].saturating_add(value.saturating_abs());
                 numbers.push(number);
             }
         }
@@ -232,6 +268,7 @@ impl Weights {
                 Some(shifts) => Some(shifts?),
                 None => None,
             },
+            magnitude: magnitudes.into_iter().max().unwrap_or(0),
         })
     }
 }
@@ -246,7 +283,7 @@ fn product(
 ) -> Option<ValueId> {
     let shape = &left.shape;
     let zero = match difference.zero {
-        Some(zero) => Some(along_rows(rewriter, left, zero)?),
+        Some(zero) => Some(RowPart::of(rewriter, left, zero)?.emit(rewriter)?),
         None => None,
     };
     let a = unsigned(rewriter, left, difference)?;
@@ -322,23 +359,37 @@ fn unsigned(rewriter: &mut Rewriter<'_>, left: &Elements, difference: &Differenc
     rewriter.elementwise(number, inputs, left.shape.clone(), &left.origin)
 }
 
-/// A part of an expression as a value of its own, whose last axis has size 1. `None` if it differs
-/// along rows.
-fn along_rows(rewriter: &mut Rewriter<'_>, elements: &Elements, id: ScalarId) -> Option<ValueId> {
-    let (part, inputs) = compact(&elements.expr.with_result(id), &elements.inputs);
-    if part.is_positional() {
-        return None;
+/// A part of an expression that is the same along rows.
+struct RowPart {
+    expr: Expr,
+    inputs: Vec<ValueId>,
+    /// The last axis has size 1.
+    shape: Vec<Dim>,
+    origin: Vec<String>,
+}
+
+impl RowPart {
+    /// `None` if the part differs along rows.
+    fn of(rewriter: &Rewriter<'_>, elements: &Elements, id: ScalarId) -> Option<RowPart> {
+        let (expr, inputs) = compact(&elements.expr.with_result(id), &elements.inputs);
+        let shapes: Vec<&[Dim]> = inputs.iter().map(|&input| rewriter.shape(input)).collect();
+        let is_constant = |shape: &&[Dim]| shape.last().is_none_or(|size| size.is(1));
+        if expr.is_positional() || !shapes.iter().all(is_constant) {
+            return None;
+        }
+        let (shape, equalities) = crate::ir::infer::broadcast(rewriter.graph, &shapes).ok()?;
+        equalities.is_empty().then(|| RowPart {
+            expr,
+            inputs,
+            shape,
+            origin: elements.origin.clone(),
+        })
     }
-    let shapes: Vec<&[Dim]> = inputs.iter().map(|&input| rewriter.shape(input)).collect();
-    let constant = |shape: &&[Dim]| shape.last().is_none_or(|size| size.is(1));
-    if !shapes.iter().all(constant) {
-        return None;
+
+    /// The part as a value of its own.
+    fn emit(self, rewriter: &mut Rewriter<'_>) -> Option<ValueId> {
+        rewriter.elementwise(self.expr, self.inputs, self.shape, &self.origin)
     }
-    let (shape, equalities) = crate::ir::infer::broadcast(rewriter.graph, &shapes).ok()?;
-    if !equalities.is_empty() {
-        return None;
-    }
-    rewriter.elementwise(part, inputs, shape, &elements.origin)
 }
 
 /// A constant right matrix `w t`, as `w` and a row of `t`.
@@ -354,8 +405,9 @@ fn scaled_weights(rewriter: &Rewriter<'_>, right: ValueId) -> Option<(Tensor, Te
     let (number, scale) = scaled(&expr)?;
     let inputs: Vec<Tensor> = inputs
         .iter()
-        .map(|&input| evaluated(rewriter, input))
+        .map(|&input| evaluated(rewriter, input, MAX_DEPTH))
         .collect::<Option<_>>()?;
+    is_moderate(&shape, &inputs).then_some(())?;
     let part = |id: ScalarId, dtype: DType| {
         let mut expr = expr.with_result(id);
         let result = expr.result();
@@ -370,7 +422,7 @@ fn scaled_weights(rewriter: &Rewriter<'_>, right: ValueId) -> Option<(Tensor, Te
             None => Some(tensor),
         }
     };
-    let (numbers, scales) = (part(number, DType::I32)?, part(scale, DType::F32)?);
+    let (numbers, scales) = (part(number, DType::I64)?, part(scale, DType::F32)?);
     let &[_, n] = scales.shape.as_slice() else {
         return None;
     };
@@ -383,22 +435,26 @@ fn scaled_weights(rewriter: &Rewriter<'_>, right: ValueId) -> Option<(Tensor, Te
         .then(|| (numbers, Tensor::new(vec![n], first)))
 }
 
-/// The value of what depends on small operations of constants alone.
-fn evaluated(rewriter: &Rewriter<'_>, value: ValueId) -> Option<Tensor> {
+/// The value of what is a few operations away from constants.
+fn evaluated(rewriter: &Rewriter<'_>, value: ValueId, depth: usize) -> Option<Tensor> {
     let node = rewriter.definition(value)?;
     match &node.op {
         Op::Constant(tensor) => Some(tensor.clone()),
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Elementwise { .. } => {
-            rewriter
-                .ty(value)
-                .elements()
-                .as_usize()
-                .filter(|&elements| elements <= MAX_WEIGHTS)?;
-            let inputs = node.inputs.iter().map(|&input| evaluated(rewriter, input));
-            one(&node.op, &inputs.collect::<Option<Vec<Tensor>>>()?)
+            let depth = depth.checked_sub(1)?;
+            let inputs = node.inputs.iter().map(|&input| evaluated(rewriter, input, depth));
+            let inputs = inputs.collect::<Option<Vec<Tensor>>>()?;
+            is_moderate(rewriter.shape(value), &inputs).then(|| one(&node.op, &inputs))?
         }
         _ => None,
     }
+}
+
+/// Whether a value is not much larger than what it is computed from.
+fn is_moderate(shape: &[Dim], inputs: &[Tensor]) -> bool {
+    let from: usize = inputs.iter().map(Tensor::len).sum();
+    let elements = shape.iter().cloned().product::<Dim>().as_usize();
+    elements.is_some_and(|elements| elements <= (from * MAX_GROWTH).clamp(4096, MAX_WEIGHTS))
 }
 
 /// The result of an operation with one.

@@ -32,6 +32,13 @@ pub(super) fn matmul(cx: &mut Call, a: ValueId, b: ValueId) -> Result<ValueId, F
     if a_rank == 0 || b_rank == 0 {
         return Err(Fault::new("a matrix product with a scalar"));
     }
+    if cx.dtype(a) != cx.dtype(b) {
+        return Err(Fault::new(format!(
+            "a matrix product of {} and {}",
+            cx.dtype(a),
+            cx.dtype(b)
+        )));
+    }
     let left = if a_rank == 1 { cx.unsqueeze(a, 0)? } else { a };
     let right = if b_rank == 1 { cx.unsqueeze(b, 1)? } else { b };
     let (left_shape, right_shape) = (cx.shape(left), cx.shape(right));

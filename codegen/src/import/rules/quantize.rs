@@ -2,8 +2,8 @@
 
 use super::cast::saturated;
 use super::conv::convolve;
-use super::linear::matmul;
-use super::{ONNX, Rules};
+use super::linear::{matmul, transposed};
+use super::{MICROSOFT, ONNX, Rules};
 use crate::import::builder::{Fault, literal};
 use crate::import::call::Call;
 use crate::ir::eval::int_limits;
@@ -21,6 +21,7 @@ pub(super) const RULES: Rules = &[
     (ONNX, "ConvInteger", conv_integer),
     (ONNX, "QLinearMatMul", qlinear_matmul),
     (ONNX, "QLinearConv", qlinear_conv),
+    (MICROSOFT, "QGemm", qgemm),
 ];
 
 /// A scale or zero point, shaped to broadcast along the axis or over the blocks that it belongs to.
@@ -262,6 +263,37 @@ fn qlinear_matmul(cx: &mut Call) -> Results {
     let product = integer_product(cx, operands)?;
     let scales = [spread(cx, a_scale, 2)?, spread(cx, b_scale, 1)?];
     requantize(cx, product, scales, cx.input(6)?, cx.input(7)?)
+}
+
+/// A product with a bias in its scale, in the scale of the result or, if that has none, in `f32`.
+fn qgemm(cx: &mut Call) -> Results {
+    let (mut a, mut b) = (cx.input(0)?, cx.input(3)?);
+    if cx.flag("transA", false)? {
+        a = transposed(cx, a)?;
+    }
+    if cx.flag("transB", false)? {
+        b = transposed(cx, b)?;
+    }
+    let [a_zero, b_zero] = [2, 5].map(|index| cx.optional(index));
+    let mut product = integer_product(cx, [Some(a), a_zero, Some(b), b_zero])?;
+    if let Some(bias) = cx.optional(6) {
+        product = cx.binary(BinaryOp::Add, product, bias)?;
+    }
+    let (a_scale, b_scale) = (cx.input(1)?, cx.input(4)?);
+    let alpha = cx.float("alpha", 1.0)?;
+    let a_scale = cx.scaled(a_scale, alpha.into())?;
+    let scales = [spread(cx, a_scale, 2)?, spread(cx, b_scale, 1)?];
+    match (cx.optional(7), cx.optional(8)) {
+        (Some(scale), Some(zero)) => requantize(cx, product, scales, scale, zero),
+        (None, None) => {
+            let factor = cx.binary(BinaryOp::Mul, scales[0], scales[1])?;
+            let product = cx.cast(product, DType::F32)?;
+            Ok(vec![cx.binary(BinaryOp::Mul, product, factor)?])
+        }
+        _ => Err(Fault::new(
+            "a scale of the result without its zero point, or the other way",
+        )),
+    }
 }
 
 /// The convolution of the differences to the zero points, of which weights may have one for each output channel.

@@ -23,7 +23,7 @@ fn element(dtype: DType) -> ElementType {
         .unwrap()
 }
 
-/// The one result of an operator for inputs given at run time.
+/// The one result of an operator, `Name` or `domain::Name`, for inputs given at run time.
 fn apply(op: &str, attributes: &[(&str, Attribute)], inputs: &[ir::Tensor]) -> ir::Tensor {
     let names: Vec<String> = (0..inputs.len()).map(|index| format!("x{index}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -32,11 +32,10 @@ fn apply(op: &str, attributes: &[(&str, Attribute)], inputs: &[ir::Tensor]) -> i
         let dims: Vec<String> = input.shape.iter().map(usize::to_string).collect();
         build = build.typed_input(name, element(input.dtype), &dims.join(" "));
     }
-    let graph = build
-        .node(op, &names, &["y"], attributes)
-        .output("y")
-        .import(&[])
-        .unwrap();
+    let (domain, op) = op.split_once("::").unwrap_or(("", op));
+    build = build.node(op, &names, &["y"], attributes).output("y");
+    build.model.graph.nodes[0].domain = domain.into();
+    let graph = build.import(&[]).unwrap();
     evaluate(&graph, inputs).unwrap().swap_remove(0)
 }
 
@@ -276,6 +275,34 @@ fn products_of_quantized_numbers() {
     let mut inputs = inputs;
     inputs[7] = tensor(DType::U8, &[], Numbers::Int(vec![1]));
     assert_eq!(values(&apply("QLinearMatMul", &[], &inputs)), [7.0, 13.0, 15.0, 13.0]);
+}
+
+/// The expectations are those of ONNX Runtime 1.32.
+#[test]
+fn products_with_a_bias_in_their_scale() {
+    let number = |dtype, value: i128| tensor(dtype, &[], Numbers::Int(vec![value]));
+    let scale = |value| tensor(DType::F32, &[], Numbers::Float(vec![value]));
+    let a = tensor(DType::U8, &[2, 3], Numbers::Int(vec![3, 4, 250, 5, 6, 7]));
+    let b = tensor(DType::I8, &[2, 3], Numbers::Int(vec![1, -2, 3, 3, 4, -128]));
+    let mut inputs = vec![
+        a,
+        scale(0.5),
+        number(DType::U8, 3),
+        b,
+        line(DType::F32, &[1.0, 2.0]),
+        line(DType::I8, &[0.0, 1.0]),
+    ];
+    let apply = |attributes: &[(&str, Attribute)], inputs: &[ir::Tensor]| {
+        let mut all = vec![("transB", Attribute::Int(1))];
+        all.extend_from_slice(attributes);
+        values(&apply("com.microsoft::QGemm", &all, inputs))
+    };
+    assert_eq!(apply(&[], &inputs), [369.5, -31860.0, 4.0, -503.0]);
+    inputs.push(line(DType::I32, &[10.0, -20.0]));
+    let half = [("alpha", Attribute::Float(0.5))];
+    assert_eq!(apply(&half, &inputs), [187.25, -15940.0, 4.5, -261.5]);
+    inputs.extend([scale(4.0), number(DType::U8, 100)]);
+    assert_eq!(apply(&half, &inputs), [147.0, 0.0, 101.0, 35.0]);
 }
 
 #[test]

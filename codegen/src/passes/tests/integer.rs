@@ -1,7 +1,7 @@
 //! Products of quantized tensors.
 
 use super::support::{Builder, ops, optimized, random};
-use crate::ir::{BinaryOp::*, DType, Graph, Op, Tensor, ValueId};
+use crate::ir::{BinaryOp::*, DType, Graph, Op, Tensor, UnaryOp, ValueId};
 
 /// Numbers that begin at `low` and go up to `high`.
 fn numbers(rows: usize, columns: usize, low: i32, high: i32) -> Tensor {
@@ -222,4 +222,51 @@ fn products_without_a_kernel_become_sums() {
     let graph = optimized(b.finish(&[of_batch, variable]));
     assert_eq!(ops(&graph).matches("fold").count(), 2);
     assert!(factors(&graph).is_empty());
+}
+
+#[test]
+fn sums_beyond_32_bits_stay_floats() {
+    let product = |weights: Tensor| {
+        let mut b = Builder::new();
+        let x = b.input(DType::U8, "b 5");
+        let scale = b.scalar(0.5);
+        let a = dequantized(&mut b, x, None, scale);
+        let w = b.constant(weights);
+        let real = b.cast(w, DType::F32);
+        let w = b.with_number(Mul, real, 0.5);
+        let product = b.matmul(a, w);
+        factors(&optimized(b.finish(&[product])))
+    };
+    assert_eq!(product(numbers(5, 6, 1000, 1100)), [INT8]);
+    assert_eq!(product(numbers(5, 6, 8_000_000, 8_000_100)), [[DType::F32; 2]]);
+    // Numbers that would fit without their upper half.
+    let long: Vec<i64> = (0..30).map(|number| (1 << 32) + number).collect();
+    assert_eq!(product(Tensor::new(vec![5, 6], &long)), [[DType::F32; 2]]);
+}
+
+#[test]
+fn rows_of_one_number_are_sums_or_rows_in_32_bits() {
+    let mut b = Builder::new();
+    let ids = b.input(DType::I32, "s 1");
+    let classes = b.constant(Tensor::new(vec![5], &[0i32, 1, 2, 3, 4]));
+    let one = b.binary(Eq, ids, classes);
+    let byte = b.cast(one, DType::U8);
+    let a = centered(&mut b, byte, None);
+    let w = b.constant(numbers(5, 6, -128, 127));
+    let product = b.matmul(a, w);
+    optimized(b.finish(&[product]));
+}
+
+#[test]
+fn weights_that_are_far_from_constants_are_not_computed_anew() {
+    let mut b = Builder::new();
+    let x = b.input(DType::U8, "b 2");
+    let a = centered(&mut b, x, None);
+    let mut w = b.constant(numbers(2, 2, 0, 1));
+    for _ in 0..40 {
+        let magnitude = b.unary(UnaryOp::Abs, w);
+        w = b.binary(Sub, w, magnitude);
+    }
+    let product = b.matmul(a, w);
+    optimized(b.finish(&[product]));
 }

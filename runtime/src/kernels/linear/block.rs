@@ -3,7 +3,7 @@
 use super::ahead::{Ahead, Share};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
 use super::store::{Start, Target};
-use super::tile::{Heights, Operands, Segment, Strip, Tiles};
+use super::tile::{Heights, MAX_ROWS, Operands, Segment, Strip, Tiles};
 use super::{Init, MatrixMut, extent};
 use crate::kernels::simd::Simd;
 
@@ -103,6 +103,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
     let (mut row, mut first) = (0, a.as_ptr());
     for (strip, rows) in Heights::up_to(m, height).enumerate() {
         // Rows that do not exist are read as the last that does.
+        const { assert!(S::STRIDED_ROWS == S::TILE_ROWS || S::TILE_ROWS == MAX_ROWS) };
         if rows > S::TILE_ROWS {
             segment.rows[0] = first;
             first = first.wrapping_add(rows.wrapping_mul(a_row));

@@ -136,7 +136,11 @@ pub(super) fn multiply<Q: Quads>(quads: Q, product: Product<'_>) {
         for row in (0..m).step_by(Q::ROWS) {
             let rows = Q::ROWS.min(m - row);
             // Rows that do not exist are read as the last that does.
-            let first = |index: usize| a.data[(row + index.min(rows - 1)) * a.row..].as_ptr();
+            let first = |index: usize| {
+                let start = (row + index.min(rows - 1)) * a.row;
+                // Without depth there need not be any numbers.
+                a.data.get(start..).unwrap_or_default().as_ptr()
+            };
             let strip = Strip {
                 a: core::array::from_fn::<_, MAX_ROWS, _>(first),
                 k,

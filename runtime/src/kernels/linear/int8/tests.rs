@@ -202,6 +202,20 @@ fn sums_of_extremes_are_exact() {
     }
 }
 
+#[test]
+fn a_product_without_depth_is_zero() {
+    let problem = Gemm {
+        m: 9,
+        n: 3,
+        k: 0,
+        c_row: 3,
+    };
+    let mut out = [7; 27];
+    let a = LhsInt8 { data: &[], row: 1 };
+    crate::isa::Scalar.gemm_int8(&problem, a, &[], Sink::Sums(&mut out));
+    assert_eq!(out, [0; 27]);
+}
+
 fn product(a_len: usize, b_len: usize, c_len: usize) {
     let (a, b, mut c) = (vec![0; a_len], vec![0; b_len], vec![0; c_len]);
     let problem = Gemm {
