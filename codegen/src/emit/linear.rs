@@ -12,7 +12,6 @@ use crate::plan::kernel::{
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let sizes = body.sizes;
-    let is_int8 = gemm.b == Matrix::PackedInt8;
     structure(
         body,
         "Gemm",
@@ -25,7 +24,7 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
         ],
     );
     let first = 2 + usize::from(gemm.init.reads());
-    if is_int8 {
+    if gemm.b == Matrix::PackedInt8 {
         return gemm_int8(body, gemm, first);
     }
     let outside = hoisted(body, first, gemm.epilogue.as_ref());

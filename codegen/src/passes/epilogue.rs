@@ -9,9 +9,9 @@ const MAX_OPERANDS: usize = 6;
 
 /// Makes elementwise nodes epilogues of the operation whose result they use.
 ///
-/// Postcondition: no elementwise node of a type that the kernel writes and without coordinates has the only use of the equally shaped result
-/// of a matrix product or convolution, unless the epilogue would have too many operands. Of several such operands, the
-/// one computed last gets the epilogue, since the others must be there by then.
+/// Postcondition: no elementwise node of a type that the kernel writes and without coordinates has the only use of the
+/// equally shaped result of a matrix product or convolution, unless the epilogue would have too many operands. Of several
+/// such operands, the one computed last gets the epilogue, since the others must be there by then.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => attach(rewriter, node),

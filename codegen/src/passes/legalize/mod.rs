@@ -16,8 +16,8 @@ use std::rc::Rc;
 /// axes, weights that only the run knows) becomes expressions for every element and folds over them, slower by far than
 /// a kernel but without anything that need not exist.
 ///
-/// Postcondition: products and convolutions are of `f32`, or products of `u8` and constants of `i8`, convolutions have constant weights and at most two spatial
-/// axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of types that have a kernel,
+/// Postcondition: products and convolutions are of `f32`, or products of `u8` and constant matrices of `i8`, convolutions
+/// have constant weights and at most two spatial axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of types that have a kernel,
 /// unless their sizes forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
