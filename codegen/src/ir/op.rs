@@ -80,6 +80,8 @@ pub enum Op {
         groups: usize,
         /// Whether there is a bias.
         bias: bool,
+        /// What the padding holds; not 0 for `u8` alone.
+        pad_value: u8,
         /// What is done to the result.
         epilogue: Option<Epilogue>,
     },
@@ -494,7 +496,7 @@ impl Op {
         }
     }
 
-    /// The type of the sums of products of these types, which a matrix product has before its epilogue.
+    /// The type of the sums of products of these types, which a matrix product or a convolution has before its epilogue.
     pub fn sum_type(a: DType, b: DType) -> Option<DType> {
         match (a, b) {
             (DType::U8, DType::I8) => Some(DType::I32),
@@ -505,7 +507,7 @@ impl Op {
     /// The type of what an epilogue begins with: the sums of products of operands of these types.
     pub fn epilogue_type(&self, operands: &[DType]) -> Option<DType> {
         match (self, operands) {
-            (Op::MatMul { .. }, &[a, b, ..]) => Op::sum_type(a, b),
+            (Op::MatMul { .. } | Op::Conv { .. }, &[a, b, ..]) => Op::sum_type(a, b),
             _ => operands.first().copied(),
         }
     }

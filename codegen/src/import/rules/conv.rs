@@ -134,6 +134,7 @@ pub(super) fn convolve(cx: &mut Call, x: ValueId, weights: ValueId, bias: Option
             window,
             groups,
             bias: bias.is_some(),
+            pad_value: 0,
             epilogue: None,
         },
         &operands,

@@ -166,6 +166,7 @@ fn causal_conv(cx: &mut Call) -> Results {
         window,
         groups,
         bias: bias.is_some(),
+        pad_value: 0,
         epilogue: None,
     };
     let operands: Vec<_> = [whole, weights].into_iter().chain(bias).collect();

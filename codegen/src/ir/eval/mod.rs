@@ -102,7 +102,11 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
             one(elementwise::epilogue(op, product, inputs, dims))
         }
         Op::Conv {
-            window, groups, bias, ..
+            window,
+            groups,
+            bias,
+            pad_value,
+            ..
         } => {
             let bias = bias.then(|| operand(inputs, 2)).transpose()?;
             let result = window::conv(
@@ -111,6 +115,7 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
                 bias,
                 &window::Sizes::new(window, dims)?,
                 *groups,
+                *pad_value,
             )?;
             one(elementwise::epilogue(op, result, inputs, dims))
         }

@@ -3,7 +3,7 @@
 use super::numbers::{Numbers, Ring, int_limits};
 use super::scalar::maximum;
 use super::{Symbols, int};
-use crate::ir::op::{PoolKind, Window};
+use crate::ir::op::{Op, PoolKind, Window};
 use crate::ir::tensor::Tensor;
 
 /// The largest number of elements of a window.
@@ -119,11 +119,13 @@ pub(super) fn conv(
     bias: Option<&Tensor>,
     window: &Sizes,
     groups: usize,
+    pad_value: u8,
 ) -> Result<Tensor, String> {
     if x.dtype.is_float() {
-        conv_over::<f64>(x, w, bias, window, groups)
+        conv_over::<f64>(x, w, bias, window, groups, None)
     } else {
-        conv_over::<i64>(x, w, bias, window, groups)
+        let pad_value = (pad_value != 0).then_some(pad_value.into());
+        conv_over::<i64>(x, w, bias, window, groups, pad_value)
     }
 }
 
@@ -133,23 +135,28 @@ fn conv_over<R: Ring>(
     bias: Option<&Tensor>,
     window: &Sizes,
     groups: usize,
+    pad_value: Option<R>,
 ) -> Result<Tensor, String> {
     let (batch, channels, input) = parts(x, window)?;
     let (filters, depth, kernel) = parts(w, window)?;
+    let error = || format!("convolution of {x:?} with {w:?} in {groups} groups");
+    let dtype = Op::sum_type(x.dtype, w.dtype).ok_or_else(error)?;
     let fits = groups > 0 && filters % groups == 0 && depth.checked_mul(groups) == Some(channels);
-    if !fits || kernel != window.kernel || w.dtype != x.dtype {
-        return Err(format!("convolution of {x:?} with {w:?} in {groups} groups"));
+    if !fits || kernel != window.kernel {
+        return Err(error());
     }
     let output: Vec<usize> = (0..input.len())
         .map(|axis| window.slide(axis, input[axis], false))
         .collect::<Result<_, _>>()?;
     let shape = [&[batch, filters], output.as_slice()].concat();
-    let mut out = vec![R::default(); super::elements(x.dtype, &shape)?];
+    let mut out = vec![R::default(); super::elements(dtype, &shape)?];
     let (size, out_size) = (input.iter().product::<usize>(), output.iter().product::<usize>());
     let (values, weights) = (R::decode(x)?, R::decode(w)?);
     let taps = window.taps()?;
     for tap in 0..taps {
         let pairs = window.pairs(tap, input, &output);
+        let mut outside = vec![true; out_size];
+        pairs.iter().for_each(|&(to, _)| outside[to] = false);
         for plane in 0..batch * filters {
             let (image, filter) = (plane / filters, plane % filters);
             let group = filter / (filters / groups);
@@ -160,11 +167,15 @@ fn conv_over<R: Ring>(
                 for &(to, from) in &pairs {
                     result[to] = result[to].add(weight.mul(source[from]));
                 }
+                let Some(pad_value) = pad_value else { continue };
+                for (result, _) in result.iter_mut().zip(&outside).filter(|(_, outside)| **outside) {
+                    *result = result.add(weight.mul(pad_value));
+                }
             }
         }
     }
     add_bias(&mut out, bias, filters, out_size)?;
-    R::encode(out, x.dtype, shape)
+    R::encode(out, dtype, shape)
 }
 
 /// A transposed convolution: the elements of the window are joined the other way around.

@@ -1,6 +1,7 @@
 //! Types of matrix products, convolutions, attention and recurrent layers.
 
 use super::{Context, broadcast, window_size};
+use crate::ir::DType;
 use crate::ir::dim::Dim;
 use crate::ir::graph::TensorType;
 use crate::ir::op::{Cell, Op, Window};
@@ -27,7 +28,6 @@ impl Context<'_> {
 
     pub(super) fn conv_operands(&self, window: &Window, bias: bool, out: &Dim) -> Result<(), String> {
         let spatial = window.kernel.len();
-        self.same_float(2)?;
         self.rank(0, spatial + 2)?;
         for (size, dim) in window.kernel.iter().zip(&self.rank(1, spatial + 2)?[2..]) {
             self.equal("kernel size and weights", &Dim::from(*size), dim)?;
@@ -52,6 +52,10 @@ impl Context<'_> {
 
     pub(super) fn conv(&self, window: &Window, groups: usize, bias: bool) -> Result<Vec<TensorType>, String> {
         let (x, w) = (&self.types[0].shape, &self.types[1].shape);
+        let dtype = match (self.types[0].dtype, self.types[1].dtype) {
+            (DType::U8, DType::I8) => DType::I32,
+            _ => self.same_float(2)?,
+        };
         self.rank(1, window.kernel.len() + 2)?;
         self.conv_operands(window, bias, &w[0])?;
         self.equal("input channels", &x[1], &(w[1].clone() * Dim::from(groups)))?;
@@ -65,7 +69,7 @@ impl Context<'_> {
         for axis in 0..window.kernel.len() {
             shape.push(self.positive(window_size(&x[axis + 2], window, axis, false))?);
         }
-        Ok(vec![TensorType::new(self.types[0].dtype, shape)])
+        Ok(vec![TensorType::new(dtype, shape)])
     }
 
     pub(super) fn conv_transpose(
@@ -76,6 +80,7 @@ impl Context<'_> {
         bias: bool,
     ) -> Result<Vec<TensorType>, String> {
         let (x, w) = (&self.types[0].shape, &self.types[1].shape);
+        self.same_float(2)?;
         self.rank(1, window.kernel.len() + 2)?;
         let channels = w[1].clone() * Dim::from(groups);
         self.conv_operands(window, bias, &channels)?;

@@ -144,6 +144,7 @@ impl Parser<'_> {
                     bias: self.flag(h, "bias")?,
                     window: self.window(h)?,
                     groups: self.optional(h, "groups", Parser::integer_as)?.unwrap_or(1),
+                    pad_value: self.optional(h, "pad_value", Parser::integer_as)?.unwrap_or(0),
                     epilogue: None,
                 };
                 self.with_epilogue(h, inputs, conv)?

@@ -65,11 +65,16 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
         }
         Op::MatMul { .. } | Op::If => {}
         Op::Conv {
-            window, groups, bias, ..
+            window,
+            groups,
+            bias,
+            pad_value,
+            ..
         } => {
             list.window(window);
             list.unless("groups", groups, &1);
             list.flag("bias", *bias);
+            list.unless("pad_value", pad_value, &0);
         }
         Op::ConvTranspose {
             window,

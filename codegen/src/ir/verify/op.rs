@@ -26,6 +26,9 @@ pub(super) fn check(graph: &Graph, node: &Node) -> Result<(), String> {
         Op::Reduce { axes, .. } if axes.windows(2).any(|pair| pair[0] >= pair[1]) => {
             return Err(format!("axes {axes:?} are not ascending"));
         }
+        Op::Conv { pad_value: 1.., .. } if dtypes.first() != Some(&DType::U8) => {
+            return Err("padding with a number other than 0 of what is not u8".into());
+        }
         Op::Conv { window, groups, .. } => check_window(window, *groups)?,
         Op::ConvTranspose {
             window,
@@ -126,7 +129,7 @@ pub(in crate::ir) fn check_types(op: &Op, dtypes: &[DType]) -> Result<(), String
     }
     // How many of the first operands have one type.
     let alike = match op {
-        Op::MatMul { .. } if matches!(dtypes, [DType::U8, DType::I8, ..]) => 1,
+        Op::MatMul { .. } | Op::Conv { bias: false, .. } if matches!(dtypes, [DType::U8, DType::I8, ..]) => 1,
         Op::MatMul { .. } => 2,
         Op::Conv { bias, .. } | Op::ConvTranspose { bias, .. } => 2 + usize::from(*bias),
         Op::Pad { .. } | Op::Concat { .. } | Op::Normalize { .. } | Op::Attention { .. } | Op::Recurrent { .. } => {

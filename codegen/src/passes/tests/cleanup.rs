@@ -72,6 +72,7 @@ fn padding_moves_into_the_convolution() {
         window: window(3, 1),
         groups: 1,
         bias: false,
+        pad_value: 0,
         epilogue: None,
     };
     let y = b.op(op, &[padded, weights]);

@@ -29,6 +29,7 @@ pub(super) fn conv(builder: &mut Builder, x: ValueId, weights: &[usize], groups:
             window: window(3, 1),
             groups,
             bias: false,
+            pad_value: 0,
             epilogue: None,
         },
         &[x, weights],

@@ -28,6 +28,7 @@ pub(super) fn conv(
         window: window(kernel),
         groups,
         bias: false,
+        pad_value: 0,
         epilogue: None,
     };
     b.node(conv, &[image, w])

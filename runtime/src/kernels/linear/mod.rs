@@ -19,6 +19,7 @@ mod attention;
 mod bf16;
 mod block;
 mod conv_transpose;
+mod depth;
 mod epilogue;
 mod gemm;
 mod int8;
@@ -41,19 +42,24 @@ pub use epilogue::{Epilogue, Position};
 #[doc(hidden)]
 pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min, gemm_scratch_within};
+pub use int8::{
+    Convert, Each, LhsInt8, PerColumn, PerElement, PerRow, Sink, SumOperand, SumOperands, pack_rhs_int8,
+    packed_rhs_int8_len,
+};
 #[doc(hidden)]
-pub use int8::SinkPart;
-pub use int8::{Convert, LhsInt8, Sink, pack_rhs_int8, packed_rhs_int8_len};
+pub use int8::{SinkPart, Sums};
 #[doc(hidden)]
 pub use matrix::MatrixMut;
 pub use nhwc::{
     Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch,
-    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min,
-    depthwise_block_rows, depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
-    depthwise_block_scratch_within, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
-    pack_depthwise_conv2d_nhwc, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
-    winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
-    winograd_conv2d_nhwc_time, winograd_is_faster,
+    conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min,
+    conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, depthwise_block_rows,
+    depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
+    depthwise_block_scratch_within, depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch,
+    depthwise_conv2d_nhwc_int8_scratch_min, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
+    pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc, pack_depthwise_conv2d_nhwc_int8, pack_winograd_conv2d_nhwc,
+    winograd_applies, winograd_conv2d_nhwc_packed_len, winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min,
+    winograd_conv2d_nhwc_scratch_within, winograd_conv2d_nhwc_time, winograd_is_faster,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
@@ -152,6 +158,40 @@ crate::isa::kernel_table! {
 
         #[doc(hidden)]
         fn gemm_int8_part(k: usize, a: LhsInt8<'_>, b: &[u32], c: SinkPart<'_>) = int8::gemm_int8_part;
+
+        /// The convolution of one group of an image of unsigned numbers, around which are numbers `pad_value`, with signed
+        /// weights, of 8 bits each, summed modulo 2^32. `w` is the output of [`pack_conv2d_nhwc_int8`]; `scratch` holds
+        /// [`conv2d_nhwc_int8_scratch`] values, or any number down to [`conv2d_nhwc_int8_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or there are several groups.
+        fn conv2d_nhwc_int8(
+            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: Sink<'_>, scratch: &mut [f32],
+        ) = nhwc::conv2d_nhwc_int8, divided by nhwc::conv2d_nhwc_int8_parts;
+
+        #[doc(hidden)]
+        fn conv2d_nhwc_int8_part(
+            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: SinkPart<'_>, scratch: &mut [f32],
+        ) = nhwc::conv2d_nhwc_int8_part;
+
+        /// [`conv2d_nhwc_int8`](Linear::conv2d_nhwc_int8) of as many groups as input and output channels, which are
+        /// contiguous in the input. `w` is the output of [`pack_depthwise_conv2d_nhwc_int8`]; `scratch` holds
+        /// [`depthwise_conv2d_nhwc_int8_scratch`] values, or any number down to
+        /// [`depthwise_conv2d_nhwc_int8_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, if there are not as many groups as channels on either side,
+        /// or if the channels of the input are not contiguous.
+        fn depthwise_conv2d_nhwc_int8(
+            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: Sink<'_>, scratch: &mut [f32],
+        ) = nhwc::depthwise_conv2d_nhwc_int8, divided by nhwc::depthwise_conv2d_nhwc_int8_parts;
+
+        #[doc(hidden)]
+        fn depthwise_conv2d_nhwc_int8_part(
+            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: SinkPart<'_>, scratch: &mut [f32],
+        ) = nhwc::depthwise_conv2d_nhwc_int8_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of one group with an image and weights that are rounded to bf16, with
         /// sums in `f32`. `w` is the output of [`pack_conv2d_nhwc_bf16`]; `scratch` holds [`conv2d_nhwc_bf16_scratch`]

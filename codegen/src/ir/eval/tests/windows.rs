@@ -6,6 +6,7 @@ fn convolutions() {
         window,
         groups,
         bias,
+        pad_value: 0,
         epilogue: None,
     };
     let x = counting(&[1, 1, 3, 3]);

@@ -1,9 +1,10 @@
 //! Products of matrices.
 
 use super::pairs::Pairs;
-use super::product::{Depth, Product, Products, Rows};
+use super::product::{Product, Products, Rows};
 use super::{VALUES, packed_rhs_bf16_len};
 use crate::isa::Isa;
+use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::gemm::{Gemm, shares};
 use crate::kernels::linear::pack::{PANEL_ROWS, packed_lhs_len};
 use crate::kernels::linear::{Epilogue, Init, Lhs, Linear, MatrixMut, extent, min};
@@ -90,11 +91,7 @@ impl Rows for Matrix<'_> {
 
     #[inline(always)]
     fn depth(&self, _rows: usize) -> Depth {
-        Depth {
-            counts: [1, 1],
-            steps: [0, 0],
-            pairs: self.width() / 2,
-        }
+        Depth::whole(self.width())
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ pub use matrix::{gemm_bf16_scratch, gemm_bf16_scratch_min};
 pub(super) use pack::half;
 pub use pack::{pack_rhs_bf16, packed_rhs_bf16_len};
 pub(super) use pairs::Pairs;
-pub(super) use product::{Depth, Product, Products, Rows};
+pub(super) use product::{Product, Products, Rows};
 
 /// Values of the left-hand side that a block has: with [`WEIGHTS`] they fit a second level cache.
 pub(super) const VALUES: usize = 48 * 1024;

@@ -5,6 +5,7 @@ use super::pairs::{Emulated, Halves, Pairs};
 use super::tile::Strip;
 use crate::isa;
 use crate::kernels::linear::ahead::Ahead;
+use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::gemm::equal_blocks;
 use crate::kernels::linear::store::{Start, Target};
 use crate::kernels::linear::tile::MAX_ROWS;
@@ -12,34 +13,11 @@ use crate::kernels::linear::{Epilogue, Init, MatrixMut, PANEL_COLUMNS};
 use crate::kernels::simd::Simd;
 use core::marker::PhantomData;
 
+/// Numbers of a pair.
+const PAIR: usize = 2;
+
 /// Pairs of the depth that are summed up at a time: the rows that a tile reads fit the first level cache.
 const DEPTH: usize = 512;
-
-/// The depth of a product, as runs of neighboring pairs.
-#[derive(Clone, Copy)]
-pub(in crate::kernels::linear) struct Depth {
-    /// Runs along two axes.
-    pub(in crate::kernels::linear) counts: [usize; 2],
-    /// Values between the runs of a row along these axes.
-    pub(in crate::kernels::linear) steps: [usize; 2],
-    /// Pairs of a run.
-    pub(in crate::kernels::linear) pairs: usize,
-}
-
-impl Depth {
-    /// Pairs in all.
-    const fn total(&self) -> usize {
-        self.counts[0] * self.counts[1] * self.pairs
-    }
-
-    /// Values from the first of a row to the end of the last run.
-    const fn reach(&self) -> usize {
-        if self.total() == 0 {
-            return 0;
-        }
-        (self.counts[0] - 1) * self.steps[0] + (self.counts[1] - 1) * self.steps[1] + 2 * self.pairs
-    }
-}
 
 /// The rows of a left-hand side, which are rounded a block at a time.
 pub(in crate::kernels::linear) trait Rows {
@@ -161,7 +139,7 @@ struct Block<'a, V> {
 impl<V: Copy> Block<'_, V> {
     #[inline(always)]
     fn run<P: Pairs<Value = V>>(&self, pairs: P, mut c: MatrixMut<'_>, offset: impl Fn(usize) -> usize) {
-        let (m, n, total) = (c.rows(), c.columns(), self.depth.total());
+        let (m, n, total) = (c.rows(), c.columns(), self.depth.words(PAIR));
         assert!(
             self.b.len() / PANEL_COLUMNS >= n.div_ceil(PANEL_COLUMNS).saturating_mul(total),
             "product: the right matrix is too short"
@@ -177,9 +155,9 @@ impl<V: Copy> Block<'_, V> {
         loop {
             let mut depth = self.depth;
             if cut < total {
-                depth.pairs = cut.min(total - p);
+                depth.run = cut.min(total - p) * PAIR;
             }
-            let last = p + depth.total() == total;
+            let last = p + depth.words(PAIR) == total;
             for j in (0..n).step_by(step) {
                 let columns = step.min(n - j);
                 // The weights of a following step lie behind these, more often than not.
@@ -203,7 +181,7 @@ impl<V: Copy> Block<'_, V> {
                     let mut a = [self.values.as_ptr(); MAX_ROWS];
                     // Rows that do not exist are read as the last that does.
                     for (index, address) in a[..P::Simd::TILE_ROWS].iter_mut().enumerate() {
-                        let first = offset(row + index.min(rows - 1)) + 2 * p;
+                        let first = offset(row + index.min(rows - 1)) + PAIR * p;
                         *address = self.values[first..first + reach].as_ptr();
                     }
                     let (index, b_panel) = (row / P::Simd::TILE_ROWS, total * PANEL_COLUMNS);
@@ -233,7 +211,7 @@ impl<V: Copy> Block<'_, V> {
                     row += rows;
                 }
             }
-            p += depth.total();
+            p += depth.words(PAIR);
             if last {
                 break;
             }

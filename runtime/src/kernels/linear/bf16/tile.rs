@@ -1,9 +1,9 @@
 //! Register tiles of pairs.
 
-use super::Depth;
 use super::pairs::Pairs;
 use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::ahead::Share;
+use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::store::Target;
 use crate::kernels::linear::tile::MAX_ROWS;
 use crate::kernels::simd::Simd;
@@ -114,17 +114,15 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
     let isa = pairs.simd();
     let lanes = P::Simd::LANES;
     let Depth {
-        counts,
-        steps,
-        pairs: len,
+        counts, run: numbers, ..
     } = strip.depth;
     let rows: [*const P::Value; ROWS] = core::array::from_fn(|row| strip.a[row]);
     let mut b = strip.b.wrapping_add(column / PANEL_COLUMNS * strip.b_panel);
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
     for run in 0..counts[0] * counts[1] {
-        let mut offset = run / counts[1] * steps[0] + run % counts[1] * steps[1];
-        let mut ahead = strip.ahead.first(b, len);
-        for _ in 0..len {
+        let mut offset = strip.depth.offset(run);
+        let mut ahead = strip.ahead.first(b, numbers / 2);
+        for _ in 0..numbers / 2 {
             if ROWS > 3 {
                 isa.prefetch(ahead.cast());
                 ahead = ahead.wrapping_add(strip.ahead.step);

@@ -3,7 +3,7 @@
 use crate::kernels::linear::{PANEL_COLUMNS, extent};
 
 /// Numbers of the depth that lie in a word.
-pub(super) const QUAD: usize = 4;
+pub(in crate::kernels::linear) const QUAD: usize = 4;
 
 /// Words of a packed right-hand side `[k, n]` of 8 bits, each of which holds four numbers.
 pub const fn packed_rhs_int8_len(k: usize, n: usize) -> usize {

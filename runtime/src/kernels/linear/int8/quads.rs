@@ -1,11 +1,13 @@
 //! What instruction sets make of quads of numbers of 8 bits.
 
-use super::matrix::{Product, multiply};
+use super::depthwise::{self, DepthwiseStrip};
+use super::product::{Product, Rows, multiply};
 use super::tile::{self, Strip};
 use crate::isa;
+use crate::kernels::linear::nhwc::Depthwise;
 
 /// A way to add up the products of quads.
-pub(super) trait Quads: Copy {
+pub(in crate::kernels::linear) trait Quads: Copy {
     /// Lanes of a vector of sums: 4, 8 or 16.
     const LANES: usize;
     /// Rows of the tallest tile whose sums fit the registers, together with what the products need: 3, 4 or 8.
@@ -16,6 +18,8 @@ pub(super) trait Quads: Copy {
     type Sum: Copy;
     /// Four numbers of the left-hand side, the same for all columns.
     type Factor: Copy;
+    /// Four numbers of the left-hand side for as many columns as a vector has lanes.
+    type Words: Copy;
     /// Four numbers of the right-hand side for as many columns as a vector has lanes.
     type Line: Copy;
 
@@ -31,6 +35,16 @@ pub(super) trait Quads: Copy {
     ///
     /// `source` is valid for reading as many words as a vector has lanes.
     unsafe fn line(self, source: *const u32) -> Self::Line;
+
+    /// Quads of unsigned numbers, one for each lane, in the words at `source`.
+    ///
+    /// # Safety
+    ///
+    /// As of [`line`](Quads::line).
+    unsafe fn words(self, source: *const u32) -> Self::Words;
+
+    /// `sum` and the products of all parts of the quads, modulo 2^32.
+    fn add_words(self, words: Self::Words, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
     /// `sum` and the products of all parts of the quads, modulo 2^32.
     fn add(self, factor: Self::Factor, line: Self::Line, sum: Self::Sum) -> Self::Sum;
@@ -48,10 +62,13 @@ pub(super) trait Quads: Copy {
 
     /// Computes a strip.
     fn run(self, strip: &Strip<'_>);
+
+    /// Computes a strip of a depthwise convolution.
+    fn run_depthwise(self, strip: &DepthwiseStrip<'_>);
 }
 
 /// Sums of rows of columns.
-pub(super) trait Room {
+pub(in crate::kernels::linear) trait Room {
     /// Zeros.
     fn default() -> Self;
 
@@ -73,22 +90,31 @@ impl<const N: usize> Room for [i32; N] {
 /// An instruction set that computes products of quads, in the way that is best on the processor.
 pub(in crate::kernels::linear) trait Products: Copy {
     /// Computes a product. The instruction set is that of the caller.
-    fn product(self, product: Product<'_>);
+    fn product<R: Rows>(self, product: Product<'_, R>);
+
+    /// Computes a depthwise convolution. The instruction set is that of the caller.
+    fn depthwise(self, convolution: Depthwise<'_>);
 }
 
 impl Products for isa::Scalar {
     #[inline(always)]
-    fn product(self, product: Product<'_>) {
+    fn product<R: Rows>(self, product: Product<'_, R>) {
         multiply(self, product);
+    }
+
+    #[inline(always)]
+    fn depthwise(self, convolution: Depthwise<'_>) {
+        convolution.run(self);
     }
 }
 
 impl Quads for isa::Scalar {
     const LANES: usize = 4;
     const ROWS: usize = 3;
-    type Sums = [i32; 3 * 64];
+    type Sums = [i32; 3 * 96];
     type Sum = [i32; 4];
     type Factor = [i32; 4];
+    type Words = [[i32; 4]; 4];
     type Line = [[i32; 4]; 4];
 
     #[inline(always)]
@@ -107,6 +133,24 @@ impl Quads for isa::Scalar {
         let words = unsafe { source.cast::<[u32; 4]>().read() };
         let bytes = |index: u32| words.map(|word| i32::from((word >> (8 * index)) as u8 as i8));
         [bytes(0), bytes(1), bytes(2), bytes(3)]
+    }
+
+    #[inline(always)]
+    unsafe fn words(self, source: *const u32) -> [[i32; 4]; 4] {
+        // SAFETY: as of `line`.
+        let words = unsafe { source.cast::<[u32; 4]>().read() };
+        let bytes = |index: u32| words.map(|word| i32::from((word >> (8 * index)) as u8));
+        [bytes(0), bytes(1), bytes(2), bytes(3)]
+    }
+
+    #[inline(always)]
+    fn add_words(self, words: [[i32; 4]; 4], line: [[i32; 4]; 4], mut sum: [i32; 4]) -> [i32; 4] {
+        for (factors, numbers) in words.into_iter().zip(line) {
+            for (sum, (factor, number)) in sum.iter_mut().zip(factors.into_iter().zip(numbers)) {
+                *sum = sum.wrapping_add(factor * number);
+            }
+        }
+        sum
     }
 
     #[inline(always)]
@@ -129,6 +173,11 @@ impl Quads for isa::Scalar {
     fn run(self, strip: &Strip<'_>) {
         tile::run(self, strip);
     }
+
+    #[inline(never)]
+    fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
+        depthwise::run(self, strip);
+    }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -136,23 +185,36 @@ pub(super) use x86::Widened;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Product, Products, Quads, Strip, multiply, tile};
+    use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile};
     use crate::isa::{Avx2, Avx512};
     use core::arch::x86_64::*;
 
     impl Products for Avx2 {
         #[inline(always)]
-        fn product(self, product: Product<'_>) {
+        fn product<R: Rows>(self, product: Product<'_, R>) {
             multiply(self, product);
+        }
+
+        #[inline(always)]
+        fn depthwise(self, convolution: Depthwise<'_>) {
+            convolution.run(self);
         }
     }
 
     impl Products for Avx512 {
         #[inline(always)]
-        fn product(self, product: Product<'_>) {
+        fn product<R: Rows>(self, product: Product<'_, R>) {
             match Native::detect(self) {
                 Some(native) => multiply(native, product),
                 None => multiply(Widened(self), product),
+            }
+        }
+
+        #[inline(always)]
+        fn depthwise(self, convolution: Depthwise<'_>) {
+            match Native::detect(self) {
+                Some(native) => convolution.run(native),
+                None => convolution.run(Widened(self)),
             }
         }
     }
@@ -164,6 +226,7 @@ mod x86 {
         type Sums = [i32; 4 * 128];
         type Sum = __m256i;
         type Factor = [__m256i; 2];
+        type Words = [__m256i; 2];
         type Line = [__m256i; 2];
 
         #[inline(always)]
@@ -190,6 +253,21 @@ mod x86 {
                 let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
                 [even, _mm256_srai_epi16::<8>(bytes)]
             }
+        }
+
+        #[inline(always)]
+        unsafe fn words(self, source: *const u32) -> [__m256i; 2] {
+            // SAFETY: the caller vouches for eight words.
+            unsafe {
+                let bytes = _mm256_loadu_si256(source.cast());
+                let even = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff));
+                [even, _mm256_srli_epi16::<8>(bytes)]
+            }
+        }
+
+        #[inline(always)]
+        fn add_words(self, words: [__m256i; 2], line: [__m256i; 2], sum: __m256i) -> __m256i {
+            self.add(words, line, sum)
         }
 
         #[inline(always)]
@@ -224,6 +302,17 @@ mod x86 {
             // SAFETY: an `Avx2` token exists only where AVX2 and FMA were detected.
             unsafe { entry(self, strip) }
         }
+
+        #[inline(always)]
+        fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
+            #[target_feature(enable = "avx2,fma")]
+            #[inline(never)]
+            fn entry(isa: Avx2, strip: &DepthwiseStrip<'_>) {
+                depthwise::run(isa, strip);
+            }
+            // SAFETY: an `Avx2` token exists only where AVX2 and FMA were detected.
+            unsafe { entry(self, strip) }
+        }
     }
 
     /// The way of AVX2, with twice as long vectors.
@@ -236,6 +325,7 @@ mod x86 {
         type Sums = [i32; 8 * 256];
         type Sum = __m512i;
         type Factor = [__m512i; 2];
+        type Words = [__m512i; 2];
         type Line = [__m512i; 2];
 
         #[inline(always)]
@@ -262,6 +352,21 @@ mod x86 {
                 let even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes));
                 [even, _mm512_srai_epi16::<8>(bytes)]
             }
+        }
+
+        #[inline(always)]
+        unsafe fn words(self, source: *const u32) -> [__m512i; 2] {
+            // SAFETY: the caller vouches for sixteen words.
+            unsafe {
+                let bytes = _mm512_loadu_si512(source.cast());
+                let even = _mm512_and_si512(bytes, _mm512_set1_epi16(0xff));
+                [even, _mm512_srli_epi16::<8>(bytes)]
+            }
+        }
+
+        #[inline(always)]
+        fn add_words(self, words: [__m512i; 2], line: [__m512i; 2], sum: __m512i) -> __m512i {
+            self.add(words, line, sum)
         }
 
         #[inline(always)]
@@ -296,6 +401,17 @@ mod x86 {
             // SAFETY: an `Avx512` token exists only where these features were detected.
             unsafe { entry(self, strip) }
         }
+
+        #[inline(always)]
+        fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[inline(never)]
+            fn entry(quads: Widened, strip: &DepthwiseStrip<'_>) {
+                depthwise::run(quads, strip);
+            }
+            // SAFETY: an `Avx512` token exists only where these features were detected.
+            unsafe { entry(self, strip) }
+        }
     }
 
     /// The instruction of AVX-512 VNNI for every quad.
@@ -316,6 +432,7 @@ mod x86 {
         type Sums = [i32; 8 * 256];
         type Sum = __m512i;
         type Factor = __m512i;
+        type Words = __m512i;
         type Line = __m512i;
 
         #[inline(always)]
@@ -334,6 +451,17 @@ mod x86 {
         unsafe fn line(self, source: *const u32) -> __m512i {
             // SAFETY: the caller vouches for sixteen words.
             unsafe { _mm512_loadu_si512(source.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn words(self, source: *const u32) -> __m512i {
+            // SAFETY: the caller vouches for sixteen words.
+            unsafe { _mm512_loadu_si512(source.cast()) }
+        }
+
+        #[inline(always)]
+        fn add_words(self, words: __m512i, line: __m512i, sum: __m512i) -> __m512i {
+            self.add(words, line, sum)
         }
 
         #[inline(always)]
@@ -360,6 +488,17 @@ mod x86 {
             #[inline(never)]
             fn entry(quads: Native, strip: &Strip<'_>) {
                 tile::run(quads, strip);
+            }
+            // SAFETY: this exists only where these features were detected.
+            unsafe { entry(self, strip) }
+        }
+
+        #[inline(always)]
+        fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
+            #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[inline(never)]
+            fn entry(quads: Native, strip: &DepthwiseStrip<'_>) {
+                depthwise::run(quads, strip);
             }
             // SAFETY: this exists only where these features were detected.
             unsafe { entry(self, strip) }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::dispatch;
 use crate::isa::{Isa, Level};
-use crate::kernels::linear::{Gemm, Linear, Position};
-use crate::kernels::map::Elementwise;
-use crate::team::{Caller, Team};
+use crate::kernels::linear::{Gemm, Linear};
+use crate::kernels::map::Splat;
+use crate::team::{Caller, Compute, Team};
 use std::vec;
 use std::vec::Vec;
 
@@ -77,7 +77,8 @@ impl Case {
         vec![gap; self.problem.m * self.problem.c_row]
     }
 
-    fn check<C: Linear + Elementwise>(&self, compute: C) {
+    fn check<C: Linear + Compute>(&self, compute: C) {
+        let isa = compute.isa();
         let run = |sink: Sink<'_>| compute.gemm_int8(&self.problem, self.lhs(), &self.packed, sink);
         let mut out = self.output(7);
         run(Sink::Sums(&mut out));
@@ -86,30 +87,33 @@ impl Case {
         let factors: Vec<f32> = (0..self.problem.n)
             .map(|column| 1e-3 * (1 + column % 7) as f32)
             .collect();
-        let scale = |sums: &[i32], run: &mut [f32], at: Position| {
-            let factors = &factors[at.column..][..run.len()];
-            compute.assign(run, (sums, factors), |(sum, factor)| {
-                sum as f32 * factor + at.row as f32
-            });
-        };
+        let rows: Vec<f32> = (0..2 * self.problem.m).map(|row| (row / 2) as f32).collect();
+        let operands = (PerColumn(&factors), PerRow { data: &rows, row: 2 });
+        let scale = Each::new(isa, operands, |(sum, factor, row)| sum as f32 * factor + row);
         let mut out = self.output(-1.5);
         run(Sink::F32(&mut out, &scale));
         let expected = self.expected(-1.5, |sum, row, column| sum as f32 * factors[column] + row as f32);
         assert_eq!(out, expected, "{:?}", self.problem);
 
         let byte = |sum: i32, row: usize, column: usize| (sum.wrapping_mul(31) + (row * 7 + column) as i32) as u8;
-        let fill = |sums: &[i32], run: &mut [u8], at: Position| {
-            for (index, (to, &sum)) in run.iter_mut().zip(sums).enumerate() {
-                *to = byte(sum, at.row, at.column + index);
-            }
-        };
+        let places: Vec<i32> = (0..self.problem.m)
+            .flat_map(|row| (0..self.problem.n + 1).map(move |column| (row * 7 + column) as i32))
+            .collect();
+        let operands = (
+            PerElement {
+                data: &places,
+                row: self.problem.n + 1,
+            },
+            Splat(31),
+        );
+        let fill = Each::new(isa, operands, |(sum, place, factor)| {
+            (sum.wrapping_mul(factor) + place) as u8
+        });
         let mut out = self.output(9);
         run(Sink::U8(&mut out, &fill));
         assert_eq!(out, self.expected(9, byte), "{:?}", self.problem);
 
-        let signed = |sums: &[i32], run: &mut [i8], _: Position| {
-            compute.assign(run, (sums,), |(sum,)| (sum >> 8) as i8);
-        };
+        let signed = Each::new(isa, (), |(sum,)| (sum >> 8) as i8);
         let mut out = self.output(-3);
         run(Sink::I8(&mut out, &signed));
         assert_eq!(
@@ -119,9 +123,7 @@ impl Case {
             self.problem
         );
 
-        let halved = |sums: &[i32], run: &mut [i32], _: Position| {
-            compute.assign(run, (sums,), |(sum,)| sum / 2);
-        };
+        let halved = Each::new(isa, (), |(sum,)| sum / 2);
         let mut out = self.output(-3);
         run(Sink::I32(&mut out, &halved));
         assert_eq!(out, self.expected(-3, |sum, _, _| sum / 2), "{:?}", self.problem);
@@ -163,7 +165,8 @@ fn parts_give_the_same_bits() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn widened_numbers_give_the_exact_sums() {
-    use super::matrix::{Product, multiply};
+    use super::matrix::Matrix;
+    use super::product::multiply;
     use super::quads::Widened;
     use crate::isa::Avx512;
 
@@ -171,8 +174,12 @@ fn widened_numbers_give_the_exact_sums() {
     for case in cases() {
         let Gemm { m, n, k, c_row } = case.problem;
         let mut out = case.output(7);
-        let sink = Sink::Sums(&mut out).whole(m, n, c_row);
-        let product = Product::new(k, case.lhs(), &case.packed, sink);
+        let product = Product {
+            rows: Matrix { a: case.lhs(), k },
+            b: &case.packed,
+            c: Sink::Sums(&mut out).whole([m, n, c_row]),
+            scratch: &mut [],
+        };
         isa.vectorize(|| multiply(Widened(isa), product));
         assert_eq!(out, case.expected(7, |sum, _, _| sum), "{:?}", case.problem);
     }

@@ -4,6 +4,7 @@ use super::pack::QUAD;
 use super::quads::Quads;
 use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::ahead::Share;
+use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::store::unrolled;
 use core::marker::PhantomData;
 
@@ -11,11 +12,11 @@ use core::marker::PhantomData;
 pub(super) const MAX_ROWS: usize = 8;
 
 /// Some columns of `a b` for at most as many rows as a tile has.
-pub(super) struct Strip<'a> {
+pub(in crate::kernels::linear) struct Strip<'a> {
     /// The first number of each row of `a`.
     pub(super) a: [*const u8; MAX_ROWS],
-    /// The depth.
-    pub(super) k: usize,
+    /// The depth of the rows of `a`.
+    pub(super) depth: Depth,
     /// The words of quad `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
@@ -36,8 +37,9 @@ impl Strip<'_> {
     /// For as long as the strip is there:
     ///
     /// - `rows` is at least 1 and at most the `ROWS` of what runs it.
-    /// - The first `ROWS` rows of `a` are valid for reading `k` numbers; those from `rows` on may be any that are.
-    /// - `b` is valid for reading `ceil(k / 4)` quads, all 16 columns of each of the `ceil(columns / 16)` panels.
+    /// - The first `ROWS` rows of `a` are valid for reading what [`Depth::reach`] says; those from `rows` on may be any that
+    ///   are.
+    /// - `b` is valid for reading as many quads as the depth has, all 16 columns of each of the `ceil(columns / 16)` panels.
     /// - `sums` are valid for writing `ROWS` rows of `columns` elements, rounded up to a multiple of 32.
     #[inline(always)]
     pub(super) unsafe fn vouched(self) -> Self {
@@ -110,37 +112,44 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, stri
     let mut b = strip
         .b
         .wrapping_add(column / PANEL_COLUMNS * strip.b_panel + column % PANEL_COLUMNS);
-    let mut ahead = strip.ahead.first(b, strip.k.div_ceil(QUAD));
     let mut sums = [[quads.zero(); VECTORS]; ROWS];
-    let whole = strip.k / QUAD * QUAD;
-    let mut p = 0;
-    while p < whole {
-        if ROWS > 3 {
-            quads.prefetch(ahead);
-            ahead = ahead.wrapping_add(strip.ahead.step);
+    let Depth {
+        counts, run: numbers, ..
+    } = strip.depth;
+    let whole = numbers / QUAD * QUAD;
+    for run in 0..counts[0] * counts[1] {
+        let first = strip.depth.offset(run);
+        let mut ahead = strip.ahead.first(b, numbers.div_ceil(QUAD));
+        let mut p = first;
+        while p < first + whole {
+            if ROWS > 3 {
+                quads.prefetch(ahead);
+                ahead = ahead.wrapping_add(strip.ahead.step);
+            }
+            // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
+            unsafe {
+                let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
+                unrolled!(row of [ROWS] => {
+                    let word = rows[row].wrapping_add(p).cast::<u32>().read_unaligned();
+                    add(quads, word, &lines, &mut sums[row]);
+                });
+            }
+            p += QUAD;
+            b = b.wrapping_add(PANEL_COLUMNS);
         }
-        // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
-        unsafe {
-            let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
-            unrolled!(row of [ROWS] => {
-                let word = rows[row].wrapping_add(p).cast::<u32>().read_unaligned();
-                add(quads, word, &lines, &mut sums[row]);
-            });
-        }
-        p += QUAD;
-        b = b.wrapping_add(PANEL_COLUMNS);
-    }
-    if whole < strip.k {
-        // SAFETY: as above, with the numbers that are left.
-        unsafe {
-            let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
-            unrolled!(row of [ROWS] => {
-                let mut word = [0; QUAD];
-                for (index, byte) in word.iter_mut().enumerate().take(strip.k - whole) {
-                    *byte = *rows[row].add(whole + index);
-                }
-                add(quads, u32::from_ne_bytes(word), &lines, &mut sums[row]);
-            });
+        if whole < numbers {
+            // SAFETY: as above, with the numbers that are left.
+            unsafe {
+                let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
+                unrolled!(row of [ROWS] => {
+                    let mut word = [0; QUAD];
+                    for (index, byte) in word.iter_mut().enumerate().take(numbers - whole) {
+                        *byte = *rows[row].wrapping_add(p + index);
+                    }
+                    add(quads, u32::from_ne_bytes(word), &lines, &mut sums[row]);
+                });
+            }
+            b = b.wrapping_add(PANEL_COLUMNS);
         }
     }
     unrolled!(row, vector of [ROWS, VECTORS] => {

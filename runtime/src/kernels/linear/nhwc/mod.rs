@@ -5,7 +5,9 @@ mod bf16;
 mod block;
 mod conv;
 mod depthwise;
+mod int8;
 mod parts;
+mod pixels;
 mod winograd;
 
 use super::bf16::half;
@@ -20,6 +22,11 @@ pub use block::{
 };
 pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, pack_conv2d_nhwc};
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
+pub use int8::{
+    conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min,
+    depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch, depthwise_conv2d_nhwc_int8_scratch_min,
+    pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc_int8,
+};
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
@@ -30,6 +37,10 @@ pub(super) use bf16::{conv2d_nhwc_bf16, conv2d_nhwc_bf16_part, conv2d_nhwc_bf16_
 pub(super) use block::depthwise_block;
 pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;
+pub(super) use int8::{
+    Depthwise, conv2d_nhwc_int8, conv2d_nhwc_int8_part, conv2d_nhwc_int8_parts, depthwise_conv2d_nhwc_int8,
+    depthwise_conv2d_nhwc_int8_part, depthwise_conv2d_nhwc_int8_parts,
+};
 pub(super) use parts::{
     conv2d_nhwc_parts, depthwise_block_parts, depthwise_conv2d_nhwc_parts, winograd_conv2d_nhwc_parts,
 };
@@ -128,6 +139,22 @@ impl Conv2dNhwc {
     }
 
     fn check_operands(&self, x: &[f32], init: Init<'_>) {
+        self.check_input(x.len());
+        match init {
+            Init::PerColumn(values) => {
+                assert!(values.len() >= self.out_channels, "convolution: the bias is too short");
+            }
+            Init::PerRow(values) => {
+                assert!(
+                    values.len() >= self.pixels(),
+                    "convolution: the initial plane is too short"
+                );
+            }
+            Init::Zero | Init::Accumulate => {}
+        }
+    }
+
+    fn check_input(&self, len: usize) {
         let channels_divide = self.groups > 0
             && self.in_channels.is_multiple_of(self.groups)
             && self.out_channels.is_multiple_of(self.groups);
@@ -145,19 +172,7 @@ impl Conv2dNhwc {
             (self.in_height, self.x_row),
             (self.in_width, self.x_column),
         ]);
-        assert!(x.len() >= x_len, "convolution: the input is too short");
-        match init {
-            Init::PerColumn(values) => {
-                assert!(values.len() >= self.out_channels, "convolution: the bias is too short");
-            }
-            Init::PerRow(values) => {
-                assert!(
-                    values.len() >= self.pixels(),
-                    "convolution: the initial plane is too short"
-                );
-            }
-            Init::Zero | Init::Accumulate => {}
-        }
+        assert!(len >= x_len, "convolution: the input is too short");
     }
 
     /// Whether the counts of taps, terms and pixels and all positions in the padded image are representable, with room

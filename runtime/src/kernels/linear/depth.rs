@@ -1,0 +1,42 @@
+//! The depth of products whose rows are runs of neighboring numbers.
+
+/// The depth of a product, as runs of neighboring numbers: what a row of the left-hand side is, relative to its first number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Depth {
+    /// Runs along two axes.
+    pub(super) counts: [usize; 2],
+    /// Numbers between the runs of a row along these axes.
+    pub(super) steps: [usize; 2],
+    /// Numbers of a run.
+    pub(super) run: usize,
+}
+
+impl Depth {
+    /// A single run.
+    pub(super) const fn whole(k: usize) -> Depth {
+        Depth {
+            counts: [1, 1],
+            steps: [0, 0],
+            run: k,
+        }
+    }
+
+    /// Words of so many numbers that the runs have, each of which begins a word.
+    pub(super) const fn words(&self, numbers: usize) -> usize {
+        self.counts[0] * self.counts[1] * self.run.div_ceil(numbers)
+    }
+
+    /// Numbers from the first of a row to the end of the last run.
+    pub(super) const fn reach(&self) -> usize {
+        if self.counts[0] == 0 || self.counts[1] == 0 || self.run == 0 {
+            return 0;
+        }
+        (self.counts[0] - 1) * self.steps[0] + (self.counts[1] - 1) * self.steps[1] + self.run
+    }
+
+    /// Numbers from the first of a row to that of a run.
+    #[inline(always)]
+    pub(super) const fn offset(&self, run: usize) -> usize {
+        run / self.counts[1] * self.steps[0] + run % self.counts[1] * self.steps[1]
+    }
+}

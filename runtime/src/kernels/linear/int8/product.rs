@@ -1,0 +1,137 @@
+//! The blocked product, of whatever the rows of the left-hand side are.
+
+use super::pack::QUAD;
+use super::quads::{Quads, Room};
+use super::sink::SinkPart;
+use super::tile::{MAX_ROWS, Strip};
+use crate::kernels::linear::PANEL_COLUMNS;
+use crate::kernels::linear::ahead::Ahead;
+use crate::kernels::linear::depth::Depth;
+use crate::kernels::linear::gemm::equal_blocks;
+use core::marker::PhantomData;
+
+/// Words of the right-hand side that all rows of a block pass over: 512 KiB.
+const WEIGHTS: usize = 128 * 1024;
+
+/// The rows of a left-hand side, a block at a time.
+pub(in crate::kernels::linear) trait Rows {
+    /// Rows of the block that begins with a row and takes at most so many bytes of scratch; 0 if these are too few.
+    fn block(&self, first: usize, room: usize) -> usize;
+
+    /// The depth, as it is in a block of `rows` rows.
+    fn depth(&self, rows: usize) -> Depth;
+
+    /// The first number of a row of a block of `rows` rows.
+    fn offset(&self, rows: usize, row: usize) -> usize;
+
+    /// The numbers of a block of `rows` rows from `first` on.
+    fn numbers<'s>(&'s self, first: usize, rows: usize, scratch: &'s mut [u8]) -> &'s [u8];
+}
+
+/// `c = convert(a b)`.
+pub(in crate::kernels::linear) struct Product<'a, R> {
+    pub(in crate::kernels::linear) rows: R,
+    pub(in crate::kernels::linear) b: &'a [u32],
+    pub(in crate::kernels::linear) c: SinkPart<'a>,
+    pub(in crate::kernels::linear) scratch: &'a mut [u8],
+}
+
+/// Computes a product in strips of rows, of as many columns as there is room for sums.
+#[inline(always)]
+pub(super) fn multiply<Q: Quads, R: Rows>(quads: Q, product: Product<'_, R>) {
+    let Product {
+        rows,
+        b,
+        mut c,
+        scratch,
+    } = product;
+    let (m, n) = (c.rows(), c.columns());
+    if m == 0 || n == 0 {
+        return;
+    }
+    let mut sums = Q::Sums::default();
+    let mut first = 0;
+    while first < m {
+        let count = rows.block(first, scratch.len()).min(m - first);
+        assert!(count > 0, "product: the scratch is too short");
+        let block = Block {
+            numbers: rows.numbers(first, count, scratch),
+            depth: rows.depth(count),
+            b,
+            rows: [first, count],
+            is_last: first + count == m,
+        };
+        block.run(quads, &mut c, sums.as_mut(), |row| rows.offset(count, row));
+        first += count;
+    }
+}
+
+/// Some rows of the left-hand side.
+struct Block<'a> {
+    numbers: &'a [u8],
+    depth: Depth,
+    b: &'a [u32],
+    /// The first of the rows, and how many they are.
+    rows: [usize; 2],
+    is_last: bool,
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn run<Q: Quads>(&self, quads: Q, c: &mut SinkPart<'_>, sums: &mut [i32], offset: impl Fn(usize) -> usize) {
+        let (n, [first, m]) = (c.columns(), self.rows);
+        let total = self.depth.words(QUAD);
+        let b_panel = total * PANEL_COLUMNS;
+        assert!(
+            self.b.len() / PANEL_COLUMNS >= n.div_ceil(PANEL_COLUMNS).saturating_mul(total),
+            "product: the right matrix is too short"
+        );
+        // Of a few rows, no weights are read twice.
+        let fitting = match m <= Q::ROWS {
+            true => usize::MAX,
+            false => (WEIGHTS / b_panel.max(1)).max(2) * PANEL_COLUMNS,
+        };
+        let step = equal_blocks(n, fitting.min(sums.len() / Q::ROWS), 2 * PANEL_COLUMNS);
+        let reach = self.depth.reach();
+        for column in (0..n).step_by(step) {
+            let columns = step.min(n - column);
+            // The weights of a following step lie behind these, more often than not.
+            let ahead = match self.is_last || column + columns < n {
+                true => Ahead::new(columns.div_ceil(PANEL_COLUMNS) * b_panel, m, Q::ROWS),
+                false => Ahead::NONE,
+            };
+            for row in (0..m).step_by(Q::ROWS) {
+                let rows = Q::ROWS.min(m - row);
+                // Rows that do not exist are read as the last that does.
+                let start = |index: usize| {
+                    let start = offset(row + index.min(rows - 1));
+                    self.numbers[start..start + reach].as_ptr()
+                };
+                // Without depth there need not be any numbers.
+                let a = match reach {
+                    0 => [self.numbers.as_ptr(); MAX_ROWS],
+                    _ => core::array::from_fn::<_, MAX_ROWS, _>(start),
+                };
+                let strip = Strip {
+                    a,
+                    depth: self.depth,
+                    b: self.b[column / PANEL_COLUMNS * b_panel..].as_ptr(),
+                    b_panel,
+                    ahead: ahead.share(Q::LANES, row / Q::ROWS, b_panel),
+                    rows,
+                    columns,
+                    sums: sums.as_mut_ptr(),
+                    sums_row: step,
+                    found: PhantomData,
+                };
+                // SAFETY: every row of `a` has been found to reach as far as the depth does, and `b` to have `total` quads in
+                // every panel. There is room for the sums of `Q::ROWS` rows of `step` columns, which is a whole number of
+                // pairs of panels.
+                let strip = unsafe { strip.vouched() };
+                quads.run(&strip);
+                let rows = first + row..first + row + rows;
+                c.write(rows, column..column + columns, sums, step);
+            }
+        }
+    }
+}
