@@ -62,10 +62,11 @@ fn precision(step: &Step) -> Option<Precision> {
             Matrix::PackedBf16 => Some(Precision::Bf16),
             Matrix::PackedInt8 | Matrix::Strided { .. } => None,
         },
-        Kernel::Conv(conv) => Some(match conv.kind {
-            ConvKind::Bf16 => Precision::Bf16,
-            ConvKind::Direct | ConvKind::Depthwise | ConvKind::Winograd(_) => Precision::F32,
-        }),
+        Kernel::Conv(conv) => match conv.kind {
+            ConvKind::Bf16 => Some(Precision::Bf16),
+            ConvKind::Direct | ConvKind::Depthwise | ConvKind::Winograd(_) => Some(Precision::F32),
+            ConvKind::Int8(_) | ConvKind::DepthwiseInt8(_) => None,
+        },
         Kernel::DepthwiseBlock(_) => Some(Precision::F32),
         _ => None,
     }

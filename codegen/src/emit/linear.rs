@@ -1,10 +1,10 @@
 //! Matrix products, convolutions, attention and recurrent layers.
 
+use super::epilogue::{conversion, epilogue, hoisted, is_fixed, named_epilogue, written};
 use super::function::Body;
-use super::map::{closure_call, tuple_text};
-use super::scalar::{self, Context};
+use super::scalar;
 use super::text::Code;
-use crate::ir::{Cell, DType, Dim, Scalar};
+use crate::ir::{Cell, Dim};
 use crate::plan::kernel::{
     Attention, Conv, ConvKind, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Matrix, Pointwise,
     Recurrent,
@@ -45,12 +45,12 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
 /// The call of a product of integers, whose epilogue makes results of another type of its sums.
 fn gemm_int8(body: &mut Body<'_>, gemm: &Gemm, first: usize) {
     let map = gemm.epilogue.as_ref();
-    let fixed = map.is_some_and(|map| is_fixed(body, first, map));
-    if let Some(map) = map.filter(|_| fixed) {
+    let outside = map.is_some_and(|map| is_fixed(body, first, map));
+    if outside {
         conversion(body, first, map);
     }
     body.open_loops();
-    if let Some(map) = map.filter(|_| !fixed) {
+    if !outside {
         conversion(body, first, map);
     }
     body.imports.add("linear", "LhsInt8");
@@ -60,31 +60,10 @@ fn gemm_int8(body: &mut Body<'_>, gemm: &Gemm, first: usize) {
     };
     let fields = vec![format!("data: {}", body.read(0)).into(), format!("row: {row}").into()];
     body.writer.code("let a = ", &Code::structure("LhsInt8", fields), ";");
-    body.imports.add("linear", "Sink");
-    let c = body.write(0);
-    let sink = match map {
-        None => format!("Sink::Sums({c})"),
-        Some(map) => format!("Sink::{}({c}, &convert)", sink(map).0),
-    };
+    let sink = written(body, map);
     let b = body.read(1);
     call(body, "s.gemm_int8", &["&problem", "a", &b, &sink]);
     body.close_loops();
-}
-
-/// The variant of `Sink` and the type of results.
-fn sink(map: &EpilogueMap) -> (&'static str, &'static str) {
-    match map.expr.dtype() {
-        DType::F32 => ("F32", "f32"),
-        DType::U8 => ("U8", "u8"),
-        DType::I8 => ("I8", "i8"),
-        DType::I32 => ("I32", "i32"),
-        other => unreachable!("an integer product with results of {other}"),
-    }
-}
-
-/// `let convert = ...;`, the closure that makes results of sums.
-fn conversion(body: &mut Body<'_>, first: usize, map: &EpilogueMap) {
-    closure(body, "convert", first, map, Run::Made(sink(map).1));
 }
 
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
@@ -100,7 +79,7 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             ];
             structure(body, "WinogradConv2dNhwc", "problem", fields);
         }
-        ConvKind::Direct | ConvKind::Bf16 | ConvKind::Depthwise => structure(body, "Conv2dNhwc", "problem", fields),
+        _ => structure(body, "Conv2dNhwc", "problem", fields),
     }
     match conv.kind {
         ConvKind::Winograd(_) => convolve(body, "s.winograd_conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
@@ -113,7 +92,28 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             conv.init,
             conv.epilogue.as_ref(),
         ),
+        ConvKind::Int8(pad_value) => convolve_int8(body, "s.conv2d_nhwc_int8", pad_value, conv.epilogue.as_ref()),
+        ConvKind::DepthwiseInt8(pad_value) => {
+            convolve_int8(body, "s.depthwise_conv2d_nhwc_int8", pad_value, conv.epilogue.as_ref());
+        }
     }
+}
+
+/// The call of a convolution of integers of `problem`.
+fn convolve_int8(body: &mut Body<'_>, method: &str, pad_value: u8, map: Option<&EpilogueMap>) {
+    let outside = map.is_some_and(|map| is_fixed(body, 2, map));
+    if outside {
+        conversion(body, 2, map);
+    }
+    body.open_loops();
+    if !outside {
+        conversion(body, 2, map);
+    }
+    let (x, w, y) = (body.read(0), body.read(1), written(body, map));
+    let pad_value = pad_value.to_string();
+    let arguments = ["&problem", &x, &pad_value, &w, &y, body.scratch()];
+    call(body, method, &arguments);
+    body.close_loops();
 }
 
 /// The names of what a depthwise block reads.
@@ -362,130 +362,4 @@ fn init_from(body: &mut Body<'_>, init: Init, index: usize) -> String {
         Init::PerColumn => format!("Init::PerColumn({})", body.read(index)),
         Init::Accumulate => "Init::Accumulate".to_owned(),
     }
-}
-
-/// The argument for an epilogue that is the same in all iterations, printed before the loops.
-fn hoisted(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> Option<String> {
-    let map = map?;
-    is_fixed(body, first, map).then(|| epilogue(body, first, Some(map)))
-}
-
-/// Whether an epilogue whose first operand is the read `first` is the same in all iterations.
-fn is_fixed(body: &Body<'_>, first: usize, map: &EpilogueMap) -> bool {
-    let fixed = |index: usize| {
-        body.step.reads[first + index]
-            .loop_strides
-            .iter()
-            .all(|stride| stride.is(0))
-    };
-    (0..map.operands.len()).all(fixed)
-}
-
-/// The argument for an epilogue, after a `let` of its closure. Its first operand is the read `first`.
-fn epilogue(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) -> String {
-    named_epilogue(body, "epilogue", first, map)
-}
-
-/// The argument for an epilogue whose closure has a name.
-fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epilogue: Option<&EpilogueMap>) -> String {
-    body.imports.add("linear", "Epilogue");
-    let Some(epilogue) = epilogue else {
-        return "Epilogue::None".to_owned();
-    };
-    if let Some([low, high]) = epilogue.bounds() {
-        return format!("Epilogue::Clamp({}, {})", scalar::single(low), scalar::single(high));
-    }
-    if closure(body, name, first, epilogue, Run::Replaced) {
-        format!("Epilogue::at(&{name})")
-    } else {
-        format!("Epilogue::Each(&{name})")
-    }
-}
-
-/// What the closure of an epilogue does with a run of results.
-#[derive(Clone, Copy, PartialEq)]
-enum Run {
-    /// The results are replaced.
-    Replaced,
-    /// Results of a type are made of sums.
-    Made(&'static str),
-}
-
-/// The `let` of the closure of an epilogue. Returns whether it uses the position of the run.
-fn closure(body: &mut Body<'_>, name: &str, first: usize, epilogue: &EpilogueMap, run: Run) -> bool {
-    body.imports.add("kernels::map", "Elementwise");
-    let used = |index: usize| epilogue.expr.nodes.iter().any(|node| node.op == Scalar::Input(index));
-    let mut slices = Vec::new();
-    let mut operands: Vec<Code> = Vec::new();
-    let mut elements: Vec<String> = Vec::new();
-    let mut uses_position = false;
-    for (index, operand) in epilogue.operands.iter().enumerate() {
-        if !used(index + 1) {
-            continue;
-        }
-        let name = body.roles.reads[first + index].clone();
-        let from = body.read(first + index);
-        if from != name {
-            body.writer.line(format!("let {name} = {from};"));
-        }
-        let row = match () {
-            () if operand.row.is(0) => None,
-            () if operand.row.is(1) => Some("at.row".to_owned()),
-            () => Some(format!("at.row * {}", body.sizes.factor(&operand.row))),
-        };
-        uses_position |= operand.per_column || row.is_some();
-        elements.push(name.clone());
-        if operand.per_column {
-            let start = row.map_or("at.column".to_owned(), |row| format!("{row} + at.column"));
-            slices.push(format!("let {name} = &{name}[{start}..][..run.len()];"));
-            operands.push(name.into());
-        } else {
-            body.imports.add("kernels::map", "Splat");
-            operands.push(format!("Splat({name}[{}])", row.unwrap_or("0".into())).into());
-        }
-    }
-    let reads = body.roles.reads.clone();
-    let inputs = |index: usize| match index {
-        0 => "acc".to_owned(),
-        index => reads[first + index - 1].clone(),
-    };
-    let indices = |axis: usize| format!("at{axis}");
-    let context = Context {
-        inputs: &inputs,
-        loads: &|_| String::new(),
-        indices: &indices,
-        axes: &[],
-        sizes: body.sizes,
-    };
-    let printed = scalar::body(&epilogue.expr, &context);
-    body.imports.expression(&epilogue.expr);
-    if uses_position || run != Run::Replaced {
-        body.imports.add("linear", "Position");
-    }
-    let (arguments, method, parameters) = match run {
-        Run::Replaced => {
-            let at = if uses_position { ", at: Position" } else { "" };
-            let parameters = format!("|acc, {}|", tuple_text(&elements));
-            (format!("run: &mut [f32]{at}"), "s.apply", parameters)
-        }
-        Run::Made(ty) => {
-            let at = if uses_position { "at" } else { "_" };
-            operands.insert(0, "sums".into());
-            elements.insert(0, "acc".to_owned());
-            let parameters = format!("|{}|", tuple_text(&elements));
-            (
-                format!("sums: &[i32], run: &mut [{ty}], {at}: Position"),
-                "s.assign",
-                parameters,
-            )
-        }
-    };
-    body.writer.open(format!("let {name} = |{arguments}| {{"));
-    for slice in slices {
-        body.writer.line(slice);
-    }
-    let call = closure_call(method, vec!["run".into(), Code::tuple(operands)], &parameters, &printed);
-    body.writer.code("", &call, ";");
-    body.writer.close("};");
-    uses_position
 }

@@ -5,6 +5,7 @@
 //! same for the same plan and options, byte by byte, and as rustfmt would have it with lines of 120 columns.
 
 mod comments;
+mod epilogue;
 mod extent;
 mod face;
 mod fold;

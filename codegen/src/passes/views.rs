@@ -3,7 +3,7 @@
 use super::rewrite::{Rewriter, merged_origin};
 use super::sink::groups;
 use crate::ir::op::PadMode;
-use crate::ir::{Dim, Graph, Literal, Node, Op, Tensor, ValueId};
+use crate::ir::{DType, Dim, Graph, Literal, Node, Op, Tensor, ValueId};
 use std::rc::Rc;
 
 /// Simplifies reshapes, transpositions, slices, broadcasts, concatenations and padding.
@@ -231,18 +231,26 @@ fn padded_conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> 
     else {
         return None;
     };
-    let zero = rewriter.splat(pad.inputs[1]).and_then(super::pattern::literal_number) == Some(0.0);
+    let Op::Conv { window, pad_value, .. } = &node.op else {
+        return None;
+    };
+    // What is padded twice is padded with one number.
+    let number = rewriter.splat(pad.inputs[1]).and_then(super::pattern::literal_number)?;
+    let mut pads = window.pads_before.iter().chain(&window.pads_after);
+    let is_free = rewriter.ty(node.inputs[0]).dtype == DType::U8 && pads.all(|size| size.is(0));
+    let fits = number == f64::from(*pad_value) || is_free;
     let spatial = before[..2].iter().chain(&after[..2]).all(|size| size.is(0));
     // Negative padding crops; what is padded after a crop is not what is padded before it.
     let grows = before
         .iter()
         .chain(after)
         .all(|size| size.range(&rewriter.graph.bounds).low >= 0);
-    if !(zero && spatial && grows) {
+    if !(fits && spatial && grows) {
         return None;
     }
     let mut op = node.op.clone();
-    if let Op::Conv { window, .. } = &mut op {
+    if let Op::Conv { window, pad_value, .. } = &mut op {
+        *pad_value = number as u8;
         for axis in 0..window.kernel.len() {
             window.pads_before[axis] = window.pads_before[axis].clone() + before[axis + 2].clone();
             window.pads_after[axis] = window.pads_after[axis].clone() + after[axis + 2].clone();

@@ -12,6 +12,11 @@ pub struct EpilogueMap {
 }
 
 impl EpilogueMap {
+    /// Whether the expression uses an operand.
+    pub fn uses(&self, operand: usize) -> bool {
+        self.expr.nodes.iter().any(|node| node.op == Scalar::Input(operand + 1))
+    }
+
     /// The bounds between which the result is brought, if that is all that is done to it: `min(max(result, low), high)`.
     pub fn bounds(&self) -> Option<[f32; 2]> {
         let nodes = &self.expr.nodes;

@@ -138,6 +138,8 @@ fn function_name(step: &Step) -> String {
                 ConvKind::Direct => "conv",
                 ConvKind::Bf16 => "conv_bf16",
                 ConvKind::Depthwise => "depthwise_conv",
+                ConvKind::Int8(_) => "conv_int8",
+                ConvKind::DepthwiseInt8(_) => "depthwise_conv_int8",
                 ConvKind::Winograd(_) => "winograd_conv",
             };
             conv_name(kind, &conv.window, conv.epilogue.as_ref())

@@ -286,6 +286,10 @@ pub enum ConvKind {
     Bf16,
     /// One channel per group.
     Depthwise,
+    /// Of unsigned with signed numbers of 8 bits, with this number in the padding.
+    Int8(u8),
+    /// The same with one channel per group.
+    DepthwiseInt8(u8),
     /// By Winograd's algorithm, in tiles.
     Winograd(WinogradTile),
 }

@@ -81,6 +81,22 @@ impl Elastic {
                         weights: linear::conv2d_nhwc_packed_len(&problem),
                     })
                 }
+                ConvKind::Int8(_) => {
+                    let problem = conv.problem(bounds);
+                    Some(Elastic::Copied {
+                        least: linear::conv2d_nhwc_int8_scratch_min(&problem),
+                        best: linear::conv2d_nhwc_int8_scratch(&problem),
+                        weights: linear::conv2d_nhwc_int8_packed_len(&problem),
+                    })
+                }
+                ConvKind::DepthwiseInt8(_) => {
+                    let problem = conv.problem(bounds);
+                    Some(Elastic::Copied {
+                        least: linear::depthwise_conv2d_nhwc_int8_scratch_min(&problem),
+                        best: linear::depthwise_conv2d_nhwc_int8_scratch(&problem),
+                        weights: linear::depthwise_conv2d_nhwc_int8_packed_len(&problem),
+                    })
+                }
                 ConvKind::Depthwise => None,
             },
             _ => None,

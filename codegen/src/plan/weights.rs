@@ -68,8 +68,12 @@ pub enum Packing {
     Conv(linear::Conv2dNhwc),
     /// As the weights of a convolution in bf16.
     ConvBf16(linear::Conv2dNhwc),
+    /// As the weights of a convolution of integers of 8 bits.
+    ConvInt8(linear::Conv2dNhwc),
     /// As the weights of a convolution of one channel per group.
     DepthwiseConv(linear::Conv2dNhwc),
+    /// The same of integers of 8 bits.
+    DepthwiseConvInt8(linear::Conv2dNhwc),
     /// As the weights of a convolution by Winograd's algorithm.
     WinogradConv(linear::WinogradConv2dNhwc),
     /// As the weights of a transposed convolution.
@@ -90,7 +94,9 @@ impl Packing {
             Packing::RhsInt8 { k, n, .. } => linear::packed_rhs_int8_len(*k, *n),
             Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
             Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
+            Packing::ConvInt8(problem) => linear::conv2d_nhwc_int8_packed_len(problem),
             Packing::DepthwiseConv(problem) => linear::depthwise_conv2d_nhwc_packed_len(problem),
+            Packing::DepthwiseConvInt8(problem) => linear::depthwise_conv2d_nhwc_int8_packed_len(problem),
             Packing::WinogradConv(problem) => linear::winograd_conv2d_nhwc_packed_len(problem),
             Packing::ConvTranspose(problem) => linear::conv_transpose2d_packed_len(problem),
         }
@@ -203,7 +209,11 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
     let source = &*floats(tensor);
     match packing {
         Packing::Dense => packed.copy_from_slice(source),
-        Packing::RhsBf16 { .. } | Packing::ConvBf16(_) | Packing::RhsInt8 { .. } => unreachable!("these are words"),
+        Packing::RhsBf16 { .. }
+        | Packing::ConvBf16(_)
+        | Packing::RhsInt8 { .. }
+        | Packing::ConvInt8(_)
+        | Packing::DepthwiseConvInt8(_) => unreachable!("these are words"),
         Packing::Rhs {
             k,
             n,
@@ -271,6 +281,12 @@ fn pack_words(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
             let source = bytemuck::cast_slice(&tensor.data[*offset..]);
             linear::pack_rhs_int8(*k, *n, source, *row, *column, packed);
         }
+        Packing::ConvInt8(problem) => {
+            linear::pack_conv2d_nhwc_int8(problem, bytemuck::cast_slice(&tensor.data), packed);
+        }
+        Packing::DepthwiseConvInt8(problem) => {
+            linear::pack_depthwise_conv2d_nhwc_int8(problem, bytemuck::cast_slice(&tensor.data), packed);
+        }
         _ => unreachable!("these are no words"),
     }
 }
@@ -292,7 +308,11 @@ impl Packing {
     fn is_words(&self) -> bool {
         matches!(
             self,
-            Packing::RhsBf16 { .. } | Packing::ConvBf16(_) | Packing::RhsInt8 { .. }
+            Packing::RhsBf16 { .. }
+                | Packing::ConvBf16(_)
+                | Packing::RhsInt8 { .. }
+                | Packing::ConvInt8(_)
+                | Packing::DepthwiseConvInt8(_)
         )
     }
 

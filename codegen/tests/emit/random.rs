@@ -575,6 +575,7 @@ impl Random {
                 epilogue,
             },
             false => Op::Conv {
+                pad_value: 0,
                 window: window.clone(),
                 groups,
                 bias,

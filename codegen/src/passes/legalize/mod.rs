@@ -16,9 +16,9 @@ use std::rc::Rc;
 /// axes, weights that only the run knows) becomes expressions for every element and folds over them, slower by far than
 /// a kernel but without anything that need not exist.
 ///
-/// Postcondition: products and convolutions are of `f32`, or products of `u8` and constant matrices of `i8`, convolutions
-/// have constant weights and at most two spatial axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of types that have a kernel,
-/// unless their sizes forbid it.
+/// Postcondition: products and convolutions are of `f32`, or of `u8` with constant weights of `i8`, convolutions have constant
+/// weights and at most two spatial axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of
+/// types that have a kernel, unless their sizes forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
         if has_kernel(rewriter, node) {
@@ -63,6 +63,12 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
             right.dtype == DType::I8 && is_matrix && is_weight(rewriter, node.inputs[1])
         }
         Op::MatMul { .. } | Op::Softmax { .. } | Op::Normalize { .. } | Op::Attention { .. } => single,
+        Op::Conv { window, groups, .. } if dtype == DType::U8 => {
+            let single = |value: ValueId| rewriter.shape(value)[1].is(*groups as i64);
+            let is_grouped = *groups > 1 && !(single(x) && single(node.outputs[0]));
+            let right = rewriter.ty(node.inputs[1]).dtype;
+            right == DType::I8 && !is_grouped && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])
+        }
         Op::Conv { window, .. } | Op::ConvTranspose { window, .. } => {
             single && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])
         }

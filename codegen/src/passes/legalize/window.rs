@@ -11,7 +11,11 @@ const LEAD: usize = 2;
 
 pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Conv {
-        window, groups, bias, ..
+        window,
+        groups,
+        bias,
+        pad_value,
+        ..
     } = &node.op
     else {
         return None;
@@ -20,6 +24,8 @@ pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         rewriter.ty(node.inputs[0]).clone(),
         rewriter.shape(node.inputs[1]).to_vec(),
     );
+    let w_dtype = rewriter.ty(node.inputs[1]).dtype;
+    let sum = Op::sum_type(x.dtype, w_dtype)?;
     let shape = rewriter.shape(node.outputs[0]).to_vec();
     let rank = shape.len();
     let mut expr = Expr::empty();
@@ -33,13 +39,14 @@ pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let place = expr.row_major(&coordinates, &x.shape);
     let mut value = expr.at(0, place, x.dtype);
     if let Some(inside) = inside {
-        let zero = number(&mut expr, 0.0, x.dtype);
-        value = expr.select(inside, value, zero);
+        let outside = number(&mut expr, (*pad_value).into(), x.dtype);
+        value = expr.select(inside, value, outside);
     }
     let mut coordinates = vec![filter, channel];
     coordinates.extend(&places.taps);
     let place = expr.row_major(&coordinates, &w);
-    let weight = expr.at(1, place, x.dtype);
+    let weight = expr.at(1, place, w_dtype);
+    let [value, weight] = [value, weight].map(|id| expr.convert(id, sum));
     expr.apply2(BinaryOp::Mul, value, weight);
     let op = Op::Fold {
         kind: FoldKind::Sum,

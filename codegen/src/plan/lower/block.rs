@@ -73,7 +73,8 @@ impl Lowering<'_> {
             return false;
         };
         let channels = |value: ValueId| &self.graph.ty(value).shape[1];
-        let single = self.graph.ty(node.inputs[0]).shape[0].is(1);
+        let ty = self.graph.ty(node.inputs[0]);
+        let single = ty.dtype == DType::F32 && ty.shape[0].is(1);
         let groups = *groups as i64;
         single && groups > 1 && channels(node.inputs[0]).is(groups) && channels(node.outputs[0]).is(groups)
     }

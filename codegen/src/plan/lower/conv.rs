@@ -16,7 +16,11 @@ impl Lowering<'_> {
     /// A convolution. Its result is stored channels last: rows are pixels, columns channels.
     pub(super) fn conv(&mut self, node: &Node) -> Lowered {
         let Op::Conv {
-            window, groups, bias, ..
+            window,
+            groups,
+            bias,
+            pad_value,
+            ..
         } = &node.op
         else {
             return Err("not a convolution".into());
@@ -51,14 +55,18 @@ impl Lowering<'_> {
             operands.values.push(bias);
             expr = Some(with_bias(expr, operands.values.len()));
         }
+        let is_int8 = x.dtype == DType::U8;
         let starts: &[Init] = match taken {
             Some(_) => &[Init::Accumulate],
+            None if is_int8 => &[],
             None => &[Init::PerColumn],
         };
         let x_rows = match plane.is_pointwise() && *groups == 1 {
             true => self.rows_of_pixels(&x_view),
             false => None,
         };
+        // Four numbers of a row are read at once.
+        let x_rows = x_rows.filter(|rows| !is_int8 || rows.strides[2].is(1) || rows.shape[2].is(1));
         if let Some(x_rows) = x_rows {
             let sizes = [&x_rows, &y_rows].map(|rows| rows.shape[2].as_usize());
             let [Some(k), Some(n)] = sizes else {
@@ -74,10 +82,11 @@ impl Lowering<'_> {
         let (loops, views) = take_image_loops(x_view, [vec![y_rows], operands.layouts].concat());
         let placed = self.place_epilogue(expr.as_ref(), &operands.values, &views[2..], starts)?;
         let mut kernel = Conv {
-            kind: if depthwise {
-                ConvKind::Depthwise
-            } else {
-                ConvKind::Direct
+            kind: match (depthwise, is_int8) {
+                (true, true) => ConvKind::DepthwiseInt8(*pad_value),
+                (true, false) => ConvKind::Depthwise,
+                (false, true) => ConvKind::Int8(*pad_value),
+                (false, false) => ConvKind::Direct,
             },
             window: plane.window(&views[0], &y_view, *groups),
             y_pixel: views[1].layout.strides[0].clone(),
@@ -104,6 +113,14 @@ impl Lowering<'_> {
                 linear::conv2d_nhwc_bf16_scratch(&problem),
             ),
             ConvKind::Depthwise => (Packing::DepthwiseConv(weights_only(problem)), 0),
+            ConvKind::Int8(_) => (
+                Packing::ConvInt8(weights_only(problem)),
+                linear::conv2d_nhwc_int8_scratch(&problem),
+            ),
+            ConvKind::DepthwiseInt8(_) => (
+                Packing::DepthwiseConvInt8(weights_only(problem)),
+                linear::depthwise_conv2d_nhwc_int8_scratch(&problem),
+            ),
             ConvKind::Winograd(tile) => {
                 let problem = linear::WinogradConv2dNhwc { problem, tile };
                 let weights = linear::WinogradConv2dNhwc {
@@ -158,13 +175,16 @@ impl Lowering<'_> {
     /// The image and the constant weights of a convolution.
     pub(super) fn image_and_weights(&self, node: &Node) -> Result<(Ref, ValueId), String> {
         let x = self.operand(node.inputs[0]);
-        if x.dtype != DType::F32 {
+        let weights = self.operand(node.inputs[1]);
+        if !matches!(
+            (x.dtype, weights.dtype),
+            (DType::F32, DType::F32) | (DType::U8, DType::I8)
+        ) {
             return Err(format!(
-                "a convolution of {} is not supported yet, only of f32",
+                "a convolution of {} is not supported yet, only of f32 and of quantized numbers",
                 x.dtype
             ));
         }
-        let weights = self.operand(node.inputs[1]);
         match self.constant_of(&weights) {
             Some((value, _)) if weights.layout == Layout::dense(&weights.layout.shape) => Ok((x, value)),
             _ => Err("weights known only at run time are not supported yet; they must be constant".into()),

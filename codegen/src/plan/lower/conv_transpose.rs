@@ -136,6 +136,12 @@ impl Lowering<'_> {
         };
         let base = node.op.epilogue_base().unwrap_or(2);
         let (x, weights) = self.image_and_weights(node)?;
+        if x.dtype != DType::F32 {
+            return Err(format!(
+                "a transposed convolution of {} is not supported yet, only of f32",
+                x.dtype
+            ));
+        }
         let y = self.result(node.outputs[0])?;
         let x = self.apart_from(&x, &y, &node.origin)?;
         let plane = Plane::new(window)?;

@@ -133,8 +133,8 @@ fn units(step: &Step) -> i64 {
     match &step.kernel {
         Kernel::Conv(conv) => match conv.kind {
             ConvKind::Winograd(tile) => (rows(&conv.window.output[1]) as u64).div_ceil(tile.size() as u64) as i64,
-            ConvKind::Depthwise => rows(&conv.window.output[1]),
-            ConvKind::Direct | ConvKind::Bf16 => i64::MAX,
+            ConvKind::Depthwise | ConvKind::DepthwiseInt8(_) => rows(&conv.window.output[1]),
+            ConvKind::Direct | ConvKind::Bf16 | ConvKind::Int8(_) => i64::MAX,
         },
         Kernel::DepthwiseBlock(block) => rows(&block.depthwise.window.output[1]),
         Kernel::Pool(pool) => rows(&pool.output[0]),

@@ -93,13 +93,15 @@ fn conv_work(conv: &Conv) -> Option<Dim> {
     let taps = Dim::from((window.kernel[0] * window.kernel[1]) as i64);
     let epilogue = Dim::from(epilogue_work(conv.epilogue.as_ref()));
     let products = match conv.kind {
-        ConvKind::Direct | ConvKind::Bf16 | ConvKind::Winograd(_) => {
+        ConvKind::Direct | ConvKind::Bf16 | ConvKind::Int8(_) | ConvKind::Winograd(_) => {
             let depth = window.input[0].floor_div(&Dim::from(window.groups.max(1) as i64)) * taps;
             product_work(window.pixels(), depth, &window.output[0])
         }
         // Every product needs an element of the image and a weight of its own.
-        ConvKind::Depthwise if window.output[1].is(1) && window.output[2].is(1) => return None,
-        ConvKind::Depthwise => {
+        ConvKind::Depthwise | ConvKind::DepthwiseInt8(_) if window.output[1].is(1) && window.output[2].is(1) => {
+            return None;
+        }
+        ConvKind::Depthwise | ConvKind::DepthwiseInt8(_) => {
             // Rows of the kernel that are outside of the image are left out.
             let inside = window.input[1].as_const().map_or(i64::MAX, |rows| rows.max(1));
             let taps = Dim::from(inside.min(window.kernel[0] as i64)) * Dim::from(window.kernel[1] as i64);

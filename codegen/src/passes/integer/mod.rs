@@ -1,0 +1,36 @@
+//! Products of quantized tensors, as products of integers of 8 bits.
+
+mod constants;
+mod conv;
+mod elements;
+mod matmul;
+
+use crate::ir::{Graph, Op};
+
+/// The most elements of constant weights.
+const MAX_WEIGHTS: usize = 1 << 26;
+
+/// Makes products of differences to zero points, of 8-bit numbers on the left and of constants on the right, products of
+/// unsigned with signed numbers of 8 bits, which there are instructions for:
+///
+/// - in `i32`, `(a - z) w`, where the columns of `w` span at most 255;
+/// - in `f32`, `((a - z) s) (w t)`, where `s` is the same along a row and `t` along a column, `z` is of 8 bits, and no sum of
+///   products of integers is beyond 32 bits; it is then multiplied by `s t`, so that nothing is rounded before.
+///
+/// What is missing, `z` times the sums of the columns of `w`, is subtracted from the result. Signed numbers on the left become
+/// unsigned by adding 128 to them and to their zero point. Columns of `w` that do not fit in 8 signed bits are shifted, and
+/// the sums of the rows on the left times the shift added to the result.
+///
+/// Convolutions over one or two axes, of one group or with one channel per group, are the same with filters as columns and one
+/// zero point and scale for the image. Where that is padded, its zero point is a constant, which then is in the padding;
+/// filters fit in 8 signed bits.
+///
+/// Postcondition: no matrix product or convolution of these forms is left whose weights are of at most [`MAX_WEIGHTS`]
+/// elements and constant, or a few operations away from constants.
+pub(super) fn run(graph: &mut Graph) -> bool {
+    super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
+        Op::MatMul { epilogue: None } => matmul::matmul(rewriter, node),
+        Op::Conv { epilogue: None, .. } => conv::conv(rewriter, node),
+        _ => None,
+    })
+}
