@@ -68,6 +68,10 @@ fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, expr: &Expr, shape: &[
         return true;
     }
     let value = producer.outputs[0];
+    // What reads numbers of 8 bits in another way costs nothing, so that nobody needs both.
+    if is_encoding(expr) && rewriter.same_shape(rewriter.shape(value), shape) {
+        return true;
+    }
     if rewriter.uses(value) != 1 || !rewriter.is_local(value) {
         return false;
     }
@@ -84,6 +88,16 @@ fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, expr: &Expr, shape: &[
                 .is_some_and(|node| node.op.epilogue_base().is_some())
     });
     !in_epilogue && cost(expr) <= MAX_REPEATED_COST
+}
+
+/// Whether an expression is its operand with other bits for the same numbers of 8 bits, with a sign or without.
+pub(super) fn is_encoding(expr: &Expr) -> bool {
+    let is_free = |node: &crate::ir::expr::ScalarNode| match node.op {
+        Scalar::Input(_) | Scalar::Bits(_) | Scalar::Const(_) => true,
+        Scalar::Binary(BinaryOp::Xor, ..) => true,
+        _ => false,
+    };
+    expr.nodes.iter().all(|node| node.dtype.bits() == 8 && is_free(node))
 }
 
 /// The work of an expression in simple operations.

@@ -22,6 +22,7 @@ mod normalize;
 mod pattern;
 mod peel;
 mod reduce;
+mod requantize;
 mod rewrite;
 mod scale;
 mod sink;
@@ -61,6 +62,7 @@ pub const PASSES: &[Pass] = &[
     REDUCE,
     FUSE,
     PRESCALE,
+    REQUANTIZE,
     EPILOGUE,
 ];
 
@@ -132,6 +134,10 @@ const FUSE: Pass = Pass {
     name: "fuse",
     run: fuse::run,
 };
+const REQUANTIZE: Pass = Pass {
+    name: "requantize",
+    run: requantize::run,
+};
 const EPILOGUE: Pass = Pass {
     name: "epilogue",
     run: epilogue::run,
@@ -152,12 +158,13 @@ const PHASES: &[&[Pass]] = &[
     &[ATTENTION, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[SCALE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[LEGALIZE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
-    &[REDUCE, FUSE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[REDUCE, FUSE, REQUANTIZE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[
         SCALE,
         PRESCALE,
         NORMALIZE,
         LEGALIZE,
+        REQUANTIZE,
         EPILOGUE,
         FUSE,
         VIEWS,

@@ -33,7 +33,7 @@ pub(in crate::passes) fn simplify(expr: &Expr, shape: &[Dim], literal: &dyn Fn(u
             Scalar::Binary(op, a, b) => builder.binary(*op, map[*a], map[*b]),
             Scalar::Select(c, a, b) => builder.select(map[*c], map[*a], map[*b]),
             Scalar::Cast(x) => builder.cast(map[*x], node.dtype),
-            Scalar::Bits(x) => builder.out.bits(map[*x], node.dtype),
+            Scalar::Bits(x) => builder.bits(map[*x], node.dtype),
         };
         map.push(id);
     }
@@ -209,6 +209,8 @@ impl Builder {
             Min if self.is(b, f64::INFINITY) => Some(a),
             Max | Min | And | Or if a == b => Some(a),
             Max | Min => self.reassociated(op, a, b, dtype),
+            Xor if dtype.is_int() && self.is(b, 0.0) => Some(a),
+            Xor if dtype.is_int() => self.reassociated(Xor, a, b, dtype),
             And | Or | Xor if dtype == DType::Bool => match (op, self.literal(b)?) {
                 (And, Literal::Bool(true)) | (Or | Xor, Literal::Bool(false)) => Some(a),
                 (And, Literal::Bool(false)) | (Or, Literal::Bool(true)) => Some(b),
@@ -328,6 +330,14 @@ impl Builder {
         }
     }
 
+    fn bits(&mut self, x: ScalarId, to: DType) -> ScalarId {
+        match *self.op(x) {
+            Scalar::Bits(y) if self.dtype(y) == to => y,
+            Scalar::Bits(y) => self.out.bits(y, to),
+            _ => self.out.bits(x, to),
+        }
+    }
+
     fn cast(&mut self, x: ScalarId, to: DType) -> ScalarId {
         let from = self.dtype(x);
         if from == to {
@@ -341,8 +351,25 @@ impl Builder {
         {
             return self.cast(y, to);
         }
+        // Conversions to integers saturate.
+        if let Some(limits) = int_limits(from, to)
+            && let Scalar::Binary(op, y, bound) = *self.op(x)
+            && let Some(Literal::Float(bound)) = self.literal(bound)
+            && (op == BinaryOp::Max && bound <= limits.0 || op == BinaryOp::Min && bound >= limits.1)
+        {
+            return self.cast(y, to);
+        }
         self.out.push(Scalar::Cast(x), to)
     }
+}
+
+/// The numbers of an integer type, if conversion from a type of floating-point numbers saturates.
+fn int_limits(from: DType, to: DType) -> Option<(f64, f64)> {
+    let is_narrow = to.is_int() && matches!(to.bits(), 8 | 16);
+    (matches!(from, DType::F32 | DType::F64) && is_narrow).then(|| {
+        let (low, high) = crate::ir::eval::int_limits(to);
+        (low as f64, high as f64)
+    })
 }
 
 /// Whether conversion by way of `middle` is the same as direct conversion.

@@ -29,7 +29,7 @@ pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         DType::I32 => {
             let image = Image::new(rewriter, &image, image.expr.result(), window)?;
             let filters = Filters::new(&evaluated(rewriter, w)?)?;
-            let sums = image.convolved(rewriter, node, &filters)?;
+            let sums = image.convolved(rewriter, node, node.op.clone(), &filters)?;
             let Some(bias) = added else {
                 return Some(vec![sums]);
             };
@@ -46,7 +46,7 @@ pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         DType::F32 => {
             let (number, scale) = scaled(&image.expr)?;
             // What a rewrite that gives up has added would look like a change.
-            let scale = Part::of(rewriter, &image, scale, image.shape.len())?;
+            let scale = Part::of(rewriter, &image, scale, usize::MAX)?;
             let image = Image::new(rewriter, &image, number, window)?;
             let (numbers, scales) = scaled_weights(rewriter, w)?;
             let (filters, scales) = (Filters::new(&numbers)?, same_filters(&scales)?);
@@ -54,7 +54,7 @@ pub(super) fn conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
             if !image.is_byte || filters.magnitude > i64::from(i32::MAX) / 255 {
                 return None;
             }
-            let sums = image.convolved(rewriter, node, &filters)?;
+            let sums = image.convolved(rewriter, node, node.op.clone(), &filters)?;
             let scale = scale.emit(rewriter)?;
             let scales = rewriter.emit_like(node, Op::Constant(scales), Vec::new())?;
             let scales = per_channel(rewriter, node, scales)?;
@@ -91,22 +91,27 @@ fn per_channel(rewriter: &mut Rewriter<'_>, node: &Node, value: ValueId) -> Opti
 }
 
 /// An image of 8-bit numbers with one zero point.
-struct Image<'a> {
+pub(super) struct Image<'a> {
     elements: &'a Elements,
     difference: Difference,
     zero: Option<Part>,
     /// The zero point of the unsigned numbers, if it is known.
     known: Option<i64>,
     /// Whether the zero point is known and one of the numbers that there are.
-    is_byte: bool,
+    pub(super) is_byte: bool,
 }
 
 impl<'a> Image<'a> {
     /// `None` if the zero point is not the same everywhere, or not known although it is in a padding.
-    fn new(rewriter: &Rewriter<'_>, elements: &'a Elements, number: ScalarId, window: &Window) -> Option<Image<'a>> {
+    pub(super) fn new(
+        rewriter: &Rewriter<'_>,
+        elements: &'a Elements,
+        number: ScalarId,
+        window: &Window,
+    ) -> Option<Image<'a>> {
         let difference = Difference::of(&elements.expr, number)?;
         let zero = match difference.zero {
-            Some(zero) => Some(Part::of(rewriter, elements, zero, elements.shape.len())?),
+            Some(zero) => Some(Part::of(rewriter, elements, zero, usize::MAX)?),
             None => None,
         };
         let known = match &zero {
@@ -125,11 +130,16 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// The convolution of the differences with filters, in `i32`.
-    fn convolved(self, rewriter: &mut Rewriter<'_>, node: &Rc<Node>, filters: &Filters) -> Option<ValueId> {
+    /// What `op`, a convolution, makes of the differences with filters, in `i32`.
+    pub(super) fn convolved(
+        self,
+        rewriter: &mut Rewriter<'_>,
+        node: &Rc<Node>,
+        mut op: Op,
+        filters: &Filters,
+    ) -> Option<ValueId> {
         let x = unsigned(rewriter, self.elements, &self.difference)?;
         let w = rewriter.emit_like(node, Op::Constant(filters.numbers.clone()), Vec::new())?;
-        let mut op = node.op.clone();
         let Op::Conv { bias, pad_value, .. } = &mut op else {
             return None;
         };
@@ -172,7 +182,7 @@ fn constant(rewriter: &mut Rewriter<'_>, node: &Node, values: &[i32]) -> Option<
 }
 
 /// Filters of signed numbers of 8 bits.
-struct Filters {
+pub(super) struct Filters {
     numbers: Tensor,
     /// The sum of each.
     sums: Vec<i32>,
@@ -181,7 +191,7 @@ struct Filters {
 }
 
 impl Filters {
-    fn new(tensor: &Tensor) -> Option<Filters> {
+    pub(super) fn new(tensor: &Tensor) -> Option<Filters> {
         let values = tensor.to_ints()?;
         let numbers: Vec<i8> = values
             .iter()

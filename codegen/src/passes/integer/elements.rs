@@ -1,21 +1,33 @@
 //! What quantized values are made of: numbers, zero points and scales.
 
 use super::constants::{evaluated, one};
+use super::encode::with_other_sign;
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Node, Op, Scalar, ScalarId, Tensor, ValueId};
 use crate::passes::pattern::compact;
 use crate::passes::rewrite::Rewriter;
+
+/// The most operations that move elements between where they are computed and a product.
+const MAX_VIEWS: usize = 3;
 
 /// What the elements of an elementwise node are, together with the elementwise nodes before it.
 pub(super) struct Elements {
     pub(super) expr: Expr,
     pub(super) inputs: Vec<ValueId>,
     pub(super) shape: Vec<Dim>,
-    pub(super) origin: Vec<String>,
+    /// What gives the elements their places, from the last operation to the first.
+    views: Vec<Op>,
+    origin: Vec<String>,
 }
 
 impl Elements {
     pub(super) fn of(rewriter: &Rewriter<'_>, value: ValueId) -> Option<Elements> {
-        let node = rewriter.definition(value)?;
+        let mut node = rewriter.definition(value)?;
+        let mut views = Vec::new();
+        while matches!(node.op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. }) && views.len() < MAX_VIEWS
+        {
+            views.push(node.op.clone());
+            node = rewriter.definition(node.inputs[0])?;
+        }
         let Op::Elementwise { expr, shape } = &node.op else {
             return None;
         };
@@ -23,6 +35,7 @@ impl Elements {
             expr: expr.clone(),
             inputs: node.inputs.clone(),
             shape: shape.clone(),
+            views,
             origin: node.origin.clone(),
         };
         // A number, its zero point and its scale are no more than a few operations apart.
@@ -140,12 +153,19 @@ pub(super) fn is_byte(expr: &Expr, id: ScalarId, signed: bool) -> bool {
 
 /// The number of a difference as a value of type `u8`.
 pub(super) fn unsigned(rewriter: &mut Rewriter<'_>, left: &Elements, difference: &Difference) -> Option<ValueId> {
+    let mut value = in_place(rewriter, left, difference)?;
+    for view in left.views.iter().rev() {
+        value = rewriter.emit(view.clone(), vec![value], &left.origin)?;
+    }
+    Some(value)
+}
+
+fn in_place(rewriter: &mut Rewriter<'_>, left: &Elements, difference: &Difference) -> Option<ValueId> {
     let mut number = left.expr.with_result(difference.number);
     if difference.signed {
         let mut result = number.result();
         result = number.bits(result, DType::U8);
-        let top = number.int(128, DType::U8);
-        result = number.apply2(BinaryOp::Xor, result, top);
+        result = with_other_sign(&mut number, result);
         number = number.finish(result);
     }
     if let Scalar::Input(index) = number.nodes[number.result()].op
@@ -170,6 +190,8 @@ impl Part {
     /// `None` if the part differs along one of so many last axes.
     pub(super) fn of(rewriter: &Rewriter<'_>, elements: &Elements, id: ScalarId, axes: usize) -> Option<Part> {
         let (expr, inputs) = compact(&elements.expr.with_result(id), &elements.inputs);
+        // Elements that have been moved have left the axes along which the part differs.
+        let axes = if elements.views.is_empty() { axes } else { usize::MAX };
         let shapes: Vec<&[Dim]> = inputs.iter().map(|&input| rewriter.shape(input)).collect();
         let is_constant = |shape: &&[Dim]| shape.iter().rev().take(axes).all(|size| size.is(1));
         if expr.is_positional() || !shapes.iter().all(is_constant) {

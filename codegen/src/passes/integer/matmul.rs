@@ -132,7 +132,6 @@ fn product(
     difference: &Difference,
     weights: &Weights,
 ) -> Option<ValueId> {
-    let shape = &left.shape;
     let zero = match difference.zero {
         Some(zero) => Some(Part::of(rewriter, left, zero, 1)?.emit(rewriter)?),
         None => None,
@@ -164,11 +163,12 @@ fn product(
         result = expr.apply2(BinaryOp::Sub, result, missing);
     }
     if let Some(shifts) = &weights.shifts {
+        let shape = rewriter.shape(a).to_vec();
         let wide = Expr::cast(DType::U8, DType::I32);
-        let wide = rewriter.elementwise(wide, vec![a], shape.clone(), &node.origin)?;
+        let wide = rewriter.elementwise(wide, vec![a], shape, &node.origin)?;
         let rows = Op::Reduce {
             kind: ReduceKind::Sum,
-            axes: vec![shape.len() - 1],
+            axes: vec![rewriter.shape(a).len() - 1],
             keep_dims: true,
         };
         inputs.push(rewriter.emit_like(node, rows, vec![wide])?);

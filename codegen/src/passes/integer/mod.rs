@@ -3,9 +3,12 @@
 mod constants;
 mod conv;
 mod elements;
+mod encode;
 mod matmul;
+mod pool;
 
 use crate::ir::{Graph, Op};
+use std::collections::HashSet;
 
 /// The most elements of constant weights.
 const MAX_WEIGHTS: usize = 1 << 26;
@@ -25,12 +28,19 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// zero point and scale for the image. Where that is padded, its zero point is a constant, which then is in the padding;
 /// filters fit in 8 signed bits.
 ///
+/// Averages of such numbers over windows are convolutions with filters of ones. Signed numbers that are computed elementwise,
+/// and of which unsigned ones are made, are computed without a sign; those who need the sign change it back.
+///
 /// Postcondition: no matrix product or convolution of these forms is left whose weights are of at most [`MAX_WEIGHTS`]
 /// elements and constant, or a few operations away from constants.
 pub(super) fn run(graph: &mut Graph) -> bool {
+    let mut signed = HashSet::new();
+    encode::signed_operands(&graph.body, &mut signed);
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::MatMul { epilogue: None } => matmul::matmul(rewriter, node),
         Op::Conv { epilogue: None, .. } => conv::conv(rewriter, node),
+        Op::Pool { .. } => pool::average(rewriter, node),
+        Op::Elementwise { .. } if signed.contains(&node.outputs[0]) => encode::unsigned(rewriter, node),
         _ => None,
     })
 }

@@ -76,15 +76,18 @@ const fn channels(problem: &Conv2dNhwc) -> usize {
     }
 }
 
-/// Words of a block of some rows and columns of the output.
-const fn words(problem: &Conv2dNhwc, rows: usize, columns: usize) -> usize {
+/// Words of a block of some rows and columns of the output, of so many channels.
+const fn words(problem: &Conv2dNhwc, rows: usize, columns: usize, channels: usize) -> usize {
     if problem.out_height == 0 || problem.out_width == 0 {
         return 0;
     }
-    let row = Words::new(problem)
-        .seen(problem, columns)
-        .saturating_mul(channels(problem));
+    let row = Words::new(problem).seen(problem, columns).saturating_mul(channels);
     row.saturating_mul(rows_seen(problem, rows))
+}
+
+/// Words of a channel that a row of the output sees.
+const fn words_of_a_row(problem: &Conv2dNhwc) -> usize {
+    words(problem, 1, problem.out_width, 1)
 }
 
 /// Rows of a block of some rows of the output: those that a tap reads.
@@ -104,8 +107,8 @@ pub const fn depthwise_conv2d_nhwc_int8_packed_len(problem: &Conv2dNhwc) -> usiz
 
 /// Values of scratch with which a channels-last depthwise convolution of integers of 8 bits is fastest.
 pub const fn depthwise_conv2d_nhwc_int8_scratch(problem: &Conv2dNhwc) -> usize {
-    let all = words(problem, problem.out_height, problem.out_width);
-    let row = words(problem, 1, problem.out_width);
+    let all = words(problem, problem.out_height, problem.out_width, channels(problem));
+    let row = words(problem, 1, problem.out_width, channels(problem));
     let most = if row > BLOCK { row } else { BLOCK };
     if all < most { all } else { most }
 }
@@ -113,7 +116,7 @@ pub const fn depthwise_conv2d_nhwc_int8_scratch(problem: &Conv2dNhwc) -> usize {
 /// Values of scratch that a channels-last depthwise convolution of integers of 8 bits cannot do without. It is slower the
 /// less there is.
 pub const fn depthwise_conv2d_nhwc_int8_scratch_min(problem: &Conv2dNhwc) -> usize {
-    words(problem, 1, 1)
+    words(problem, 1, 1, PANEL_COLUMNS)
 }
 
 /// Packs weights `[channels, 1, kernel height, kernel width]` as `[ways][kernel height][quads][channels]`, where a way is by
@@ -244,8 +247,12 @@ impl Depthwise<'_> {
         }
         let mut sums = Q::Sums::default();
         let sums = sums.as_mut();
-        for channel in (0..problem.out_channels).step_by(channels(problem)) {
-            let range = channel..problem.out_channels.min(channel + channels(problem));
+        // As many channels as there is room for in a row of the output.
+        let row = words_of_a_row(problem);
+        let fitting = self.scratch.len().checked_div(row).unwrap_or(CHANNELS) / PANEL_COLUMNS * PANEL_COLUMNS;
+        let step = fitting.clamp(PANEL_COLUMNS, channels(problem));
+        for channel in (0..problem.out_channels).step_by(step) {
+            let range = channel..problem.out_channels.min(channel + step);
             let width = range.len().next_multiple_of(PANEL_COLUMNS);
             let (rows, columns) = self.fitting(&words, width);
             for first in (0..problem.out_height).step_by(rows) {
