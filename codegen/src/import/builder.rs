@@ -453,6 +453,14 @@ impl Builder {
             let tensor = tensor.reshaped(shape);
             return Some(self.constant(tensor));
         }
+        // Products of quantized weights are found by their numbers and scales.
+        let is_quantized = |&input: &ValueId| {
+            let ty = self.ty(input);
+            ty.dtype.is_int() && ty.dtype.bits() <= 8 && ty.rank() > 1
+        };
+        if ty.dtype.is_float() && inputs.iter().any(is_quantized) {
+            return None;
+        }
         let domain = match op {
             Op::Fold { domain, .. } => domain.iter().map(Dim::as_usize).collect::<Option<Vec<_>>>()?,
             _ => Vec::new(),

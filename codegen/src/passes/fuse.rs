@@ -30,6 +30,10 @@ fn fuse(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };
+    // Those who use other bits of the same numbers take the numbers, and nobody should compute them twice.
+    if is_encoding(expr) && rewriter.uses(node.outputs[0]) > 1 {
+        return None;
+    }
     let mut operands = node.inputs.clone();
     let mut size = expr.nodes.len();
     let mut merged: Vec<Option<Rc<Node>>> = vec![None; node.inputs.len()];

@@ -1,7 +1,8 @@
 //! Products of quantized tensors.
 
 use super::support::{Builder, ops, optimized, random};
-use crate::ir::{BinaryOp::*, DType, Graph, Op, Tensor, UnaryOp, ValueId};
+use crate::ir::op::{PoolKind, Window};
+use crate::ir::{BinaryOp::*, DType, Dim, Graph, Op, Tensor, UnaryOp, ValueId};
 
 /// Numbers that begin at `low` and go up to `high`.
 fn numbers(rows: usize, columns: usize, low: i32, high: i32) -> Tensor {
@@ -269,4 +270,126 @@ fn weights_that_are_far_from_constants_are_not_computed_anew() {
     }
     let product = b.matmul(a, w);
     optimized(b.finish(&[product]));
+}
+
+/// Numbers between the limits of `i8`.
+fn filters(shape: &[usize]) -> Tensor {
+    let numbers: Vec<i8> = (0..shape.iter().product())
+        .map(|index: usize| (index * 37 % 255) as u8 as i8)
+        .collect();
+    Tensor::new(shape.to_vec(), &numbers)
+}
+
+fn convolution(groups: usize, kernel: usize, pad: i64) -> Op {
+    Op::Conv {
+        window: window(kernel, pad),
+        groups,
+        bias: false,
+        pad_value: 0,
+        epilogue: None,
+    }
+}
+
+fn window(kernel: usize, pad: i64) -> Window {
+    Window {
+        kernel: vec![kernel; 2],
+        strides: vec![1; 2],
+        dilations: vec![1; 2],
+        pads_before: vec![Dim::from(pad); 2],
+        pads_after: vec![Dim::from(pad); 2],
+    }
+}
+
+/// A dequantized image and weights of scales per channel.
+fn image_and_weights(b: &mut Builder, dims: &str, zero: i8, weights: &[usize]) -> [ValueId; 2] {
+    let x = b.input(DType::I8, dims);
+    let (zero, scale) = (b.constant(Tensor::scalar(zero)), b.scalar(0.5));
+    let x = dequantized(b, x, Some(zero), scale);
+    let scales: Vec<f32> = (0..weights[0]).map(|channel| 0.01 * (1 + channel) as f32).collect();
+    let scales = b.constant(Tensor::new(vec![weights[0], 1, 1, 1], &scales));
+    let w = b.constant(filters(weights));
+    [x, dequantized(b, w, None, scales)]
+}
+
+/// Numbers of type `i8`, with a zero point.
+fn quantized(b: &mut Builder, x: ValueId, scale: f32, zero: f32) -> ValueId {
+    let ratio = b.with_number(Div, x, scale);
+    let rounded = b.unary(UnaryOp::Round, ratio);
+    let moved = b.with_number(Add, rounded, zero);
+    let moved = b.with_number(Max, moved, -128.0);
+    let moved = b.with_number(Min, moved, 127.0);
+    b.cast(moved, DType::I8)
+}
+
+#[test]
+fn convolutions_of_images() {
+    for (groups, pad, zero) in [(1, 0, -128), (1, 1, -128), (1, 1, 5), (3, 1, -7), (3, 0, 0)] {
+        let mut b = Builder::new();
+        let weights = if groups == 1 { [4, 3, 3, 3] } else { [3, 1, 3, 3] };
+        let [x, w] = image_and_weights(&mut b, "b 3 6 7", zero, &weights);
+        let y = b.op(convolution(groups, 3, pad), &[x, w]);
+        let graph = optimized(b.finish(&[y]));
+        assert_eq!(
+            ops(&graph),
+            "elementwise conv+",
+            "{groups} groups, padding {pad}, zero point {zero}"
+        );
+    }
+}
+
+#[test]
+fn a_group_of_several_channels_stays() {
+    let mut b = Builder::new();
+    let [x, w] = image_and_weights(&mut b, "b 4 6 7", 3, &[4, 2, 3, 3]);
+    let y = b.op(convolution(2, 3, 1), &[x, w]);
+    let graph = optimized(b.finish(&[y]));
+    assert_eq!(ops(&graph), "elementwise conv");
+}
+
+#[test]
+fn convolutions_of_moved_images() {
+    let mut b = Builder::new();
+    let [x, w] = image_and_weights(&mut b, "1 6 7 3", -128, &[2, 3, 3, 3]);
+    let x = b.transpose(x, &[0, 3, 1, 2]);
+    let y = b.op(convolution(1, 3, 1), &[x, w]);
+    let graph = optimized(b.finish(&[y]));
+    assert_eq!(ops(&graph), "elementwise transpose conv+");
+}
+
+#[test]
+fn averages_are_convolutions() {
+    for (pad, count_include_pad) in [(0, false), (1, true)] {
+        let mut b = Builder::new();
+        let x = b.input(DType::U8, "b 5 6 7");
+        let (zero, scale) = (b.constant(Tensor::scalar(9u8)), b.scalar(0.5));
+        let x = dequantized(&mut b, x, Some(zero), scale);
+        let pool = Op::Pool {
+            kind: PoolKind::Average { count_include_pad },
+            window: window(3, pad),
+            ceil_mode: false,
+        };
+        let y = b.op(pool, &[x]);
+        let graph = optimized(b.finish(&[y]));
+        assert_eq!(ops(&graph), "conv+");
+    }
+}
+
+/// Between the layers of a residual block, there are bytes without a sign alone.
+#[test]
+fn a_residual_block_of_signed_numbers() {
+    let mut b = Builder::new();
+    let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
+    let first = b.op(convolution(1, 3, 1), &[x, w]);
+    let first = b.with_number(Max, first, 0.0);
+    let first = quantized(&mut b, first, 1.5, -128.0);
+    let (zero, scale) = (b.constant(Tensor::scalar(-128i8)), b.scalar(1.5));
+    let first = dequantized(&mut b, first, Some(zero), scale);
+    let second = b.op(convolution(1, 3, 1), &[first, w]);
+    let sum = b.binary(Add, second, first);
+    let y = quantized(&mut b, sum, 3.0, 4.0);
+    let graph = optimized(b.finish(&[y]));
+    assert_eq!(ops(&graph), "elementwise conv+ conv+");
+    let types = graph.body.nodes.iter().map(|node| graph.ty(node.outputs[0]).dtype);
+    let types: Vec<DType> = types.filter(|dtype| dtype.bits() == 8).collect();
+    assert_eq!(types, [DType::U8, DType::I8, DType::U8, DType::I8]);
 }
