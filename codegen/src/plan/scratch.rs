@@ -32,6 +32,13 @@ enum Elastic {
     /// A product or a convolution that copies its input, rounded or channels last, a block of rows at a time, with the number
     /// of its weights.
     Copied { least: usize, best: usize, weights: usize },
+    /// A convolution of integers, which copies the image a block of rows at a time, with what estimates its time.
+    Int8 {
+        least: usize,
+        best: usize,
+        time: fn(&linear::Conv2dNhwc, usize) -> f64,
+        problem: linear::Conv2dNhwc,
+    },
 }
 
 impl Elastic {
@@ -83,18 +90,20 @@ impl Elastic {
                 }
                 ConvKind::Int8(_) => {
                     let problem = conv.problem(bounds);
-                    Some(Elastic::Copied {
+                    Some(Elastic::Int8 {
                         least: linear::conv2d_nhwc_int8_scratch_min(&problem),
                         best: linear::conv2d_nhwc_int8_scratch(&problem),
-                        weights: linear::conv2d_nhwc_int8_packed_len(&problem),
+                        time: linear::conv2d_nhwc_int8_time,
+                        problem,
                     })
                 }
                 ConvKind::DepthwiseInt8(_) => {
                     let problem = conv.problem(bounds);
-                    Some(Elastic::Copied {
+                    Some(Elastic::Int8 {
                         least: linear::depthwise_conv2d_nhwc_int8_scratch_min(&problem),
                         best: linear::depthwise_conv2d_nhwc_int8_scratch(&problem),
-                        weights: linear::depthwise_conv2d_nhwc_int8_packed_len(&problem),
+                        time: linear::depthwise_conv2d_nhwc_int8_time,
+                        problem,
                     })
                 }
                 ConvKind::Depthwise => None,
@@ -111,7 +120,9 @@ impl Elastic {
                 linear::depthwise_block_scratch_within(problem, parts[0], parts[1], room)
             }
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_within(problem, room),
-            Elastic::Copied { least, best, .. } => room.clamp(*least, (*best).max(*least)),
+            Elastic::Copied { least, best, .. } | Elastic::Int8 { least, best, .. } => {
+                room.clamp(*least, (*best).max(*least))
+            }
         }
     }
 
@@ -120,7 +131,7 @@ impl Elastic {
             Elastic::Product { m, n, k } => linear::gemm_scratch_min(*m, *n, *k, false),
             Elastic::Block { problem, parts, .. } => linear::depthwise_block_scratch_min(problem, parts[0], parts[1]),
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_min(problem),
-            Elastic::Copied { least, .. } => *least,
+            Elastic::Copied { least, .. } | Elastic::Int8 { least, .. } => *least,
         }
     }
 
@@ -143,6 +154,7 @@ impl Elastic {
                 work + 2.0 * (problem.out_height.div_ceil(rows.max(1)) * weights) as f64
             }
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_time(problem, elements),
+            Elastic::Int8 { time, problem, .. } => time(problem, elements),
             // The weights are read once for each block of rows.
             Elastic::Copied { best, weights, .. } => work + (best.div_ceil(elements.max(1)) * weights) as f64,
         }

@@ -5,7 +5,7 @@
 
 use crate::ir::{DType, Dim, Expr, Scalar, UnaryOp};
 use crate::plan::kernel::{
-    Attention, Conv, ConvKind, DepthwiseBlock, EpilogueMap, Fold, Gemm, Map, Pointwise, Pool, PoolResult,
+    Attention, Conv, ConvKind, DepthwiseBlock, EpilogueMap, Fold, Gemm, Map, Matrix, Pointwise, Pool, PoolResult,
 };
 use crate::plan::layout::dense_strides;
 use crate::plan::{Kernel, Step};
@@ -81,8 +81,15 @@ fn product_work(rows: Dim, depth: Dim, columns: &Dim) -> Dim {
     (rows.clone() + Dim::from(reading)) * weights + rows * Dim::from(ROW) * Dim::from(tiles)
 }
 
+/// The terms of `f32` that take as long as so many of 8 bits, four of which are multiplied at once.
+fn words(depth: &Dim) -> Dim {
+    let words = |depth: i64| Dim::from(depth.saturating_add(3) / 4);
+    depth.as_const().map_or_else(|| depth.clone(), words)
+}
+
 fn gemm_work(gemm: &Gemm) -> Dim {
     let [m, n, k] = [&gemm.m, &gemm.n, &gemm.k].map(Dim::clone);
+    let k = if gemm.b == Matrix::PackedInt8 { words(&k) } else { k };
     let epilogue = m.clone() * n.clone() * Dim::from(epilogue_work(gemm.epilogue.as_ref()));
     product_work(m, k, &n) + epilogue
 }
@@ -95,6 +102,10 @@ fn conv_work(conv: &Conv) -> Option<Dim> {
     let products = match conv.kind {
         ConvKind::Direct | ConvKind::Bf16 | ConvKind::Int8(_) | ConvKind::Winograd(_) => {
             let depth = window.input[0].floor_div(&Dim::from(window.groups.max(1) as i64)) * taps;
+            let depth = match conv.kind {
+                ConvKind::Int8(_) => words(&depth),
+                _ => depth,
+            };
             product_work(window.pixels(), depth, &window.output[0])
         }
         // Every product needs an element of the image and a weight of its own.

@@ -53,13 +53,14 @@ pub use matrix::MatrixMut;
 pub use nhwc::{
     Conv2dNhwc, Pointwise, WinogradConv2dNhwc, WinogradTile, conv2d_nhwc_bf16_packed_len, conv2d_nhwc_bf16_scratch,
     conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min,
-    conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, depthwise_block_rows,
+    conv2d_nhwc_int8_time, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, depthwise_block_rows,
     depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
     depthwise_block_scratch_within, depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch,
-    depthwise_conv2d_nhwc_int8_scratch_min, depthwise_conv2d_nhwc_packed_len, pack_conv2d_nhwc, pack_conv2d_nhwc_bf16,
-    pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc, pack_depthwise_conv2d_nhwc_int8, pack_winograd_conv2d_nhwc,
-    winograd_applies, winograd_conv2d_nhwc_packed_len, winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min,
-    winograd_conv2d_nhwc_scratch_within, winograd_conv2d_nhwc_time, winograd_is_faster,
+    depthwise_conv2d_nhwc_int8_scratch_min, depthwise_conv2d_nhwc_int8_time, depthwise_conv2d_nhwc_packed_len,
+    pack_conv2d_nhwc, pack_conv2d_nhwc_bf16, pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc,
+    pack_depthwise_conv2d_nhwc_int8, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
+    winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
+    winograd_conv2d_nhwc_time, winograd_is_faster,
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};

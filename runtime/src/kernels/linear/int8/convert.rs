@@ -79,10 +79,38 @@ unsafe fn assign<T, R: Copy, I>(
     f: impl Fn(I) -> T,
     read: unsafe fn(R, i32, usize) -> I,
 ) {
-    for (index, (out, &sum)) in out.iter_mut().zip(sums).enumerate() {
-        // SAFETY: the index is one of the output.
-        *out = f(unsafe { read(runs, sum, index) });
+    // SAFETY: the operands have as many elements, of which each chunk takes those that belong to its outputs.
+    unsafe {
+        let done = chunks::<16, T, R, I>(out, sums, 0, runs, &f, read);
+        let done = chunks::<8, T, R, I>(out, sums, done, runs, &f, read);
+        chunks::<1, T, R, I>(out, sums, done, runs, &f, read);
     }
+}
+
+/// Writes what is left from `first` on in chunks of `N`, and returns where it ends. Loops of known length become vectors and
+/// nothing else; rows are often as short as one.
+///
+/// # Safety
+///
+/// As of [`assign`].
+#[inline(always)]
+unsafe fn chunks<const N: usize, T, R: Copy, I>(
+    out: &mut [T],
+    sums: &[i32],
+    first: usize,
+    runs: R,
+    f: &impl Fn(I) -> T,
+    read: unsafe fn(R, i32, usize) -> I,
+) -> usize {
+    let out = out[first..].as_chunks_mut::<N>().0;
+    let sums = sums[first..].as_chunks::<N>().0;
+    let mut at = first;
+    for (out, sums) in out.iter_mut().zip(sums) {
+        // SAFETY: the indices are some of the output.
+        *out = core::array::from_fn(|index| f(unsafe { read(runs, sums[index], at + index) }));
+        at += N;
+    }
+    at
 }
 
 /// An operand with an element for every column.

@@ -68,8 +68,10 @@ impl Rows for Matrix<'_> {
     }
 
     #[inline(always)]
-    fn offset(&self, _rows: usize, row: usize) -> usize {
-        row * self.a.row
+    fn starts(&self, _rows: usize, row: usize, starts: &mut [usize]) {
+        for (row, start) in (row..).zip(starts) {
+            *start = row * self.a.row;
+        }
     }
 
     #[inline(always)]

@@ -21,8 +21,8 @@ pub(in crate::kernels::linear) trait Rows {
     /// The depth, as it is in a block of `rows` rows.
     fn depth(&self, rows: usize) -> Depth;
 
-    /// The first number of a row of a block of `rows` rows.
-    fn offset(&self, rows: usize, row: usize) -> usize;
+    /// The first numbers of `starts.len()` rows of a block of `rows` rows, of which the first is `row`.
+    fn starts(&self, rows: usize, row: usize, starts: &mut [usize]);
 
     /// The numbers of a block of `rows` rows from `first` on.
     fn numbers<'s>(&'s self, first: usize, rows: usize, scratch: &'s mut [u8]) -> &'s [u8];
@@ -61,7 +61,9 @@ pub(super) fn multiply<Q: Quads, R: Rows>(quads: Q, product: Product<'_, R>) {
             rows: [first, count],
             is_last: first + count == m,
         };
-        block.run(quads, &mut c, sums.as_mut(), |row| rows.offset(count, row));
+        block.run(quads, &mut c, sums.as_mut(), |row, starts| {
+            rows.starts(count, row, starts);
+        });
         first += count;
     }
 }
@@ -78,7 +80,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     #[inline(always)]
-    fn run<Q: Quads>(&self, quads: Q, c: &mut SinkPart<'_>, sums: &mut [i32], offset: impl Fn(usize) -> usize) {
+    fn run<Q: Quads>(&self, quads: Q, c: &mut SinkPart<'_>, sums: &mut [i32], starts: impl Fn(usize, &mut [usize])) {
         let (n, [first, m]) = (c.columns(), self.rows);
         let total = self.depth.words(QUAD);
         let b_panel = total * PANEL_COLUMNS;
@@ -102,15 +104,15 @@ impl Block<'_> {
             };
             for row in (0..m).step_by(Q::ROWS) {
                 let rows = Q::ROWS.min(m - row);
+                let mut found = [0; MAX_ROWS];
+                starts(row, &mut found[..rows]);
                 // Rows that do not exist are read as the last that does.
-                let start = |index: usize| {
-                    let start = offset(row + index.min(rows - 1));
-                    self.numbers[start..start + reach].as_ptr()
-                };
+                let last = found[rows - 1];
+                found[rows..].fill(last);
                 // Without depth there need not be any numbers.
                 let a = match reach {
                     0 => [self.numbers.as_ptr(); MAX_ROWS],
-                    _ => core::array::from_fn::<_, MAX_ROWS, _>(start),
+                    _ => found.map(|start| self.numbers[start..start + reach].as_ptr()),
                 };
                 let strip = Strip {
                     a,

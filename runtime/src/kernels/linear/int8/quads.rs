@@ -4,6 +4,7 @@ use super::depthwise::{self, DepthwiseStrip};
 use super::product::{Product, Rows, multiply};
 use super::tile::{self, Strip};
 use crate::isa;
+use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::nhwc::Depthwise;
 
 /// A way to add up the products of quads.
@@ -55,6 +56,12 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     ///
     /// `target` is valid for writing as many numbers as a vector has lanes.
     unsafe fn store(self, target: *mut i32, sum: Self::Sum);
+
+    /// Words of four numbers each, one of every operand.
+    #[inline(always)]
+    fn interleave(self, [a, b, c, d]: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+        *words = core::array::from_fn(|lane| u32::from_le_bytes([a[lane], b[lane], c[lane], d[lane]]));
+    }
 
     /// Asks for the cache line of an address, which may be any.
     #[inline(always)]
@@ -185,7 +192,9 @@ pub(super) use x86::Widened;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile};
+    use super::{
+        Depthwise, DepthwiseStrip, PANEL_COLUMNS, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile,
+    };
     use crate::isa::{Avx2, Avx512};
     use core::arch::x86_64::*;
 
@@ -216,6 +225,22 @@ mod x86 {
                 Some(native) => convolution.run(native),
                 None => convolution.run(Widened(self)),
             }
+        }
+    }
+
+    /// [`Quads::interleave`] with instructions of SSE2, which every processor of this architecture has.
+    #[inline(always)]
+    fn interleave(numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+        let target = words.as_mut_ptr().cast::<__m128i>();
+        // SAFETY: the arrays are of 16 bytes, and of 64 bytes; no alignment is asked for.
+        unsafe {
+            let [a, b, c, d] = numbers.map(|numbers| _mm_loadu_si128(numbers.as_ptr().cast()));
+            let low = [_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d)];
+            let high = [_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d)];
+            _mm_storeu_si128(target, _mm_unpacklo_epi16(low[0], low[1]));
+            _mm_storeu_si128(target.add(1), _mm_unpackhi_epi16(low[0], low[1]));
+            _mm_storeu_si128(target.add(2), _mm_unpacklo_epi16(high[0], high[1]));
+            _mm_storeu_si128(target.add(3), _mm_unpackhi_epi16(high[0], high[1]));
         }
     }
 
@@ -284,6 +309,11 @@ mod x86 {
         unsafe fn store(self, target: *mut i32, sum: __m256i) {
             // SAFETY: the caller vouches for eight numbers.
             unsafe { _mm256_storeu_si256(target.cast(), sum) }
+        }
+
+        #[inline(always)]
+        fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+            interleave(numbers, words);
         }
 
         #[inline(always)]
@@ -386,6 +416,11 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+            interleave(numbers, words);
+        }
+
+        #[inline(always)]
         fn prefetch(self, address: *const u32) {
             // SAFETY: there is no address that may not be asked for.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -474,6 +509,11 @@ mod x86 {
         unsafe fn store(self, target: *mut i32, sum: __m512i) {
             // SAFETY: the caller vouches for sixteen numbers.
             unsafe { _mm512_storeu_si512(target.cast(), sum) }
+        }
+
+        #[inline(always)]
+        fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+            interleave(numbers, words);
         }
 
         #[inline(always)]

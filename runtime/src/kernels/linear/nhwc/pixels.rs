@@ -108,6 +108,24 @@ impl<X: Copy> Pixels<'_, X> {
         pixel / columns * steps(problem, 0).0 * self.pitch(columns) + pixel % columns * steps(problem, 1).0 * self.width
     }
 
+    /// The same of the pixels from one on, which are side by side or in rows that follow each other.
+    #[inline(always)]
+    pub(super) fn starts(&self, pixels: usize, pixel: usize, starts: &mut [usize]) {
+        let problem = self.problem;
+        let columns = self.shape(pixels).1;
+        let apart = steps(problem, 1).0 * self.width;
+        let down = steps(problem, 0).0 * self.pitch(columns);
+        let mut column = pixel % columns;
+        let mut row = pixel / columns * down;
+        for start in starts {
+            *start = row + column * apart;
+            column += 1;
+            if column == columns {
+                (row, column) = (row + down, 0);
+            }
+        }
+    }
+
     /// Copies a block of so many pixels from `first` on, with `outside` around the image and in surplus channels, and
     /// returns how many numbers that are.
     #[inline(always)]

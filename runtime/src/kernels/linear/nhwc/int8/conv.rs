@@ -44,6 +44,30 @@ pub const fn conv2d_nhwc_int8_scratch_min(problem: &Conv2dNhwc) -> usize {
     bytes(problem, 1, 1).div_ceil(BYTES)
 }
 
+/// An estimate of the time that a channels-last convolution of integers of 8 bits takes with this many values of scratch, in
+/// multiplications and additions of a large product in `f32`.
+pub fn conv2d_nhwc_int8_time(problem: &Conv2dNhwc, scratch: usize) -> f64 {
+    let pixels = Pixels {
+        problem,
+        x: &[0u8; 0],
+        width: problem.in_channels,
+    };
+    if problem.pixels() == 0 {
+        return 0.0;
+    }
+    let block = pixels.fitting(0, (scratch * BYTES).saturating_sub(QUAD - 1));
+    let (blocks, rows) = match block / problem.out_width {
+        0 if block == 0 => return f64::INFINITY,
+        0 => (problem.out_width.div_ceil(block) * problem.out_height, 1),
+        rows => (problem.out_height.div_ceil(rows), rows),
+    };
+    let weights = (conv2d_nhwc_int8_packed_len(problem) * QUAD) as f64;
+    // A block is computed in tiles, and its weights are read, at a fourth of the time of as many of `f32`.
+    let products = (block.next_multiple_of(8) + 2) as f64 * weights / 4.0;
+    let copied = bytes(problem, rows, block.min(problem.out_width)) as f64;
+    blocks as f64 * (products + copied)
+}
+
 /// Bytes of a block of some rows and columns of the output, of which the last quad may be read as a whole.
 const fn bytes(problem: &Conv2dNhwc, rows: usize, columns: usize) -> usize {
     if problem.out_height == 0 || problem.out_width == 0 {
@@ -119,8 +143,8 @@ impl Rows for Surrounded<'_> {
     }
 
     #[inline(always)]
-    fn offset(&self, rows: usize, row: usize) -> usize {
-        self.pixels.start(rows, row)
+    fn starts(&self, rows: usize, row: usize, starts: &mut [usize]) {
+        self.pixels.starts(rows, row, starts);
     }
 
     #[inline(always)]

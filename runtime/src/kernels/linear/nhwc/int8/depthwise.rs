@@ -22,8 +22,8 @@ const BLOCK: usize = 8 * 1024;
 /// How rows of the image are words.
 #[derive(Clone, Copy)]
 pub(in crate::kernels::linear) struct Words {
-    /// Columns between the first pixels of neighboring words.
-    step: usize,
+    /// The binary logarithm of the columns between the first pixels of neighboring words.
+    shift: u32,
     /// Columns between the pixels of a word.
     apart: usize,
     /// Words that a row of the kernel reads.
@@ -37,7 +37,7 @@ impl Words {
         let (width, apart) = (problem.kernel[1], problem.dilation[1]);
         if apart > 1 && width > 1 {
             return Words {
-                step: 1,
+                shift: 0,
                 apart,
                 quads: width.div_ceil(QUAD),
                 ways: 1,
@@ -45,7 +45,7 @@ impl Words {
         }
         let ways = if problem.stride[1].is_multiple_of(2) { 1 } else { 2 };
         Words {
-            step: 2,
+            shift: 1,
             apart: 1,
             quads: (width + ways - 1).div_ceil(QUAD),
             ways,
@@ -54,7 +54,7 @@ impl Words {
 
     /// Words between those that a row of the kernel reads.
     const fn stride(&self) -> usize {
-        QUAD * self.apart / self.step
+        (QUAD * self.apart) >> self.shift
     }
 
     /// Words of a row that `columns` columns of the output see.
@@ -62,7 +62,7 @@ impl Words {
         if columns == 0 || self.quads == 0 {
             return 0;
         }
-        let last = (columns - 1).saturating_mul(problem.stride[1]) / self.step;
+        let last = (columns - 1).saturating_mul(problem.stride[1]) >> self.shift;
         last.saturating_add((self.quads - 1) * self.stride() + 1)
     }
 }
@@ -83,11 +83,6 @@ const fn words(problem: &Conv2dNhwc, rows: usize, columns: usize, channels: usiz
     }
     let row = Words::new(problem).seen(problem, columns).saturating_mul(channels);
     row.saturating_mul(rows_seen(problem, rows))
-}
-
-/// Words of a channel that a row of the output sees.
-const fn words_of_a_row(problem: &Conv2dNhwc) -> usize {
-    words(problem, 1, problem.out_width, 1)
 }
 
 /// Rows of a block of some rows of the output: those that a tap reads.
@@ -117,6 +112,29 @@ pub const fn depthwise_conv2d_nhwc_int8_scratch(problem: &Conv2dNhwc) -> usize {
 /// less there is.
 pub const fn depthwise_conv2d_nhwc_int8_scratch_min(problem: &Conv2dNhwc) -> usize {
     words(problem, 1, 1, PANEL_COLUMNS)
+}
+
+/// An estimate of the time that a channels-last depthwise convolution of integers of 8 bits takes with this many values of
+/// scratch, in multiplications and additions of a large product in `f32`.
+pub fn depthwise_conv2d_nhwc_int8_time(problem: &Conv2dNhwc, scratch: usize) -> f64 {
+    if problem.pixels() == 0 || problem.taps() == 0 {
+        return 0.0;
+    }
+    if scratch < depthwise_conv2d_nhwc_int8_scratch_min(problem) {
+        return f64::INFINITY;
+    }
+    let (width, rows, columns) = block(problem, scratch);
+    let blocks = problem.out_height.div_ceil(rows) * problem.out_width.div_ceil(columns);
+    let copied = words(
+        problem,
+        rows.min(problem.out_height),
+        columns.min(problem.out_width),
+        width,
+    );
+    // To make a word takes the time of some 25 multiplications, as do the sums of an output, and to begin a block as many.
+    let each = copied as f64 * 25.0 + 2000.0;
+    let outputs = problem.pixels() * problem.out_channels.next_multiple_of(PANEL_COLUMNS);
+    (blocks * problem.out_channels.div_ceil(width)) as f64 * each + outputs as f64 * 25.0
 }
 
 /// Packs weights `[channels, 1, kernel height, kernel width]` as `[ways][kernel height][quads][channels]`, where a way is by
@@ -247,19 +265,16 @@ impl Depthwise<'_> {
         }
         let mut sums = Q::Sums::default();
         let sums = sums.as_mut();
-        // As many channels as there is room for in a row of the output.
-        let row = words_of_a_row(problem);
-        let fitting = self.scratch.len().checked_div(row).unwrap_or(CHANNELS) / PANEL_COLUMNS * PANEL_COLUMNS;
-        let step = fitting.clamp(PANEL_COLUMNS, channels(problem));
+        let (step, ..) = block(problem, self.scratch.len());
         for channel in (0..problem.out_channels).step_by(step) {
             let range = channel..problem.out_channels.min(channel + step);
             let width = range.len().next_multiple_of(PANEL_COLUMNS);
-            let (rows, columns) = self.fitting(&words, width);
+            let (rows, columns) = fitting(problem, self.scratch.len(), width);
             for first in (0..problem.out_height).step_by(rows) {
                 let rows = rows.min(problem.out_height - first);
                 for left in (0..problem.out_width).step_by(columns) {
                     let columns = columns.min(problem.out_width - left);
-                    self.copy(&words, [first, rows], [left, columns], range.clone(), width);
+                    self.copy(quads, &words, [first, rows], [left, columns], range.clone(), width);
                     self.compute(
                         quads,
                         &words,
@@ -274,24 +289,11 @@ impl Depthwise<'_> {
         }
     }
 
-    /// Rows and columns of the output that a block has room for, of so many words for a pixel.
-    #[inline(always)]
-    fn fitting(&self, words: &Words, width: usize) -> (usize, usize) {
-        let problem = self.problem;
-        let room = self.scratch.len() / width;
-        let (least, row) = (rows_seen(problem, 1), words.seen(problem, problem.out_width));
-        let rows = room.checked_div(row).unwrap_or(usize::MAX);
-        if rows >= least {
-            return ((rows - least) / row_steps(problem).0 + 1, problem.out_width);
-        }
-        let more = (room / least - words.seen(problem, 1)) * words.step / problem.stride[1];
-        (1, more + 1)
-    }
-
     /// Makes words of some channels of what some rows and columns of the output see.
     #[inline(always)]
-    fn copy(
+    fn copy<Q: Quads>(
         &mut self,
+        quads: Q,
         words: &Words,
         [first, rows]: [usize; 2],
         [left, columns]: [usize; 2],
@@ -301,7 +303,7 @@ impl Depthwise<'_> {
         let problem = self.problem;
         let [top, left] =
             [(0, first), (1, left)].map(|(axis, at)| (at * problem.stride[axis]).wrapping_sub(problem.pad[axis]));
-        let pad_value = [self.pad_value; CHANNELS];
+        let around = [self.pad_value; CHANNELS];
         let pitch = words.seen(problem, columns) * width;
         let lines = self.scratch[..rows_seen(problem, rows) * pitch].chunks_exact_mut(pitch);
         for (index, line) in lines.enumerate() {
@@ -310,16 +312,26 @@ impl Depthwise<'_> {
                 line.fill(u32::from_ne_bytes([self.pad_value; QUAD]));
                 continue;
             }
+            let image = self.x.get(row * problem.x_row..).unwrap_or_default();
             for (index, words_of) in line.chunks_exact_mut(width).enumerate() {
-                let column = left.wrapping_add(index * words.step);
-                let pixels: [&[u8]; QUAD] = core::array::from_fn(|number| {
-                    let column = column.wrapping_add(number * words.apart);
+                let first = left.wrapping_add(index << words.shift);
+                let words_of = &mut words_of[..channels.len()];
+                // Pixels in the image are found together.
+                let reach = (QUAD - 1) * words.apart * problem.x_column;
+                if first < problem.in_width && first + (QUAD - 1) * words.apart < problem.in_width {
+                    let seen = &image[first * problem.x_column + channels.start..][..reach + channels.len()];
+                    let pixel = |number: usize| &seen[number * words.apart * problem.x_column..][..channels.len()];
+                    interleave(quads, [pixel(0), pixel(1), pixel(2), pixel(3)], words_of);
+                    continue;
+                }
+                let pixel = |number: usize| {
+                    let column = first.wrapping_add(number * words.apart);
                     match column < problem.in_width {
-                        true => &self.x[row * problem.x_row + column * problem.x_column..][channels.clone()],
-                        false => &pad_value[..channels.len()],
+                        true => &image[column * problem.x_column..][channels.clone()],
+                        false => &around[..channels.len()],
                     }
-                });
-                interleave(pixels, &mut words_of[..channels.len()]);
+                };
+                interleave(quads, [pixel(0), pixel(1), pixel(2), pixel(3)], words_of);
             }
         }
     }
@@ -344,7 +356,7 @@ impl Depthwise<'_> {
         for row in 0..rows {
             for column in (0..columns).step_by(fitting) {
                 let count = fitting.min(columns - column);
-                let start = row * row_steps(problem).0 * pitch + column * problem.stride[1] / words.step * width;
+                let start = row * row_steps(problem).0 * pitch + ((column * problem.stride[1]) >> words.shift) * width;
                 let taps = [problem.dilation[0] * pitch, words.stride() * width];
                 let reach = words.seen(problem, count) * width + height.saturating_sub(1) * taps[0];
                 let strip = DepthwiseStrip {
@@ -353,7 +365,7 @@ impl Depthwise<'_> {
                     steps: taps,
                     columns: count,
                     stride: problem.stride[1],
-                    step: words.step,
+                    shift: words.shift,
                     width,
                     w: self.w[channels.start..].as_ptr(),
                     line: padded,
@@ -373,6 +385,30 @@ impl Depthwise<'_> {
     }
 }
 
+/// The channels, rows and columns of the output that are computed at a time with so many words of scratch: as many channels as
+/// there is room for in a row of the output.
+fn block(problem: &Conv2dNhwc, scratch: usize) -> (usize, usize, usize) {
+    let row = words(problem, 1, problem.out_width, 1);
+    let width = scratch.checked_div(row).unwrap_or(CHANNELS) / PANEL_COLUMNS * PANEL_COLUMNS;
+    let width = width.clamp(PANEL_COLUMNS, channels(problem));
+    let (rows, columns) = fitting(problem, scratch, width);
+    (width, rows, columns)
+}
+
+/// Rows and columns of the output that a block has room for, of so many words for a pixel.
+#[inline(always)]
+fn fitting(problem: &Conv2dNhwc, scratch: usize, width: usize) -> (usize, usize) {
+    let words = Words::new(problem);
+    let room = scratch / width;
+    let (least, row) = (rows_seen(problem, 1), words.seen(problem, problem.out_width));
+    let rows = room.checked_div(row).unwrap_or(usize::MAX);
+    if rows >= least {
+        return ((rows - least) / row_steps(problem).0 + 1, problem.out_width);
+    }
+    let more = ((room / least - words.seen(problem, 1)) << words.shift) / problem.stride[1];
+    (1, more + 1)
+}
+
 /// Rows of a block per row of the output, and rows of the image per row of the block: what no tap reads is not in a block.
 const fn row_steps(problem: &Conv2dNhwc) -> (usize, usize) {
     if problem.kernel[0] == 1 {
@@ -382,11 +418,15 @@ const fn row_steps(problem: &Conv2dNhwc) -> (usize, usize) {
     }
 }
 
-/// Words of the numbers of four pixels.
+/// Words of the numbers of four pixels, of as many channels.
 #[inline(always)]
-fn interleave([a, b, c, d]: [&[u8]; QUAD], words: &mut [u32]) {
-    let numbers = a.iter().zip(b).zip(c).zip(d);
-    for (word, (((&a, &b), &c), &d)) in words.iter_mut().zip(numbers) {
+fn interleave<Q: Quads>(quads: Q, pixels: [&[u8]; QUAD], words: &mut [u32]) {
+    let (chunks, rest) = words.as_chunks_mut::<PANEL_COLUMNS>();
+    let [a, b, c, d] = pixels.map(|pixel| pixel.as_chunks::<PANEL_COLUMNS>());
+    for ((((words, a), b), c), d) in chunks.iter_mut().zip(a.0).zip(b.0).zip(c.0).zip(d.0) {
+        quads.interleave([a, b, c, d], words);
+    }
+    for ((((word, &a), &b), &c), &d) in rest.iter_mut().zip(a.1).zip(b.1).zip(c.1).zip(d.1) {
         *word = u32::from_le_bytes([a, b, c, d]);
     }
 }
