@@ -35,6 +35,7 @@ const CASES: [&str; 17] = [
     "text",
     rounding::BF16,
     "integers",
+    "quantized",
     "memory",
     "reordered",
 ];

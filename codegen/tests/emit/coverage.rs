@@ -25,6 +25,8 @@ kinds!(CONVOLUTIONS, convolution(ConvKind), {
     ConvKind::Direct => "direct convolution",
     ConvKind::Bf16 => "direct convolution in bf16",
     ConvKind::Depthwise => "depthwise convolution",
+    ConvKind::Int8(_) => "convolution of integers",
+    ConvKind::DepthwiseInt8(_) => "depthwise convolution of integers",
     ConvKind::Winograd(_) => "convolution by Winograd's algorithm",
 });
 
