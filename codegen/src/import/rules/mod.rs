@@ -18,6 +18,7 @@ mod loss;
 mod ml;
 mod movement;
 mod norm;
+mod packed;
 mod pad;
 mod pool;
 mod quantize;
@@ -79,6 +80,7 @@ const FAMILIES: &[Rules] = &[
     ml::tree::RULES,
     movement::RULES,
     norm::RULES,
+    packed::RULES,
     pad::RULES,
     pool::RULES,
     quantize::convert::RULES,

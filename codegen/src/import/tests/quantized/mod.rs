@@ -1,6 +1,8 @@
 //! Operators of quantized tensors. Where a test does not say otherwise, its expectations are those of ONNX Runtime 1.32.
 
+mod blocks;
 mod elementwise;
+
 mod linear;
 mod pools;
 mod products;
