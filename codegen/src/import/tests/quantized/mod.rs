@@ -2,7 +2,7 @@
 
 mod blocks;
 mod elementwise;
-
+mod layers;
 mod linear;
 mod pools;
 mod products;
