@@ -1,5 +1,6 @@
 //! Operators that ONNX Runtime has for tensors of 8-bit numbers: what these stand for, the function, and back.
 
+use super::product::centered;
 use super::{MICROSOFT, Results, Rounding, Rules, Scheme};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
@@ -7,8 +8,8 @@ use crate::import::rules::activation::softmax;
 use crate::ir::{BinaryOp, DType, Scalar, UnaryOp, ValueId};
 
 pub(in crate::import::rules) const RULES: Rules = &[
-    (MICROSOFT, "QLinearAdd", |cx| arithmetic(cx, BinaryOp::Add)),
-    (MICROSOFT, "QLinearMul", |cx| arithmetic(cx, BinaryOp::Mul)),
+    (MICROSOFT, "QLinearAdd", add),
+    (MICROSOFT, "QLinearMul", multiply),
     (MICROSOFT, "QLinearLeakyRelu", |cx| {
         let alpha: f64 = cx.float("alpha", 0.01)?.into();
         function(cx, |cx, x| {
@@ -49,14 +50,36 @@ fn function(cx: &mut Call, body: impl FnOnce(&mut Call, ValueId) -> Result<Value
     Ok(vec![to.quantized(cx, y, Rounding::Ratio)?])
 }
 
-fn arithmetic(cx: &mut Call, op: BinaryOp) -> Results {
-    let ((a, dtype), (b, other)) = (dequantized(cx, 0)?, dequantized(cx, 3)?);
-    if dtype != other {
-        return Err(Fault::new(format!("the operands are {dtype} and {other}")));
+/// Two operands and the scheme of the result, which are all of one type.
+fn operands(cx: &mut Call) -> Result<([(ValueId, Scheme); 2], Scheme), Fault> {
+    let (a, b) = (operand(cx, 0)?, operand(cx, 3)?);
+    match (a.1.dtype, b.1.dtype) {
+        (dtype, other) if dtype == other => Ok(([a, b], Scheme::new(cx, dtype, 6, 7)?)),
+        (dtype, other) => Err(Fault::new(format!("the operands are {dtype} and {other}"))),
     }
-    let to = Scheme::new(cx, dtype, 6, 7)?;
-    let result = cx.binary(op, a, b)?;
-    Ok(vec![to.quantized(cx, result, Rounding::Sum)?])
+}
+
+/// Operands get the scale of the result before they are added, so that nothing is divided for an element.
+fn add(cx: &mut Call) -> Results {
+    let (operands, to) = operands(cx)?;
+    let mut terms = Vec::new();
+    for (x, scheme) in operands {
+        let scale = cx.binary(BinaryOp::Div, scheme.scale, to.scale)?;
+        terms.push(Scheme { scale, ..scheme }.dequantized(cx, x)?);
+    }
+    let sum = cx.binary(BinaryOp::Add, terms[0], terms[1])?;
+    Ok(vec![to.rounded(cx, sum, Rounding::Sum)?])
+}
+
+/// The product of the differences to the zero points is one of integers.
+fn multiply(cx: &mut Call) -> Results {
+    let ([(a, a_scheme), (b, b_scheme)], to) = operands(cx)?;
+    let (a, b) = (centered(cx, a, a_scheme.zero, 1)?, centered(cx, b, b_scheme.zero, 1)?);
+    let product = cx.binary(BinaryOp::Mul, a, b)?;
+    let scaled = cx.over(&[product, a_scheme.scale, b_scheme.scale, to.scale], |f| {
+        f.operand(0).cast(DType::F32) * (f.operand(1) * f.operand(2) / f.operand(3))
+    })?;
+    Ok(vec![to.rounded(cx, scaled, Rounding::Sum)?])
 }
 
 /// A softmax by the rules of the version of ONNX that the attribute `opset` gives. ONNX Runtime computes
@@ -72,11 +95,7 @@ fn normalized(cx: &mut Call) -> Results {
         let (y, scale) = (f.operand(0), f.operand(1));
         y * (scale.like(1.0) / scale).unary(UnaryOp::Floor)
     })?;
-    let unit = Scheme {
-        scale: cx.number(1.0, DType::F32)?,
-        ..to
-    };
-    Ok(vec![unit.quantized(cx, steps, Rounding::Ratio)?])
+    Ok(vec![to.rounded(cx, steps, Rounding::Ratio)?])
 }
 
 /// Numbers of one scheme as numbers of another one.

@@ -68,17 +68,20 @@ impl Scheme {
 
     /// The numbers that stand for a tensor of `f32`.
     fn quantized(&self, cx: &mut Call, x: ValueId, rounding: Rounding) -> Result<ValueId, Fault> {
-        let operands: Vec<_> = [x, self.scale].into_iter().chain(self.zero).collect();
-        cx.map(&operands, |expr, of| {
-            let ratio = expr.apply2(BinaryOp::Div, of[0], of[1]);
-            match (rounding, of.get(2)) {
-                (Rounding::Sum, Some(&zero)) => {
-                    let zero = expr.convert(zero, DType::F32);
-                    let sum = expr.apply2(BinaryOp::Add, ratio, zero);
-                    quantize_scalar(expr, sum, None, self.dtype, true)
-                }
-                (_, zero) => quantize_scalar(expr, ratio, zero.copied(), self.dtype, true),
+        let ratio = cx.binary(BinaryOp::Div, x, self.scale)?;
+        self.rounded(cx, ratio, rounding)
+    }
+
+    /// The numbers that stand for what ratios to the scale are given of.
+    fn rounded(&self, cx: &mut Call, ratio: ValueId, rounding: Rounding) -> Result<ValueId, Fault> {
+        let operands: Vec<_> = [ratio].into_iter().chain(self.zero).collect();
+        cx.map(&operands, |expr, of| match (rounding, of.get(1)) {
+            (Rounding::Sum, Some(&zero)) => {
+                let zero = expr.convert(zero, DType::F32);
+                let sum = expr.apply2(BinaryOp::Add, of[0], zero);
+                quantize_scalar(expr, sum, None, self.dtype, true)
             }
+            (_, zero) => quantize_scalar(expr, of[0], zero.copied(), self.dtype, true),
         })
     }
 }

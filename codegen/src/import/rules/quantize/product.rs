@@ -20,7 +20,7 @@ pub(in crate::import::rules) const RULES: Rules = &[
 
 /// The difference to the zero point, exactly: in 32 bits, of floats in `f32`. A vector of zero points belongs to the
 /// first axis of the `vector_rank` last ones.
-fn centered(cx: &mut Call, x: ValueId, zero: Option<ValueId>, vector_rank: usize) -> Result<ValueId, Fault> {
+pub(super) fn centered(cx: &mut Call, x: ValueId, zero: Option<ValueId>, vector_rank: usize) -> Result<ValueId, Fault> {
     let wide = if cx.dtype(x).is_float() { DType::F32 } else { DType::I32 };
     let x = cx.cast(x, wide)?;
     let Some(zero) = zero else { return Ok(x) };

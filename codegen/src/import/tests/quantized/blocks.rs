@@ -317,7 +317,7 @@ fn operands_with_blocks_are_checked() {
         product(&sizes((1 << 30) - 1, (1 << 30) - 1, 16, 4), &[scales()]),
         product(&sizes(2, 18, 1, 4), &[scales()]),
         product(&sizes(2, 18, 32, 4), &[scales()]),
-        product(&usual, &[b.clone()]),
+        product(&usual, std::slice::from_ref(&b)),
         product(&usual, &[scales(), scales(), ints(DType::I32, &[3], &[0; 3])]),
         product(&usual, &[scales(), ints(DType::I8, &[2, 1], &[0; 2])]),
         gather([1, 1], scales(), None),
