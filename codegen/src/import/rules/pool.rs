@@ -23,7 +23,7 @@ pub(super) const RULES: Rules = &[
     }),
     (ONNX, "AveragePool", |cx| {
         let x = cx.input(0)?;
-        Ok(vec![average(cx, x)?])
+        Ok(vec![average(cx, x, false)?])
     }),
     (ONNX, "LpPool", |cx| {
         let (x, p) = (cx.input(0)?, cx.int("p", 2)?);
@@ -79,10 +79,28 @@ fn pool(cx: &mut Call, x: ValueId, kind: PoolKind) -> Result<ValueId, Fault> {
     )
 }
 
-/// The means over windows that the attributes describe.
-pub(super) fn average(cx: &mut Call, x: ValueId) -> Result<ValueId, Fault> {
+/// The means over windows that the attributes describe. Where padding counts, so may all of a window that overhangs it.
+pub(super) fn average(cx: &mut Call, x: ValueId, overhang_counts: bool) -> Result<ValueId, Fault> {
     let count_include_pad = cx.flag("count_include_pad", false)?;
-    pool(cx, x, PoolKind::Average { count_include_pad })
+    let kind = PoolKind::Average { count_include_pad };
+    let means = pool(cx, x, kind)?;
+    if !(overhang_counts && count_include_pad && cx.flag("ceil_mode", false)?) {
+        return Ok(means);
+    }
+    // With more padding no window overhangs it.
+    let (mut window, shape) = (pool_window(cx, x)?, cx.shape(means));
+    for (pad, &stride) in window.pads_after.iter_mut().zip(&window.strides) {
+        *pad = pad.clone() + Dim::from(stride - 1);
+    }
+    let (starts, steps) = (vec![Dim::from(0i64); shape.len()], vec![1; shape.len()]);
+    let ceil_mode = false;
+    let padded = Op::Pool {
+        kind,
+        window,
+        ceil_mode,
+    };
+    let means = cx.emit(padded, &[x])?;
+    cx.emit(Op::Slice { starts, steps, shape }, &[means])
 }
 
 /// Where in the whole tensor the largest elements of windows are, the first of equal ones; the last axis counts fastest

@@ -9,7 +9,9 @@ use crate::ir::op::ReduceKind;
 use crate::ir::{Op, ValueId};
 
 pub(in crate::import::rules) const RULES: Rules = &[
-    (MICROSOFT, "QLinearAveragePool", |cx| pool(cx, Rounding::Sum, average)),
+    (MICROSOFT, "QLinearAveragePool", |cx| {
+        pool(cx, Rounding::Sum, |cx, x| average(cx, x, true))
+    }),
     (MICROSOFT, "QLinearGlobalAveragePool", |cx| {
         pool(cx, Rounding::Ratio, |cx, x| global(cx, x, ReduceKind::Mean))
     }),

@@ -70,6 +70,25 @@ fn averages_over_windows_are_rounded_with_their_zero_point() {
     );
 }
 
+/// As `AveragePool` of ONNX, but for windows that overhang padding that counts.
+#[test]
+fn averages_over_windows_that_overhang() {
+    let x = numbers(DType::U8, &[1, 1, 4, 4], &[100; 16], 1.0, Some(0));
+    let to = scheme(DType::U8, 1.0, Some(0));
+    let pool = |pad: i64, shape: &[usize], expected: &[i128]| {
+        let attributes = [
+            ("kernel_shape", Attribute::Ints(vec![3, 3])),
+            ("strides", Attribute::Ints(vec![2, 2])),
+            ("pads", Attribute::Ints(vec![pad; 4])),
+            int("count_include_pad", 1),
+            int("ceil_mode", 1),
+        ];
+        check("QLinearAveragePool", &attributes, &[&x, &to], shape, expected);
+    };
+    pool(0, &[1, 1, 2, 2], &[100, 67, 67, 44]);
+    pool(1, &[1, 1, 3, 3], &[44, 67, 22, 67, 100, 33, 22, 33, 11]);
+}
+
 #[test]
 fn averages_over_channels() {
     check(
