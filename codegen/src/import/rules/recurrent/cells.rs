@@ -20,7 +20,9 @@ pub(super) fn of_input(cx: &mut Call, layer: &Layer, direction: &Direction) -> R
     }
 }
 
-/// The product with the weights of the input or, `1`, of the state.
+/// The product with the weights of the input or, `1`, of the state. What quantized weights are multiplied with becomes
+/// 8-bit numbers of one scheme before: the whole sequence, and in every step the states of the whole batch, as ONNX Runtime
+/// has them on one thread.
 fn product(cx: &mut Call, direction: &Direction, which: usize, x: ValueId, weights: ValueId) -> Result<ValueId, Fault> {
     match direction.schemes.get(which) {
         Some(&[scale, zero]) => dynamic_product(cx, x, weights, scale, Some(zero), None),
