@@ -87,8 +87,14 @@ pub(super) const RULES: Rules = &[
         let alpha = cx.float("alpha", 1.702)?;
         swish(cx, alpha)
     }),
-    (ONNX, "Softmax", |cx| softmax(cx, false)),
-    (ONNX, "LogSoftmax", |cx| softmax(cx, true)),
+    (ONNX, "Softmax", |cx| {
+        let x = cx.input(0)?;
+        Ok(vec![softmax(cx, x, cx.version, false)?])
+    }),
+    (ONNX, "LogSoftmax", |cx| {
+        let x = cx.input(0)?;
+        Ok(vec![softmax(cx, x, cx.version, true)?])
+    }),
     (ONNX, "Hardmax", hardmax),
 ];
 
@@ -249,36 +255,43 @@ fn swish(cx: &mut Call, alpha: f32) -> Results {
 }
 
 /// Applies a function along an axis. Before version 13, all axes from `axis` on count as one.
-fn along_axis(cx: &mut Call, apply: impl FnOnce(&mut Call, ValueId, usize) -> Result<ValueId, Fault>) -> Results {
-    let x = cx.input(0)?;
+fn along_axis(
+    cx: &mut Call,
+    x: ValueId,
+    version: i64,
+    apply: impl FnOnce(&mut Call, ValueId, usize) -> Result<ValueId, Fault>,
+) -> Result<ValueId, Fault> {
     let rank = cx.rank(x);
-    let flatten = cx.version < 13;
+    let flatten = version < 13;
     let axis = cx.int("axis", if flatten { 1 } else { -1 })?;
     if rank == 0 {
         let line = cx.unsqueeze(x, 0)?;
         let result = apply(cx, line, 0)?;
-        return Ok(vec![cx.reshape(result, Vec::new())?]);
+        return cx.reshape(result, Vec::new());
     }
     // Version 1 to 12 allow the axis after the last, over which nothing is normalized; no model means that.
     let axis = cx.axis(axis, rank)?;
     let shape = cx.shape(x);
     if !flatten || shape[axis + 1..].iter().all(|dim| dim.is(1)) {
-        return Ok(vec![apply(cx, x, axis)?]);
+        return apply(cx, x, axis);
     }
     let rows: Dim = shape[..axis].iter().cloned().product();
     let columns: Dim = shape[axis..].iter().cloned().product();
     let flat = cx.reshape(x, vec![rows, columns])?;
     let result = apply(cx, flat, 1)?;
-    Ok(vec![cx.reshape(result, shape)?])
+    cx.reshape(result, shape)
 }
 
-fn softmax(cx: &mut Call, log: bool) -> Results {
-    along_axis(cx, |cx, x, axis| cx.emit(Op::Softmax { axis, log }, &[x]))
+/// The softmax that the attribute `axis` describes, as it is in a version of ONNX, or its logarithm.
+pub(super) fn softmax(cx: &mut Call, x: ValueId, version: i64, log: bool) -> Result<ValueId, Fault> {
+    along_axis(cx, x, version, |cx, x, axis| cx.emit(Op::Softmax { axis, log }, &[x]))
 }
 
 /// One at the first largest element, zero elsewhere.
 fn hardmax(cx: &mut Call) -> Results {
-    along_axis(cx, |cx, x, axis| {
+    let x = cx.input(0)?;
+    let version = cx.version;
+    let result = along_axis(cx, x, version, |cx, x, axis| {
         let largest = Op::ArgReduce {
             largest: true,
             axis,
@@ -298,5 +311,6 @@ fn hardmax(cx: &mut Call) -> Results {
             },
             &[position],
         )
-    })
+    })?;
+    Ok(vec![result])
 }

@@ -18,6 +18,7 @@ mod loss;
 mod ml;
 mod movement;
 mod norm;
+mod packed;
 mod pad;
 mod pool;
 mod quantize;
@@ -79,9 +80,13 @@ const FAMILIES: &[Rules] = &[
     ml::tree::RULES,
     movement::RULES,
     norm::RULES,
+    packed::RULES,
     pad::RULES,
     pool::RULES,
-    quantize::RULES,
+    quantize::convert::RULES,
+    quantize::elementwise::RULES,
+    quantize::pool::RULES,
+    quantize::product::RULES,
     random::RULES,
     recurrent::RULES,
     reduce::RULES,

@@ -14,36 +14,47 @@ type Results = Result<Vec<ValueId>, Fault>;
 pub(super) const RULES: Rules = &[
     (ONNX, "MaxPool", |cx| {
         let by_columns = cx.flag("storage_order", false)?;
-        let mut results = pool(cx, PoolKind::Max)?;
+        let x = cx.input(0)?;
+        let mut results = vec![pool(cx, x, PoolKind::Max)?];
         if cx.wants(1) {
             results.push(positions(cx, results[0], by_columns)?);
         }
         Ok(results)
     }),
     (ONNX, "AveragePool", |cx| {
-        let count_include_pad = cx.flag("count_include_pad", false)?;
-        pool(cx, PoolKind::Average { count_include_pad })
+        let x = cx.input(0)?;
+        Ok(vec![average(cx, x, false)?])
     }),
     (ONNX, "LpPool", |cx| {
-        let p = cx.int("p", 2)?;
+        let (x, p) = (cx.input(0)?, cx.int("p", 2)?);
         match u32::try_from(p) {
-            Ok(p) if p > 0 => pool(cx, PoolKind::Lp { p }),
+            Ok(p) if p > 0 => Ok(vec![pool(cx, x, PoolKind::Lp { p })?]),
             _ => cx.unsupported("p", p),
         }
     }),
     (ONNX, "MaxUnpool", max_unpool),
-    (ONNX, "GlobalMaxPool", |cx| global(cx, ReduceKind::Max)),
-    (ONNX, "GlobalAveragePool", |cx| global(cx, ReduceKind::Mean)),
-    (ONNX, "GlobalLpPool", |cx| match cx.int("p", 2)? {
-        1 => global(cx, ReduceKind::L1),
-        2 => global(cx, ReduceKind::L2),
-        p => cx.unsupported("p", p),
+    (ONNX, "GlobalMaxPool", |cx| {
+        let x = cx.input(0)?;
+        Ok(vec![global(cx, x, ReduceKind::Max)?])
+    }),
+    (ONNX, "GlobalAveragePool", |cx| {
+        let x = cx.input(0)?;
+        Ok(vec![global(cx, x, ReduceKind::Mean)?])
+    }),
+    (ONNX, "GlobalLpPool", |cx| {
+        let x = cx.input(0)?;
+        let kind = match cx.int("p", 2)? {
+            1 => ReduceKind::L1,
+            2 => ReduceKind::L2,
+            p => return cx.unsupported("p", p),
+        };
+        Ok(vec![global(cx, x, kind)?])
     }),
 ];
 
 /// The window that a pooling describes.
-fn pool_window(cx: &mut Call) -> Result<Window, Fault> {
-    let shape = cx.shape(cx.input(0)?);
+fn pool_window(cx: &mut Call, x: ValueId) -> Result<Window, Fault> {
+    let shape = cx.shape(x);
     if shape.len() < 3 {
         return Err(Fault::new(format!("pooling of {}", display_shape(&shape))));
     }
@@ -55,23 +66,48 @@ fn pool_window(cx: &mut Call) -> Result<Window, Fault> {
     window(cx, kernel, spatial)
 }
 
-fn pool(cx: &mut Call, kind: PoolKind) -> Results {
-    let (x, window) = (cx.input(0)?, pool_window(cx)?);
+fn pool(cx: &mut Call, x: ValueId, kind: PoolKind) -> Result<ValueId, Fault> {
+    let window = pool_window(cx, x)?;
     let ceil_mode = cx.flag("ceil_mode", false)?;
-    Ok(vec![cx.emit(
+    cx.emit(
         Op::Pool {
             kind,
             window,
             ceil_mode,
         },
         &[x],
-    )?])
+    )
+}
+
+/// The means over windows that the attributes describe. Where padding counts, so may all of a window that overhangs it.
+pub(super) fn average(cx: &mut Call, x: ValueId, overhang_counts: bool) -> Result<ValueId, Fault> {
+    let count_include_pad = cx.flag("count_include_pad", false)?;
+    let kind = PoolKind::Average { count_include_pad };
+    let means = pool(cx, x, kind)?;
+    if !(overhang_counts && count_include_pad && cx.flag("ceil_mode", false)?) {
+        return Ok(means);
+    }
+    // With more padding no window overhangs it.
+    let (mut window, shape) = (pool_window(cx, x)?, cx.shape(means));
+    for (pad, &stride) in window.pads_after.iter_mut().zip(&window.strides) {
+        *pad = pad.clone() + Dim::from(stride - 1);
+    }
+    let (starts, steps) = (vec![Dim::from(0i64); shape.len()], vec![1; shape.len()]);
+    let ceil_mode = false;
+    let padded = Op::Pool {
+        kind,
+        window,
+        ceil_mode,
+    };
+    let means = cx.emit(padded, &[x])?;
+    cx.emit(Op::Slice { starts, steps, shape }, &[means])
 }
 
 /// Where in the whole tensor the largest elements of windows are, the first of equal ones; the last axis counts fastest
 /// or, `by_columns`, the first spatial one.
 fn positions(cx: &mut Call, largest: ValueId, by_columns: bool) -> Result<ValueId, Fault> {
-    let (x, window) = (cx.input(0)?, pool_window(cx)?);
+    let x = cx.input(0)?;
+    let window = pool_window(cx, x)?;
     let (shape, result) = (cx.shape(x), cx.shape(largest));
     let rank = shape.len();
     let domain = window.kernel.iter().map(|&size| Dim::from(size)).collect();
@@ -108,20 +144,20 @@ fn positions(cx: &mut Call, largest: ValueId, by_columns: bool) -> Result<ValueI
     })
 }
 
-fn global(cx: &mut Call, kind: ReduceKind) -> Results {
-    let x = cx.input(0)?;
+/// One number for each channel.
+pub(super) fn global(cx: &mut Call, x: ValueId, kind: ReduceKind) -> Result<ValueId, Fault> {
     let axes: Vec<_> = (2..cx.rank(x)).collect();
     if axes.is_empty() {
         return Err(Fault::new(format!("pooling of {}", display_shape(&cx.shape(x)))));
     }
-    Ok(vec![cx.emit(
+    cx.emit(
         Op::Reduce {
             kind,
             axes,
             keep_dims: true,
         },
         &[x],
-    )?])
+    )
 }
 
 /// Each element goes back to the place that pooling took it from, which counts in the tensor that has been pooled. Only

@@ -7,6 +7,7 @@ mod gradient;
 mod lowering;
 mod operators;
 mod places;
+mod quantized;
 mod random;
 mod recurrent;
 mod sequences;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ir::eval::{Numbers, evaluate};
 
-fn tensor(dtype: DType, shape: &[usize], numbers: Numbers) -> ir::Tensor {
+pub(super) fn tensor(dtype: DType, shape: &[usize], numbers: Numbers) -> ir::Tensor {
     numbers.into_tensor(dtype, shape.to_vec()).unwrap()
 }
 
@@ -16,7 +16,7 @@ fn line(dtype: DType, values: &[f64]) -> ir::Tensor {
     tensor(dtype, &[values.len()], numbers)
 }
 
-fn element(dtype: DType) -> ElementType {
+pub(super) fn element(dtype: DType) -> ElementType {
     (1..32)
         .filter_map(ElementType::from_onnx)
         .find(|element| super::dtype(*element) == Ok(dtype))
@@ -39,7 +39,7 @@ fn apply(op: &str, attributes: &[(&str, Attribute)], inputs: &[ir::Tensor]) -> i
     evaluate(&graph, inputs).unwrap().swap_remove(0)
 }
 
-fn values(tensor: &ir::Tensor) -> Vec<f64> {
+pub(super) fn values(tensor: &ir::Tensor) -> Vec<f64> {
     match Numbers::of(tensor) {
         Numbers::Float(values) => values,
         Numbers::Int(values) => values.into_iter().map(|value| value as f64).collect(),

@@ -6,6 +6,7 @@ use super::{Attended, Attention, appended, attend, join_heads, split_heads};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::import::rules::linear::matmul;
+use crate::import::rules::quantize::product::float_product;
 use crate::import::rules::rotary::rotated;
 use crate::ir::infer::display_shape;
 use crate::ir::{BinaryOp, DType, Dim, Op, Scalar, ValueId};
@@ -167,15 +168,36 @@ pub(super) fn multi_head(cx: &mut Call) -> Results {
 /// Operands: the tensor whose products with the weights are queries, keys and values, the weights, their bias, a mask of
 /// the keys, keys and values of the past in one tensor, and what is added to the scores.
 pub(super) fn projected(cx: &mut Call) -> Results {
-    cx.only_int("do_rotary", 0)?;
-    cx.only_int("past_present_share_buffer", 0)?;
-    cx.ignore(&["rotary_embedding_dim"]);
-    let count = heads(cx, "num_heads")?;
     let (x, weights) = (cx.input(0)?, cx.input(1)?);
     let mut product = matmul(cx, x, weights)?;
     if let Some(bias) = cx.optional(2) {
         product = cx.binary(BinaryOp::Add, product, bias)?;
     }
+    let [mask, past, bias] = [3, 4, 5].map(|index| cx.optional(index));
+    of_projections(cx, product, mask, past, bias)
+}
+
+/// The same of 8-bit numbers. Operands: the tensor, the weights, their bias, the scales of tensor and weights, the mask,
+/// the zero points and the past.
+pub(super) fn quantized(cx: &mut Call) -> Results {
+    let operands = [0, 6, 1, 7].map(|index| cx.optional(index));
+    let (scales, bias) = ([cx.input(3)?, cx.input(4)?], cx.optional(2));
+    let product = float_product(cx, operands, scales, bias)?;
+    of_projections(cx, product, cx.optional(5), cx.optional(8), None)
+}
+
+/// Attention of queries, keys and values that are the columns of one tensor.
+fn of_projections(
+    cx: &mut Call,
+    product: ValueId,
+    mask: Option<ValueId>,
+    past: Option<ValueId>,
+    bias: Option<ValueId>,
+) -> Results {
+    cx.only_int("do_rotary", 0)?;
+    cx.only_int("past_present_share_buffer", 0)?;
+    cx.ignore(&["rotary_embedding_dim"]);
+    let count = heads(cx, "num_heads")?;
     let width = cx.shape(product).last().cloned().unwrap_or_default();
     let sizes = match cx.ints("qkv_hidden_sizes")? {
         Some(sizes) => sizes.into_iter().map(Dim::from).collect(),
@@ -190,9 +212,9 @@ pub(super) fn projected(cx: &mut Call) -> Results {
         parts.push(split_heads(cx, part, &count)?);
         first = first + size;
     }
-    let (mut k, mut v, mut past) = (parts[1], parts[2], Dim::from(0i64));
-    if let Some(both) = cx.optional(4) {
-        past = cx.shape(both).get(3).cloned().unwrap_or_default();
+    let (mut k, mut v, mut before) = (parts[1], parts[2], Dim::from(0i64));
+    if let Some(both) = past {
+        before = cx.shape(both).get(3).cloned().unwrap_or_default();
         let (past_k, past_v) = (
             cx.select(both, 0, Dim::from(0i64))?,
             cx.select(both, 0, Dim::from(1i64))?,
@@ -200,10 +222,9 @@ pub(super) fn projected(cx: &mut Call) -> Results {
         (k, v) = (appended(cx, Some(past_k), k)?, appended(cx, Some(past_v), v)?);
     }
     let (batch, keys) = (cx.shape(parts[0])[0].clone(), cx.shape(k)[2].clone());
-    let mask = cx.optional(3);
     let mask = mask.map(|mask| visible(cx, mask, &batch, &keys)).transpose()?;
-    let (bias, causal) = (cx.optional(5), cx.flag("unidirectional", false)?);
-    let attended = whole(cx, parts[0], k, v, &past, mask, bias, causal)?;
+    let causal = cx.flag("unidirectional", false)?;
+    let attended = whole(cx, parts[0], k, v, &before, mask, bias, causal)?;
     let mut results = vec![join_heads(cx, attended.y)?];
     if cx.wants(1) {
         let (k, v) = (cx.unsqueeze(k, 0)?, cx.unsqueeze(v, 0)?);

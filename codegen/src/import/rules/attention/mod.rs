@@ -19,6 +19,7 @@ pub(super) const RULES: Rules = &[
     (ONNX, "TensorScatter", cache::tensor_scatter),
     (MICROSOFT, "MultiHeadAttention", contrib::multi_head),
     (MICROSOFT, "Attention", contrib::projected),
+    (MICROSOFT, "QAttention", contrib::quantized),
     (MICROSOFT, "GroupQueryAttention", contrib::grouped_query),
 ];
 

@@ -4,18 +4,29 @@ use super::{Activation, Direction, Layer, Results};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::import::rules::linear::{matmul, transposed};
+use crate::import::rules::quantize::product::dynamic_product;
 use crate::ir::{BinaryOp, Cell, Dim, Scalar, ValueId};
 
 /// The products of all steps with the input, `[steps, batch, gates * hidden]`, and all biases that are added to them.
 pub(super) fn of_input(cx: &mut Call, layer: &Layer, direction: &Direction) -> Result<ValueId, Fault> {
     let w = transposed(cx, direction.w)?;
-    let product = matmul(cx, direction.x, w)?;
+    let product = product(cx, direction, 0, direction.x, w)?;
     let [of_input, of_state] = direction.biases;
     let biased = cx.binary(BinaryOp::Add, product, of_input)?;
     match layer.cell {
         // The bias of the candidate state may have to pass the reset gate.
         Cell::Gru { .. } => Ok(biased),
         _ => cx.binary(BinaryOp::Add, biased, of_state),
+    }
+}
+
+/// The product with the weights of the input or, `1`, of the state. What quantized weights are multiplied with becomes
+/// 8-bit numbers of one scheme before: the whole sequence, and in every step the states of the whole batch, as ONNX Runtime
+/// has them on one thread.
+fn product(cx: &mut Call, direction: &Direction, which: usize, x: ValueId, weights: ValueId) -> Result<ValueId, Fault> {
+    match direction.schemes.get(which) {
+        Some(&[scale, zero]) => dynamic_product(cx, x, weights, scale, Some(zero), None),
+        None => matmul(cx, x, weights),
     }
 }
 
@@ -133,7 +144,7 @@ impl<'a> Step<'a> {
     /// Gates are in the order input, output, forget, candidate.
     fn lstm(&self, cx: &mut Call, states: &[ValueId], x: ValueId) -> Results {
         let (h, c) = (states[0], states[1]);
-        let product = matmul(cx, h, self.r[0])?;
+        let product = product(cx, self.direction, 1, h, self.r[0])?;
         let gates = cx.binary(BinaryOp::Add, x, product)?;
         let dtype = cx.dtype(gates);
         let input = self.lstm_gate(cx, gates, 0, c)?;

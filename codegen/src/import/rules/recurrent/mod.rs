@@ -3,8 +3,9 @@
 mod activations;
 mod cells;
 
+use super::linear::transposed;
 use super::scan::reversed;
-use super::{ONNX, Rules};
+use super::{MICROSOFT, ONNX, Rules};
 use crate::import::builder::Fault;
 use crate::import::call::Call;
 use crate::ir::infer::display_shape;
@@ -14,12 +15,13 @@ use activations::{Activation, activations};
 type Results = Result<Vec<ValueId>, Fault>;
 
 pub(super) const RULES: Rules = &[
-    (ONNX, "LSTM", |cx| recurrent(cx, Cell::Lstm)),
+    (ONNX, "LSTM", |cx| recurrent(cx, Cell::Lstm, false)),
     (ONNX, "GRU", |cx| {
         let linear_before_reset = cx.flag("linear_before_reset", false)?;
-        recurrent(cx, Cell::Gru { linear_before_reset })
+        recurrent(cx, Cell::Gru { linear_before_reset }, false)
     }),
-    (ONNX, "RNN", |cx| recurrent(cx, Cell::Rnn)),
+    (ONNX, "RNN", |cx| recurrent(cx, Cell::Rnn, false)),
+    (MICROSOFT, "DynamicQuantizeLSTM", |cx| recurrent(cx, Cell::Lstm, true)),
 ];
 
 /// What the attributes say of a layer, for all directions.
@@ -33,6 +35,8 @@ struct Layer {
     input_forget: bool,
     /// Whether the sequence is the second axis of operands and results.
     batch_first: bool,
+    /// Whether weights are 8-bit numbers, and what they are multiplied with becomes such before.
+    quantized: bool,
     directions: usize,
 }
 
@@ -46,6 +50,8 @@ struct Direction {
     w: ValueId,
     /// `[gates * hidden, hidden]`.
     r: ValueId,
+    /// Scale and zero point of each of these weights, where they are quantized.
+    schemes: Vec<[ValueId; 2]>,
     /// `[gates * hidden]`, those that are added to the products with the input and with the state.
     biases: [ValueId; 2],
     /// `[batch, hidden]`, then that of the memory.
@@ -58,8 +64,8 @@ struct Direction {
 }
 
 /// Operands: the sequence, for each direction the weights and biases, sequence lengths, the initial states and, for LSTM,
-/// peephole weights.
-fn recurrent(cx: &mut Call, cell: Cell) -> Results {
+/// peephole weights; of quantized weights, whose rows are columns, scales and zero points follow.
+fn recurrent(cx: &mut Call, cell: Cell, quantized: bool) -> Results {
     // The shapes of the weights say the same.
     cx.ignore(&["hidden_size", "output_sequence"]);
     let backward = match cx.string("direction", "forward")? {
@@ -80,6 +86,7 @@ fn recurrent(cx: &mut Call, cell: Cell) -> Results {
         clip: cx.optional_float("clip")?.filter(|&clip| clip > 0.0).map(f64::from),
         input_forget: cx.flag("input_forget", false)?,
         batch_first: cx.flag("layout", false)?,
+        quantized,
         directions: backward.len(),
     };
     let x = cx.input(0)?;
@@ -100,7 +107,7 @@ fn recurrent(cx: &mut Call, cell: Cell) -> Results {
     for (i, (&reverse, activations)) in backward.iter().zip(functions).enumerate() {
         let usual = activations == usual && layer.clip.is_none() && !layer.input_forget && valid.is_none();
         let direction = direction(cx, &layer, i, reverse, activations, x, valid)?;
-        let plain = usual && direction.peepholes.is_none() && has_kernel(cx, cell, &direction);
+        let plain = usual && !quantized && direction.peepholes.is_none() && has_kernel(cx, cell, &direction);
         directions.push(match plain {
             true => primitive(cx, &layer, &direction)?,
             false => scanned(cx, &layer, &direction)?,
@@ -188,7 +195,14 @@ fn direction(
     valid: Option<ValueId>,
 ) -> Result<Direction, Fault> {
     let (w, r) = (cx.input(1)?, cx.input(2)?);
-    let (w, r) = (part(cx, layer, w, number, 0, 3)?, part(cx, layer, r, number, 0, 3)?);
+    let (mut w, mut r) = (part(cx, layer, w, number, 0, 3)?, part(cx, layer, r, number, 0, 3)?);
+    let mut schemes = Vec::new();
+    if layer.quantized {
+        (w, r) = (transposed(cx, w)?, transposed(cx, r)?);
+        for (index, weights) in [(8, w), (10, r)] {
+            schemes.push(scheme(cx, layer, number, index, weights)?);
+        }
+    }
     let (batch, dtype) = (cx.shape(x)[1].clone(), cx.dtype(x));
     let (rows, hidden) = (cx.shape(r)[0].clone(), cx.shape(r)[1].clone());
     let (given, expected) = (cx.shape(x)[2].clone(), cx.shape(w)[1].clone());
@@ -228,12 +242,34 @@ fn direction(
         x,
         w,
         r,
+        schemes,
         biases,
         states,
         peepholes,
         valid,
         hidden,
     })
+}
+
+/// The scale and, the operand after it, the zero point of quantized weights: one for a direction, or one for each row.
+fn scheme(cx: &mut Call, layer: &Layer, number: usize, index: usize, weights: ValueId) -> Result<[ValueId; 2], Fault> {
+    let (rows, dtype) = (cx.shape(weights)[0].clone(), cx.dtype(weights));
+    let mut parameter = |index: usize, expected: DType| {
+        let value = cx.input(index)?;
+        let own = cx.rank(value).clamp(1, 2);
+        let found = part(cx, layer, value, number, 0, own)?;
+        if cx.dtype(found) != expected {
+            return Err(Fault::new(format!(
+                "operand {index} is {}, not {expected}",
+                cx.ty(value)
+            )));
+        }
+        if let [size] = cx.shape(found).as_slice() {
+            cx.equal("rows of the weights and their scales", size, &rows)?;
+        }
+        Ok(found)
+    };
+    Ok([parameter(index, DType::F32)?, parameter(index + 1, dtype)?])
 }
 
 /// A direction with nothing unusual about it.
