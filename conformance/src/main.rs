@@ -44,7 +44,7 @@ struct RunArgs {
     /// Print only what fails
     #[arg(long)]
     failing: bool,
-    /// The instruction set level: `scalar`, `sse4.1`, `avx2` and so on
+    /// The instruction set level: `scalar`, `avx2` or `avx512`
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
     /// Make what fails the list of what is expected to fail

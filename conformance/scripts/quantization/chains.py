@@ -137,7 +137,6 @@ def dynamic(suite, draw):
         x, inner, outputs = graph.input(draw.floats(draw.int(1, 6), depth)), draw.of([4, 8, 33]), draw.of([1, 5, 16])
         y = graph.node(draw.of(["Relu", "Tanh"]), [dynamic_matmul(graph, draw, x, depth, inner, number)])
         y = dynamic_matmul(graph, draw, y, inner, outputs, number + draw.int(0, 1))
-        graph.depth(255)
         suite.add("chain_dynamic", "", graph, y, "<model>", "chain")
 
 

@@ -37,7 +37,7 @@ def convert(suite, draw):
             result = graph.node(operator, operands, **attributes)
             if kind in ("u4", "i4"):
                 # Numbers of four bits are no output.
-                result = graph.node("DequantizeLinear", [result, *operands[1:]], **attributes)
+                result = graph.rounded(result, scale, zero, **attributes)
         else:
             low, high = (-(2**20), 2**20) if kind == "i32" else (None, None)
             numbers = draw.numbers(kind, *shape, low=low, high=high)

@@ -111,11 +111,11 @@ def float_result(shape, image, weights, image_zero, weight_zero, scales, bias=No
     return graph, graph.node("Mul", [result, graph.const(column(scales, rank - 1))])
 
 
-def qlinear_conv(suite, draw):
+def qlinear_conv(suite, draw, family="qlinearconv", shapes=None):
     pairs = [("u8", "i8"), ("u8", "u8"), ("i8", "i8")]
-    for number in range(460):
+    shapes = shapes or [geometry(draw, *form(number)) for number in range(460)]
+    for number, shape in enumerate(shapes):
         kind, weight_kind = pairs[number % 3]
-        shape = geometry(draw, *form(number))
         image, weights = draw.numbers(kind, *shape.image), draw.numbers(weight_kind, *shape.weights)
         if number % 29 == 0:
             image[...], weights[...] = 255 if kind == "u8" else -128, draw.of([-128, 127]) if weight_kind == "i8" else 255
@@ -137,7 +137,29 @@ def qlinear_conv(suite, draw):
         operands += [] if bias is None else [graph.const(bias)]
         variant = f"{kind}{weight_kind}_{shape.name}{'_channel' if per_channel else ''}{'' if constant else '_given'}"
         result = graph.node("QLinearConv", operands, **shape.attributes)
-        suite.add("qlinearconv", variant, graph, result, "QLinearConv", "operator")
+        suite.add(family, variant, graph, result, "QLinearConv", "operator")
+
+
+# What fills blocks of rows, columns and depth, and leaves a rest.
+LARGE = [
+    Geometry([1, 32, 11, 13], [40, 32, 3, 3], 1, {"pads": [1, 1, 1, 1]}),
+    Geometry([1, 67, 9, 9], [130, 67, 1, 1], 1),
+    Geometry([1, 130, 7, 7], [35, 130, 1, 1], 1),
+    Geometry([1, 3, 33, 31], [24, 3, 3, 3], 1, {"pads": [0, 0, 1, 1], "strides": [2, 2]}),
+    Geometry([1, 4, 29, 29], [16, 4, 7, 7], 1, {"pads": [3, 3, 3, 3], "strides": [2, 2]}),
+    Geometry([1, 70, 15, 17], [70, 1, 3, 3], 70, {"pads": [1, 1, 1, 1], "group": 70}),
+    Geometry([1, 48, 19, 18], [48, 1, 5, 5], 48, {"pads": [2, 2, 2, 2], "strides": [2, 2], "group": 48}),
+    Geometry([1, 33, 16, 16], [66, 1, 3, 3], 33, {"pads": [0, 1, 1, 0], "strides": [1, 2], "group": 33}),
+    Geometry([1, 64, 8, 9], [64, 16, 3, 3], 4, {"pads": [1, 1, 1, 1], "group": 4}),
+    Geometry([1, 40, 200], [24, 40, 9], 1, {"pads": [4, 4]}),
+    Geometry([1, 24, 150], [24, 24, 3], 1, {"dilations": [4], "pads": [8, 0]}),
+    Geometry([1, 36, 131], [36, 1, 7], 36, {"pads": [3, 3], "strides": [3], "group": 36}),
+]
+
+
+def large_conv(suite, draw):
+    # Twice, so that each shape has other types and parameters.
+    qlinear_conv(suite, draw, "qlinearconv_large", LARGE + LARGE[::-1])
 
 
 def conv_integer(suite, draw):
@@ -193,17 +215,17 @@ def qdq_conv(suite, draw):
         result = graph.node("Conv", operands, **shape.attributes)
         activation = draw.of([None, None, "Relu", "Clip"])
         output_kind = draw.of([kind, kind, "u8", "i8"])
-        scale, zero = output_parameters(draw, graph, result, output_kind)
+        before = result
         if activation == "Relu":
             result = graph.node("Relu", [result])
         elif activation == "Clip":
             result = graph.node("Clip", [result, graph.const(np.float32(0)), graph.const(np.float32(6))])
+        scale, zero = output_parameters(draw, graph, before if draw.chance(0.2) else result, output_kind)
         result = graph.quantize(result, scale, zero)
         if number % 5 == 4:
-            result = graph.dequantize(result, scale, zero)
-        # Products of 16 bits have more digits than a float: their sums are rounded, and may round to another step.
+            result = graph.rounded(result, scale, zero)
         variant = f"{kind}{weight_kind}_{shape.name}{'_channel' if per_channel else ''}{'_bias' if bias != 'none' else ''}"
         suite.add("qdq_conv", variant, graph, result, "Conv", "qdq")
 
 
-FAMILIES = [qlinear_conv, conv_integer, qdq_conv]
+FAMILIES = [qlinear_conv, large_conv, conv_integer, qdq_conv]

@@ -27,7 +27,7 @@ def leave(suite, draw, family, variant, graph, result, operator, kind, domain="a
     scale, zero = same or output_parameters(draw, graph, result, kind)
     result = graph.quantize(result, scale, zero)
     if number % 6 == 5:
-        result = graph.dequantize(result, scale, zero)
+        result = graph.rounded(result, scale, zero)
     suite.add(family, f"{kind}{'_' if variant else ''}{variant}", graph, result, operator, "qdq", domain=domain, steps=steps)
 
 
@@ -71,7 +71,9 @@ def unary(suite, draw):
         for number in range(18):
             opset = max(OPSETS[number % 5], {"HardSwish": 14, "LayerNormalization": 17, "Gelu": 20}.get(operator, 13))
             kind, graph = kinds(number, opset), Graph(opset)
-            x, scale, zero = entry(draw, graph, kind, shape_of(draw, least=2 if operator == "LayerNormalization" else 1))
+            # Numbers of both signs, mostly.
+            zero = draw.zero(kind) if draw.chance(0.2) else draw.numbers(kind)
+            x, *_ = entry(draw, graph, kind, shape_of(draw, least=2 if operator == "LayerNormalization" else 1), zero=zero)
             leave(suite, draw, f"qdq_{operator.lower()}", "", graph, make(draw, graph, x), operator, kind, number=number)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .build import MICROSOFT, Graph
+from .build import LIMITS, MICROSOFT, TYPES, Graph
 
 DEPTHS = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 67]
 ROWS = [1, 2, 3, 4, 5, 7, 12, 13]
@@ -34,11 +34,20 @@ def operand(draw, graph, value, constant):
 
 
 def output_parameters(draw, graph, product, kind):
-    """A scale and zero point for a product in floats: some of its results are out of range."""
-    mean, deviation = graph.spread(product)
-    steps = {"u8": 256, "i8": 256, "u16": 65536, "i16": 65536, "u4": 16, "i4": 16}[kind]
-    scale = np.float32(deviation * draw.of([2.0, 4.0, 6.0, 10.0]) / steps)
-    return scale, draw.zero(kind)
+    """A scale and zero point for a product in floats: for its range with 0, as a quantizer chooses them; for a part of it, so
+    that some results are out of range; or with a zero point at a limit, so that one sign is."""
+    value, = graph.run([product])
+    least, most = min(float(np.min(value, initial=0)), 0), max(float(np.max(value, initial=0)), 0)
+    share, (first, last) = draw.of([1.0, 1.0, 0.9, 0.6, 1.3]), LIMITS[kind]
+    most += 1e-3 * (most == least)
+    if draw.chance(0.75):
+        scale = np.float32((most - least) * share / (last - first))
+        zero = np.clip(np.round(first - least * share / scale), first, last)
+    else:
+        positive = (most > -least) == draw.chance(0.9)
+        scale = np.float32(max(most if positive else -least, (most - least) / 20) * share / (last - first))
+        zero = first if positive else last
+    return scale, np.array(int(zero)).astype(TYPES[kind])
 
 
 def float_product(left, right, left_zero, right_zero, scale):
@@ -49,10 +58,10 @@ def float_product(left, right, left_zero, right_zero, scale):
     return graph, graph.node("MatMul", [a, b])
 
 
-def matmul_integer(suite, draw):
-    for number in range(170):
+def matmul_integer(suite, draw, family="matmulinteger", factors=None):
+    factors = factors or [shapes(draw, batched=number % 3 == 2) for number in range(170)]
+    for number, (left_shape, right_shape) in enumerate(factors):
         left_kind, right_kind = [*PAIRS, ("i8", "u8")][number % 5]
-        left_shape, right_shape = shapes(draw, batched=number % 3 == 2)
         left, right = draw.numbers(left_kind, *left_shape), draw.numbers(right_kind, *right_shape)
         if number % 17 == 0:
             # The largest sums that there are.
@@ -67,13 +76,13 @@ def matmul_integer(suite, draw):
             shape = column if zeros == "column" else draw.of([(), (1,)])
             operands.append(operand(draw, graph, draw.zero(right_kind, *shape), draw.chance(0.8)))
         variant = f"{left_kind}{right_kind}_{zeros}_{'constant' if constant else 'given'}"
-        suite.add("matmulinteger", variant, graph, graph.node("MatMulInteger", operands), "MatMulInteger", "operator", steps=0)
+        suite.add(family, variant, graph, graph.node("MatMulInteger", operands), "MatMulInteger", "operator", steps=0)
 
 
-def qlinear_matmul(suite, draw):
-    for number in range(180):
+def qlinear_matmul(suite, draw, family="qlinearmatmul", factors=None):
+    factors = factors or [shapes(draw, batched=number % 4 == 3) for number in range(180)]
+    for number, (left_shape, right_shape) in enumerate(factors):
         left_kind, right_kind = PAIRS[number % len(PAIRS)]
-        left_shape, right_shape = shapes(draw, batched=number % 4 == 3)
         left, right = draw.numbers(left_kind, *left_shape), draw.numbers(right_kind, *right_shape)
         per_column = number % 2 == 1 and len(right_shape) == 2
         shape = (right_shape[-1],) if per_column else draw.of([(), (1,)])
@@ -89,7 +98,19 @@ def qlinear_matmul(suite, draw):
             graph.const(right_scale), graph.const(right_zero), graph.const(scale), graph.const(zero),
         ]
         variant = f"{left_kind}{right_kind}{'_column' if per_column else ''}_{'constant' if constant else 'given'}"
-        suite.add("qlinearmatmul", variant, graph, graph.node("QLinearMatMul", operands), "QLinearMatMul", "operator")
+        suite.add(family, variant, graph, graph.node("QLinearMatMul", operands), "QLinearMatMul", "operator")
+
+
+# What fills blocks of rows, columns and depth, and leaves a rest.
+LARGE = [
+    ([50, 300], [300, 70]), ([1, 520], [520, 65]), ([130, 33], [33, 130]), ([3, 2050], [2050, 9]), ([97, 64], [64, 48]),
+    ([2, 31, 65], [2, 65, 40]), ([5, 1029], [1029, 17]), ([24, 128], [128, 128]),
+]
+
+
+def large(suite, draw):
+    matmul_integer(suite, draw, "matmulinteger_large", LARGE + LARGE[::-1])
+    qlinear_matmul(suite, draw, "qlinearmatmul_large", LARGE + LARGE[::-1])
 
 
 def qgemm(suite, draw):
@@ -181,5 +202,5 @@ def matmul_nbits(suite, draw):
 
 
 FAMILIES = [
-    matmul_integer, qlinear_matmul, qgemm, matmul_integer_to_float, dynamic_quantize_matmul, matmul_nbits,
+    matmul_integer, qlinear_matmul, large, qgemm, matmul_integer_to_float, dynamic_quantize_matmul, matmul_nbits,
 ]
