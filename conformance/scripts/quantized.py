@@ -20,7 +20,7 @@ import onnx
 import onnxruntime
 
 import export
-from quantization import chains, contrib, conversions, convolutions, layers, products
+from quantization import chains, contrib, conversions, convolutions, edges, layers, products
 from quantization.build import Draw, Suite
 
 VERSION = "1.32.0"
@@ -31,7 +31,7 @@ def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent / "data")
     seed = sys.argv[2] if len(sys.argv) > 2 else ""
     suite = Suite()
-    for module in (products, convolutions, layers, conversions, chains, contrib):
+    for module in (products, convolutions, layers, conversions, chains, edges, contrib):
         for family in module.FAMILIES:
             # Each family has a seed of its own: a change to one leaves the others as they are.
             family(suite, Draw(zlib.crc32(f"{module.__name__}.{family.__name__}{seed}".encode())))

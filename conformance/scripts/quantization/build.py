@@ -71,14 +71,17 @@ class Graph:
 
     def __init__(self, opset=21):
         self.opset = opset
+        self.open = {}
         self.nodes, self.initializers, self.inputs, self.terms, self.step = [], [], {}, 8, 0.0
 
     def name(self, prefix):
         self.count = getattr(self, "count", -1) + 1
         return f"{prefix}{self.count}"
 
-    def input(self, value):
+    def input(self, value, **names):
+        """An input; sizes of dimensions that have a name, such as `d0="batch"`, are left open."""
         name = self.name("x")
+        self.open[name] = {int(dim[1:]): size for dim, size in names.items()}
         self.inputs[name] = np.asarray(value)
         return name
 
@@ -110,7 +113,7 @@ class Graph:
         return self.dequantize(x, scale, zero, **attributes)
 
     def model(self, outputs):
-        inputs = [value_info(name, value) for name, value in self.inputs.items()]
+        inputs = [value_info(name, value, self.open[name]) for name, value in self.inputs.items()]
         results = [value if isinstance(value, onnx.ValueInfoProto) else onnx.ValueInfoProto(name=value) for value in outputs]
         used = {name for node in self.nodes for name in node.input}
         constants = [tensor for tensor in self.initializers if tensor.name in used]
@@ -137,8 +140,10 @@ class Graph:
         return max((float(np.max(np.abs(v), initial=0)) for v in values if v.dtype == np.float32), default=0.0)
 
 
-def value_info(name, value):
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+def value_info(name, value, names=()):
+    """The type of a value, in whose shape some sizes have a name."""
+    shape = [names[dim] if dim in names else size for dim, size in enumerate(value.shape)]
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
 
 
 def type_name(dtype):
@@ -165,7 +170,10 @@ class Suite:
         assert all(np.all(np.isfinite(value)) for value in values if value.dtype.kind == "f"), name
         floats = any(value.dtype.kind == "f" for value in values)
         largest = graph.floats_within() if floats else 0.0
-        model = graph.model([value_info(key, value) for key, value in zip(outputs, values)])
+        open_ = any(graph.open.values())
+        # The sizes of results are not known either, then, but their number is.
+        sizes = lambda value: {dim: f"y{dim}" for dim in range(value.ndim)} if open_ else {}
+        model = graph.model([value_info(key, value, sizes(value)) for key, value in zip(outputs, values)])
         types = {TensorProto.DataType.Name(tensor.data_type).lower() for tensor in graph.initializers}
         self.entries.append({
             "name": name, "kind": kind, "operator": operator, "domain": domain, "expanded_of": None, "tier": "T1",
