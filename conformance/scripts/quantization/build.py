@@ -175,9 +175,10 @@ class Suite:
         sizes = lambda value: {dim: f"y{dim}" for dim in range(value.ndim)} if open_ else {}
         model = graph.model([value_info(key, value, sizes(value)) for key, value in zip(outputs, values)])
         types = {TensorProto.DataType.Name(tensor.data_type).lower() for tensor in graph.initializers}
+        rare, half = types - COMMON, types & {"float16"}
         self.entries.append({
             "name": name, "kind": kind, "operator": operator, "domain": domain, "expanded_of": None, "tier": "T1",
-            "types": "exotic" if types - COMMON else "main", "rtol": 8 * UNIT if floats else 0.0,
+            "types": "exotic" if rare - half else "half" if half else "main", "rtol": 8 * UNIT if floats else 0.0,
             "atol": graph.terms * UNIT * largest + (graph.step if steps else 0.0), "steps": steps,
             "inputs": [type_name(value.dtype) for value in graph.inputs.values()],
             "outputs": [type_name(value.dtype) for value in values],

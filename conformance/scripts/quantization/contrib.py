@@ -78,8 +78,9 @@ def pools(suite, draw):
             return graph.node(operator, [y], **attributes)
 
         given = {"channels_last": 1} if last else {}
+        given |= attributes
         operands = [x, *map(graph.const, parameters)]
-        finish(suite, draw, f"qlinear{operator.lower()}", f"QLinear{operator}", graph, operands, floats, kind, **attributes, **given)
+        finish(suite, draw, f"qlinear{operator.lower()}", f"QLinear{operator}", graph, operands, floats, kind, **given)
 
 
 def functions(suite, draw):
@@ -88,7 +89,8 @@ def functions(suite, draw):
             kind, graph = ["u8", "i8"][number % 2], Graph()
             shape = shape_of(draw, least=2)
             x, parameters = quantized(draw, graph, kind, shape)
-            attributes = {"LeakyRelu": {"alpha": draw.of([0.01, 0.1, 0.5])}, "Softmax": {"axis": draw.of([-1, -1, 0])}}.get(operator, {})
+            alpha, axis = draw.of([0.01, 0.1, 0.5]), draw.of([-1, -1, 0])
+            attributes = {"LeakyRelu": {"alpha": alpha}, "Softmax": {"axis": axis}}.get(operator, {})
             given = attributes | ({"opset": 13} if operator == "Softmax" else {})
             operands = [x, *map(graph.const, parameters)]
             if operator == "Softmax":
@@ -123,8 +125,9 @@ def lstm(suite, draw):
             graph.const(draw.floats(directions, 3 * hidden)) if draw.chance(0.3) else None, *parameters(), *parameters(),
         ]
         graph.depth(4 * steps * (width + hidden))
-        outputs = graph.node("DynamicQuantizeLSTM", operands, outputs=3, domain=MICROSOFT, direction=direction, hidden_size=hidden)
-        suite.add("dynamicquantizelstm", f"{kind}_{direction}", graph, outputs, "DynamicQuantizeLSTM", "operator", domain=MICROSOFT)
+        name, given = "DynamicQuantizeLSTM", {"direction": direction, "hidden_size": hidden}
+        outputs = graph.node(name, operands, outputs=3, domain=MICROSOFT, **given)
+        suite.add(name.lower(), f"{kind}_{direction}", graph, outputs, name, "operator", domain=MICROSOFT)
 
 
 def attention(suite, draw):
@@ -144,9 +147,11 @@ def attention(suite, draw):
             {
                 "none": lambda: None,
                 "lengths": lambda: graph.input(draw.rng.integers(1, rows + 1, batch).astype(np.int32)),
-                "mask": lambda: graph.input(np.maximum(draw.rng.integers(0, 2, (batch, rows)), np.arange(rows) == 0).astype(np.int32)),
+                # The first place is never masked: there must be one.
+                "mask": lambda: graph.input((draw.numbers("u8", batch, rows) % 2 | (np.arange(rows) == 0)).astype(np.int32)),
             }[mask](),
-            graph.const(draw.zero(kind)), graph.const(np.zeros(shape, np.int8) if weight_kind == "i8" else draw.zero("u8", *shape)),
+            graph.const(draw.zero(kind)),
+            graph.const(np.zeros(shape, np.int8) if weight_kind == "i8" else draw.zero("u8", *shape)),
         ]
         attributes = {"num_heads": heads, "unidirectional": draw.int(0, 1)}
         outputs = graph.node("QAttention", operands, domain=MICROSOFT, **attributes)

@@ -11,6 +11,7 @@ CHANNELS = [1, 2, 3, 4, 5, 8, 15, 16, 17, 33]
 KERNELS = {
     1: [[1], [3], [5], [7]],
     2: [[1, 1], [3, 3], [5, 5], [7, 7], [1, 3], [3, 1], [5, 3], [3, 5], [1, 7], [2, 2], [3, 3], [1, 1]],
+    3: [[1, 1, 1], [3, 3, 3], [1, 3, 3], [2, 2, 2], [3, 1, 1]],
 }
 
 
@@ -77,8 +78,10 @@ def geometry(draw, form, rank):
         if padding in ("same", "any"):
             attributes["pads"] = pads
         results = [draw.int(1, 7) for _ in kernel]
+        if padding.startswith("SAME"):
+            spans = [1] * rank
         sizes = [
-            max(1, (result - 1) * stride + draw.int(0, stride - 1) + (span if not padding.startswith("SAME") else 1) - sum(pads[axis::rank]))
+            max(1, (result - 1) * stride + draw.int(0, stride - 1) + span - sum(pads[axis::rank]))
             for axis, (result, stride, span) in enumerate(zip(results, strides, spans))
         ]
         image = [draw.of([1, 1, 1, 2]), inputs, *sizes]

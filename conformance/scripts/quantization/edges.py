@@ -3,7 +3,7 @@
 import numpy as np
 
 from .build import Graph
-from .convolutions import form, geometry
+from .convolutions import form, geometry, qlinear_conv
 from .layers import entry
 from .products import float_product, output_parameters, sizes
 
@@ -15,6 +15,9 @@ def open_products(suite, draw):
         kind, right_kind = ["u8", "i8"][number % 2], draw.of(["i8", "i8", "u8"] if number % 2 == 0 else ["i8"])
         rows, depth, columns = sizes(draw, 700)
         batch = draw.of([None, 2, 3])
+        if number % 10 == 9:
+            # There may be none.
+            rows = 0
         shape, names = ([rows, depth], {"d0": "rows"}) if batch is None else ([batch, rows, depth], {"d0": "batch", "d1": "rows"})
         graph = Graph()
         if operator == "DynamicQuantizeLinear":
@@ -42,7 +45,8 @@ def open_products(suite, draw):
         else:
             y = graph.dequantize(graph.const(right), right_scale, right_zero, axis=1)
             result = graph.quantize(graph.node(operator, [graph.dequantize(x, left_scale, left_zero), y]), scale, zero)
-        suite.add(f"open_{operator.lower()}", kind + right_kind, graph, result, operator, "qdq" if operator == "MatMul" else "operator")
+        form_ = "qdq" if operator == "MatMul" else "operator"
+        suite.add(f"open_{operator.lower()}", kind + right_kind, graph, result, operator, form_)
 
 
 def open_convolutions(suite, draw):
@@ -57,12 +61,14 @@ def open_convolutions(suite, draw):
         names = {"d0": "batch", **({f"d{axis}": f"size{axis}" for axis in range(2, len(shape.image))} if number % 2 else {})}
         graph = Graph()
         x, w = graph.input(draw.numbers(kind, *shape.image), **names), graph.const(draw.numbers("i8", *shape.weights))
-        x_scale, x_zero, w_scale, w_zero = draw.scale(), draw.zero(kind), draw.scales(shape.weights[0]), np.zeros(shape.weights[0], np.int8)
+        x_scale, x_zero, outputs = draw.scale(), draw.zero(kind), shape.weights[0]
+        w_scale, w_zero = draw.scales(outputs), np.zeros(outputs, np.int8)
         if operator == "ConvInteger":
             result = graph.node(operator, [x, w, graph.const(x_zero), graph.const(np.int8(0))], **shape.attributes)
             suite.add("open_convinteger", shape.name, graph, result, operator, "operator", steps=0)
             continue
-        floats = graph.node("Conv", [graph.dequantize(x, x_scale, x_zero), graph.dequantize(w, w_scale, w_zero, axis=0)], **shape.attributes)
+        operands = [graph.dequantize(x, x_scale, x_zero), graph.dequantize(w, w_scale, w_zero, axis=0)]
+        floats = graph.node("Conv", operands, **shape.attributes)
         scale, zero = output_parameters(draw, graph, floats, kind)
         if operator == "QLinearConv":
             graph.nodes.clear()
@@ -70,7 +76,8 @@ def open_convolutions(suite, draw):
             result = graph.node(operator, operands, **shape.attributes)
         else:
             result = graph.quantize(floats, scale, zero)
-        suite.add(f"open_{operator.lower()}", f"{kind}_{shape.name}", graph, result, operator, "qdq" if operator == "Conv" else "operator")
+        form_ = "qdq" if operator == "Conv" else "operator"
+        suite.add(f"open_{operator.lower()}", f"{kind}_{shape.name}", graph, result, operator, form_)
 
 
 def given_parameters(suite, draw):
@@ -115,7 +122,8 @@ def left_constants(suite, draw):
         rows, depth, columns = sizes(draw, 500)
         graph = Graph()
         graph.depth(depth)
-        weights = graph.dequantize(graph.const(draw.numbers("i8", rows, depth)), draw.scales(rows), np.zeros(rows, np.int8), axis=0)
+        weights = graph.const(draw.numbers("i8", rows, depth))
+        weights = graph.dequantize(weights, draw.scales(rows), np.zeros(rows, np.int8), axis=0)
         x, *_ = entry(draw, graph, kind, [depth, columns])
         if what == "constant":
             result = graph.node("MatMul", [weights, x])
@@ -133,6 +141,45 @@ def left_constants(suite, draw):
             result = graph.node("Add", both)
         scale, zero = output_parameters(draw, graph, result, kind)
         suite.add(f"left_{what}", kind, graph, graph.quantize(result, scale, zero), "MatMul", "qdq")
+
+
+def volumes(suite, draw):
+    shapes = [geometry(draw, ["dense", "depthwise", "groups"][number % 3], 3) for number in range(18)]
+    qlinear_conv(suite, draw, "qlinearconv_3d", shapes)
+
+
+def special_numbers(suite, draw):
+    """Infinities, which saturate; nothing but zeros, whose range is empty; halves; and results whose type is an attribute."""
+    for number in range(8):
+        kind, graph = ["u8", "i8", "u16", "i16"][number % 4], Graph()
+        x = draw.floats(3, 5, scale=9)
+        x[0, 0], x[1, 1], x[2, 2] = np.inf, -np.inf, np.float32(3e38)
+        result = graph.quantize(graph.input(x), draw.scale(), draw.zero(kind))
+        suite.add("infinity", kind, graph, result, "QuantizeLinear", "operator")
+    for number in range(8):
+        kind, graph = ["i8", "u8", "i16", "u16"][number % 4], Graph()
+        target = {"i8": 3, "u8": 2, "i16": 5, "u16": 4}[kind]
+        operands = [graph.input(draw.floats(4, 7, scale=9)), graph.const(draw.scale())]
+        result = graph.node("QuantizeLinear", operands, output_dtype=target)
+        suite.add("outputdtype", kind, graph, result, "QuantizeLinear", "operator")
+    for number in range(16):
+        kind, graph = ["u8", "i8"][number % 2], Graph()
+        scale, zero = np.float16(draw.scale(0.01, 0.2)), draw.zero(kind)
+        if number % 4 < 2:
+            result = graph.quantize(graph.input(draw.floats(4, 7, scale=9).astype(np.float16)), scale, zero)
+            suite.add("half_quantizelinear", kind, graph, result, "QuantizeLinear", "operator")
+        else:
+            result = graph.dequantize(graph.input(draw.numbers(kind, 4, 7)), scale, zero)
+            suite.add("half_dequantizelinear", kind, graph, result, "DequantizeLinear", "operator")
+    for number in range(6):
+        graph = Graph(13)
+        x, scale, zero = graph.node("DynamicQuantizeLinear", [graph.input(np.zeros((2, 5), np.float32))], outputs=3)
+        if number < 2:
+            suite.add("zeros_dynamicquantizelinear", "", graph, [x, scale, zero], "DynamicQuantizeLinear", "operator")
+            continue
+        product = graph.node("MatMulInteger", [x, graph.const(draw.numbers("i8", 5, 3)), zero])
+        result = graph.node("Mul", [graph.node("Cast", [product], to=1), graph.node("Mul", [scale, graph.const(draw.scale())])])
+        suite.add("zeros_dynamic", "", graph, result, "MatMulInteger", "dynamic")
 
 
 def largest_sums(suite, draw):
@@ -157,4 +204,4 @@ def largest_sums(suite, draw):
         suite.add("sums", f"{kind}{right_kind}", graph, result, operator, "operator", steps=int(operator != "MatMulInteger"))
 
 
-FAMILIES = [open_products, open_convolutions, given_parameters, left_constants, largest_sums]
+FAMILIES = [open_products, open_convolutions, given_parameters, left_constants, volumes, special_numbers, largest_sums]

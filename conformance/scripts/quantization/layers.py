@@ -95,7 +95,8 @@ def binary(suite, draw):
         else:
             b, *_ = entry(draw, graph, kind, other)
         operands = [a, b] if draw.chance(0.7) else [b, a]
-        leave(suite, draw, f"qdq_{operator.lower()}", variant, graph, graph.node(operator, operands), operator, kind, number=number)
+        result = graph.node(operator, operands)
+        leave(suite, draw, f"qdq_{operator.lower()}", variant, graph, result, operator, kind, number=number)
 
 
 def concat(suite, draw):

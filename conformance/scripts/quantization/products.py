@@ -160,7 +160,8 @@ def matmul_integer_to_float(suite, draw):
         if draw.chance(0.5):
             operands.append(graph.const(draw.floats(columns)))
         result = graph.node("MatMulIntegerToFloat", operands, domain=MICROSOFT)
-        suite.add("matmulintegertofloat", f"{left_kind}{right_kind}", graph, result, "MatMulIntegerToFloat", "operator", domain=MICROSOFT)
+        name = "MatMulIntegerToFloat"
+        suite.add(name.lower(), f"{left_kind}{right_kind}", graph, result, name, "operator", domain=MICROSOFT)
 
 
 def dynamic_quantize_matmul(suite, draw):
