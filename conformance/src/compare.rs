@@ -1,5 +1,7 @@
 //! Whether an output is the expected one, by the rule of the suite.
 
+use std::{fmt, ops};
+
 use onnxide_codegen::ir::Tensor;
 use onnxide_codegen::ir::eval::Numbers;
 
@@ -12,6 +14,35 @@ pub struct Tolerance {
     pub relative: f64,
     /// The absolute part.
     pub absolute: f64,
+    /// How far integers may be instead, where they are rounded floats.
+    pub steps: Option<u32>,
+}
+
+/// How well integers agree that may be some steps from the expected ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// The number of those that are the expected ones.
+    pub exact: usize,
+    /// The number of the others.
+    pub near: usize,
+}
+
+impl ops::Add for Agreement {
+    type Output = Agreement;
+
+    fn add(self, other: Agreement) -> Agreement {
+        Agreement {
+            exact: self.exact + other.exact,
+            near: self.near + other.near,
+        }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Agreement { exact, near } = self;
+        write!(f, "{exact} of {} rounded integers exact, {near} near", exact + near)
+    }
 }
 
 /// Compares outputs with the expected ones. Their types and shapes must be the same; a NaN equals a NaN only, and an
@@ -20,42 +51,68 @@ pub struct Tolerance {
 /// # Errors
 ///
 /// The first difference.
-pub fn compare(outputs: &[Value], expected: &[Value], tolerance: Tolerance) -> Result<(), String> {
+pub fn compare(outputs: &[Value], expected: &[Value], tolerance: Tolerance) -> Result<Agreement, String> {
     if outputs.len() != expected.len() {
         return Err(format!("{} outputs, not {}", outputs.len(), expected.len()));
     }
+    let mut agreement = Agreement::default();
     for (index, (output, expected)) in outputs.iter().zip(expected).enumerate() {
-        value(output, expected, tolerance).map_err(|difference| format!("output {index}: {difference}"))?;
+        let found = value(output, expected, tolerance).map_err(|difference| format!("output {index}: {difference}"))?;
+        agreement = agreement + found;
     }
-    Ok(())
+    Ok(agreement)
 }
 
-fn value(output: &Value, expected: &Value, tolerance: Tolerance) -> Result<(), String> {
+fn value(output: &Value, expected: &Value, tolerance: Tolerance) -> Result<Agreement, String> {
     match (output, expected) {
         (Value::Tensor(output), Value::Tensor(expected)) => tensor(output, expected, tolerance),
         (Value::Sequence(output), Value::Sequence(expected)) if output.len() == expected.len() => {
             let mut pairs = output.iter().zip(expected);
-            pairs.try_for_each(|(output, expected)| tensor(output, expected, tolerance))
+            pairs.try_fold(Agreement::default(), |sum, (output, expected)| {
+                Ok(sum + tensor(output, expected, tolerance)?)
+            })
         }
-        (Value::None, Value::None) => Ok(()),
-        (Value::Strings(output), Value::Strings(expected)) if output == expected => Ok(()),
-        (Value::Tensor(rows), Value::Strings(expected)) if Strings::of_rows(rows).as_ref() == Some(expected) => Ok(()),
+        (Value::None, Value::None) => Ok(Agreement::default()),
+        (Value::Strings(output), Value::Strings(expected)) if output == expected => Ok(Agreement::default()),
+        (Value::Tensor(rows), Value::Strings(expected)) if Strings::of_rows(rows).as_ref() == Some(expected) => {
+            Ok(Agreement::default())
+        }
         _ => Err(format!("{output:?}, not {expected:?}")),
     }
 }
 
-fn tensor(output: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {
+fn tensor(output: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<Agreement, String> {
     if output.dtype != expected.dtype || output.shape != expected.shape {
         return Err(format!("{output:?}, not {expected:?}"));
     }
     let (found, wanted) = (floats(output), floats(expected));
+    let steps = tolerance.steps.filter(|_| expected.dtype.is_int());
+    let tolerance = match steps {
+        Some(steps) => Tolerance {
+            relative: 0.0,
+            absolute: steps.into(),
+            steps: None,
+        },
+        None => tolerance,
+    };
     let mut wrong = found
         .iter()
         .zip(&wanted)
         .enumerate()
         .filter(|(_, (found, wanted))| !close(**found, **wanted, tolerance));
     match wrong.next() {
-        None => Ok(()),
+        None if steps.is_some() => {
+            let exact = found
+                .iter()
+                .zip(&wanted)
+                .filter(|(found, wanted)| found == wanted)
+                .count();
+            Ok(Agreement {
+                exact,
+                near: found.len() - exact,
+            })
+        }
+        None => Ok(Agreement::default()),
         Some((index, (found, wanted))) => Err(format!(
             "element {index} is {found}, not {wanted}; {} of {} elements of {output:?} differ",
             1 + wrong.count(),
@@ -85,6 +142,7 @@ mod tests {
     const SUITE: Tolerance = Tolerance {
         relative: 1e-3,
         absolute: 1e-7,
+        steps: None,
     };
 
     fn differs(output: &[f32], expected: &[f32]) -> bool {
@@ -106,6 +164,20 @@ mod tests {
         for (output, expected) in [(nan, 1.0), (1.0, nan), (1.0, inf), (inf, 1.0), (inf, -inf), (nan, inf)] {
             assert!(differs(&[output], &[expected]), "{output} {expected}");
         }
+    }
+
+    #[test]
+    fn integers_may_be_some_steps_away() {
+        let steps = |steps| Tolerance {
+            steps: Some(steps),
+            ..SUITE
+        };
+        let [output, expected] = [[7u8, 8, 9], [7, 7, 10]].map(|row| [Value::Tensor(Tensor::new(vec![3], &row))]);
+        assert!(compare(&output, &expected, steps(0)).is_err() && compare(&output, &expected, SUITE).is_err());
+        let agreement = Agreement { exact: 1, near: 2 };
+        assert_eq!(compare(&output, &expected, steps(1)), Ok(agreement));
+        let [output, expected] = [1.0f32, 1.5].map(|number| [Value::Tensor(Tensor::scalar(number))]);
+        assert!(compare(&output, &expected, steps(1)).is_err());
     }
 
     #[test]

@@ -9,10 +9,19 @@ use onnxide_codegen::ir::eval::evaluate;
 use onnxide_codegen::passes;
 use onnxide_codegen::plan::Plan;
 
+use crate::compare::Agreement;
 use crate::outcome::{Failure, Outcomes, Stage, passes};
-use crate::parts;
 use crate::suite::{Case, Expected, Run};
 use crate::value::Value;
+use crate::{parallel, parts};
+
+/// What becomes of cases up to the text of their modules, in order.
+pub fn follow_all(cases: &[Case]) -> Vec<Outcomes> {
+    let outcomes = parallel::map(cases, follow).into_iter();
+    outcomes
+        .map(|outcome| outcome.unwrap_or_else(|text| Err(Failure::at(Stage::Panic)(text))))
+        .collect()
+}
 
 /// Follows a case up to the text of its module.
 ///
@@ -64,7 +73,7 @@ fn options(model: &Model, max: usize) -> import::Options {
     }
 }
 
-fn check(graph: &Graph, inputs: &[Value], run: &Run, expected: &Expected) -> Result<(), String> {
+fn check(graph: &Graph, inputs: &[Value], run: &Run, expected: &Expected) -> Result<Agreement, String> {
     let outputs = parts::split(graph, inputs).and_then(|inputs| evaluate(graph, &inputs));
     let outputs = outputs.and_then(|outputs| parts::join(graph, &outputs));
     run.check(outputs, expected)

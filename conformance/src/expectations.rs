@@ -6,13 +6,15 @@ use std::{fmt, fs};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::suite::Suite;
+
 /// The reason of whatever was put into the list without one.
 const NO_REASON: &str = "No reason is given yet.";
 
+/// What stands at the head of a list, after which its command follows.
 const HEADER: &str = "\
 # Runs of the suite that do not pass, below the reason. Those with an `@` are runs with changed parameters. The list is
-# brought up to date by `cargo run -p onnxide-conformance -- run --bless`, which keeps the reasons.
-";
+# brought up to date by `cargo run -p onnxide-conformance -- ";
 
 /// The runs that are expected to fail, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,25 +23,36 @@ pub struct Expectations {
 }
 
 impl Expectations {
-    /// The list of this package.
+    /// The list of a suite.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn read() -> Result<Self> {
-        let text = fs::read_to_string(path()).with_context(cannot("read"))?;
-        Expectations::parse(&text)
-            .map_err(|error| anyhow!(error))
-            .with_context(cannot("read"))
+    pub fn read(suite: Suite) -> Result<Self> {
+        let Some((name, _)) = suite.expectations() else {
+            return Ok(Expectations::default());
+        };
+        let read = || {
+            let text = fs::read_to_string(path(name))?;
+            Expectations::parse(&text).map_err(|error| anyhow!(error))
+        };
+        read().with_context(|| format!("cannot read {}", path(name).display()))
     }
 
-    /// Makes this the list of this package.
+    /// Makes this the list of a suite.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
-    pub fn write(&self) -> Result<()> {
-        fs::write(path(), self.to_string()).with_context(cannot("write"))
+    /// If it cannot be written, or the suite has no list.
+    pub fn write(&self, suite: Suite) -> Result<()> {
+        let (name, command) = suite.expectations().context("everything must pass in this suite")?;
+        let text = format!("{HEADER}{command}`, which keeps the reasons.\n{self}");
+        fs::write(path(name), text).with_context(|| format!("cannot write {}", path(name).display()))
+    }
+
+    /// Whether a run is expected to fail.
+    pub fn has(&self, run: &str) -> bool {
+        self.reasons.values().any(|runs| runs.contains(run))
     }
 
     /// The list that a text holds: a line for each reason, and below it an indented one for each run.
@@ -98,17 +111,12 @@ impl Expectations {
     }
 }
 
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("expectations.txt")
-}
-
-fn cannot(what: &str) -> impl FnOnce() -> String {
-    move || format!("cannot {what} {}", path().display())
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 impl fmt::Display for Expectations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HEADER)?;
         for (reason, runs) in &self.reasons {
             writeln!(f, "\n{reason}")?;
             for run in runs {
@@ -135,7 +143,7 @@ mod tests {
     #[test]
     fn a_list_is_written_as_it_is_read() {
         let list = Expectations::parse(TEXT).unwrap();
-        assert_eq!(list.to_string(), format!("{HEADER}{TEXT}"));
+        assert_eq!(list.to_string(), TEXT);
         assert_eq!(Expectations::parse(&list.to_string()), Ok(list));
         assert!(Expectations::parse("  a\n").is_err());
         assert!(Expectations::parse("Why.\n  a\nHow.\n  a\n").is_err());
@@ -158,7 +166,7 @@ mod tests {
         list.bless(&failing);
         assert_eq!(
             list.to_string(),
-            format!("{HEADER}\n{NO_REASON}\n  d\n\nThe moon is full.\n  a\n")
+            format!("\n{NO_REASON}\n  d\n\nThe moon is full.\n  a\n")
         );
         assert_eq!(list.check(&failing), ["d fails, and the list does not say why"]);
     }

@@ -1,17 +1,16 @@
-//! The official ONNX backend suite.
+//! The official ONNX backend suite, and those that the project adds.
 
 use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use onnxide_conformance::evaluate::follow;
+use onnxide_conformance::evaluate::follow_all;
 use onnxide_conformance::expectations::Expectations;
-use onnxide_conformance::outcome::{Failure, Stage};
 use onnxide_conformance::select::Selection;
-use onnxide_conformance::{parallel, report, run, suite};
+use onnxide_conformance::{report, run};
 
-/// Cases of the official ONNX backend suite.
+/// Cases of the official ONNX backend suite, or of one that the project adds.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -45,7 +44,7 @@ struct RunArgs {
     /// Print only what fails
     #[arg(long)]
     failing: bool,
-    /// The instruction set level: `scalar`, `sse4.1`, `avx2` and so on
+    /// The instruction set level: `scalar`, `avx2` or `avx512`
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
     /// Make what fails the list of what is expected to fail
@@ -76,30 +75,27 @@ fn main() -> ExitCode {
 
 /// Whether every selected case passes.
 fn eval(args: &EvalArgs) -> Result<bool> {
-    let mut cases = args.selection.of(suite::load()?);
+    let mut cases = args.selection.of(args.selection.suite.load()?);
     if !args.real && !args.selection.names_kind("real") {
         cases.retain(|case| case.entry.kind != "real");
     }
     ensure!(!cases.is_empty(), "there is no such case");
-    let outcomes = parallel::map(&cases, follow).into_iter();
-    let outcomes: Vec<_> = outcomes
-        .map(|outcome| outcome.unwrap_or_else(|text| Err(Failure::at(Stage::Panic)(text))))
-        .collect();
+    let outcomes = follow_all(&cases);
     report::list(&cases, &outcomes, args.failing, &mut io::stdout().lock())?;
     Ok(report::failing(&cases, &outcomes).is_empty())
 }
 
 /// Whether every selected case passes; whether what fails is what the list says, if all are selected.
 fn run(args: &RunArgs) -> Result<bool> {
-    let all = args.selection.is_all();
+    let (all, suite) = (args.selection.is_all(), args.selection.suite);
     ensure!(
         all || !(args.bless || args.table),
         "--bless and --table are for all cases"
     );
-    let cases = args.selection.of(suite::load()?);
+    let cases = args.selection.of(suite.load()?);
     ensure!(!cases.is_empty(), "there is no such case");
     // What is built of all cases stays when some are run.
-    let mut options = run::Options::new(if all { "conformance" } else { "conformance-selection" });
+    let mut options = run::Options::new(if all { suite.folder() } else { "conformance-selection" });
     options.isa.clone_from(&args.isa);
     options.shards = args.shards.unwrap_or(options.shards);
     let (outcomes, times) = run::run(&cases, &options)?;
@@ -113,10 +109,10 @@ fn run(args: &RunArgs) -> Result<bool> {
     if !all {
         return Ok(failing.is_empty());
     }
-    let mut expectations = Expectations::read()?;
+    let mut expectations = Expectations::read(suite)?;
     if args.bless {
         expectations.bless(&failing);
-        expectations.write()?;
+        expectations.write(suite)?;
     }
     let problems = expectations.check(&failing);
     for problem in &problems {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::compare::Agreement;
+
 /// The stage at which a case fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -79,14 +81,14 @@ impl fmt::Display for Failure {
 }
 
 /// What becomes of a run.
-pub type Outcome = Result<(), Failure>;
+pub type Outcome = Result<Agreement, Failure>;
 
 /// What becomes of a case: of each of its runs, or why there is none.
 pub type Outcomes = Result<Vec<Outcome>, Failure>;
 
 /// Whether a case passes, by the run of the suite.
 pub fn passes(outcomes: &Outcomes) -> bool {
-    outcomes.as_ref().is_ok_and(|runs| matches!(runs.first(), Some(Ok(()))))
+    outcomes.as_ref().is_ok_and(|runs| matches!(runs.first(), Some(Ok(_))))
 }
 
 /// The failing runs of a case, by their numbers. Further runs of a case that does not pass are not worth a word.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use crate::compare::Agreement;
 use crate::outcome::{Outcomes, Stage, failures, label, passes};
 use crate::suite::Case;
 
@@ -15,6 +16,12 @@ pub fn failing(cases: &[Case], outcomes: &[Outcomes]) -> BTreeMap<String, String
         }
     }
     failing
+}
+
+/// How well the integers agree that may be some steps from the expected ones.
+pub fn agreement(outcomes: &[Outcomes]) -> Agreement {
+    let runs = outcomes.iter().flatten().flatten().flatten();
+    runs.fold(Agreement::default(), |sum, run| sum + *run)
 }
 
 /// Writes a line for each case, unless it passes and only `failing` ones are wanted, and the number of cases that pass:
@@ -52,12 +59,14 @@ pub fn list(cases: &[Case], outcomes: &[Outcomes], failing: bool, out: &mut impl
             writeln!(out, "{:>5} of {:>3} {domain}{operator}", share.passed, share.all)?;
         }
     }
-    let runs = runs(cases, outcomes);
-    write!(
-        out,
-        "\n{total} cases pass, and {} runs with changed parameters",
-        runs.changed
-    )?;
+    let (runs, agreement) = (runs(cases, outcomes), agreement(outcomes));
+    write!(out, "\n{total} cases pass")?;
+    if runs.changed.all > 0 {
+        write!(out, ", and {} runs with changed parameters", runs.changed)?;
+    }
+    if agreement != Agreement::default() {
+        write!(out, ", with {agreement}")?;
+    }
     for (index, (stage, count)) in stages.iter().enumerate() {
         write!(out, "{} {stage} {count}", if index == 0 { "; failing:" } else { "," })?;
     }
@@ -112,7 +121,7 @@ fn runs(cases: &[Case], outcomes: &[Outcomes]) -> Runs {
         for (number, run) in case.runs.iter().enumerate().skip(1) {
             let passed = outcomes
                 .as_ref()
-                .is_ok_and(|runs| matches!(runs.get(number), Some(Ok(()))));
+                .is_ok_and(|runs| matches!(runs.get(number), Some(Ok(_))));
             runs.changed.count(passed);
             let kind = if run.is_refused() {
                 &mut runs.refused

@@ -2,11 +2,14 @@
 
 use clap::Args;
 
-use crate::suite::{Case, Entry};
+use crate::suite::{Case, Entry, Suite};
 
 /// A selection of cases: those that satisfy all options that are given.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Selection {
+    /// The suite.
+    #[arg(long, value_enum, default_value_t)]
+    pub suite: Suite,
     /// Cases whose name contains one of these texts.
     #[arg(value_name = "FILTER")]
     names: Vec<String>,
@@ -16,7 +19,8 @@ pub struct Selection {
     /// Cases of this tier.
     #[arg(long = "tier", value_name = "T1..T5")]
     tiers: Vec<String>,
-    /// Cases of this kind: `node`, `simple`, `pytorch-converted`, `pytorch-operator` or `real`.
+    /// Cases of this kind: `node`, `simple`, `pytorch-converted`, `pytorch-operator` or `real`; in the quantized suite
+    /// `operator`, `qdq`, `dynamic` or `chain`.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
     /// Cases with elements of this class of types: `main`, `half`, `exotic` or `string`.
@@ -35,7 +39,7 @@ impl Selection {
             && any(&self.types, &entry.types)
     }
 
-    /// Whether every case is selected.
+    /// Whether every case of the suite is selected.
     pub fn is_all(&self) -> bool {
         let Selection {
             names,
@@ -43,6 +47,7 @@ impl Selection {
             tiers,
             kinds,
             types,
+            suite: _,
         } = self;
         [names, operators, tiers, kinds, types]
             .iter()

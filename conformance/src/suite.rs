@@ -1,16 +1,15 @@
 //! The cases, as the archives hold them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
-use onnxide_codegen::frontend::{StoredKind, StoredValue};
+use clap::ValueEnum;
+use onnxide_codegen::frontend::StoredValue;
 use serde::Deserialize;
 
-use crate::compare::{Tolerance, compare};
+use crate::archive::{Files, read, values};
+use crate::compare::{Agreement, Tolerance, compare};
 use crate::value::Value;
 
 /// The archives of cases, each with an `index.json` and a folder for each case.
@@ -26,7 +25,7 @@ pub const MAX_DIM: usize = 16;
 pub struct Entry {
     /// The name, which no other case has.
     pub name: String,
-    /// `node`, `simple`, `pytorch-converted`, `pytorch-operator` or `real`.
+    /// `node`, `simple`, `pytorch-converted`, `pytorch-operator` or `real`; another word in a suite of the project.
     pub kind: String,
     /// The operator that the case is about; `<model>` for whole models.
     pub operator: String,
@@ -40,6 +39,9 @@ pub struct Entry {
     pub types: String,
     rtol: f64,
     atol: f64,
+    /// How far rounded integers may be.
+    #[serde(default)]
+    steps: Option<u32>,
     /// The types of the inputs.
     inputs: Vec<String>,
     /// The types of the outputs.
@@ -124,10 +126,10 @@ impl Run {
     /// # Errors
     ///
     /// The first difference.
-    pub fn check(&self, outputs: Result<Vec<Value>, String>, expected: &Expected) -> Result<(), String> {
+    pub fn check(&self, outputs: Result<Vec<Value>, String>, expected: &Expected) -> Result<Agreement, String> {
         match (expected, outputs) {
             (Expected::Outputs(expected), outputs) => compare(&outputs?, expected, self.tolerance),
-            (Expected::Refusal(_), Err(_)) => Ok(()),
+            (Expected::Refusal(_), Err(_)) => Ok(Agreement::default()),
             (Expected::Refusal(None), Ok(outputs)) => Err(format!("{outputs:?}, not an error")),
             (Expected::Refusal(Some(expected)), Ok(outputs)) => compare(&outputs, expected, self.tolerance)
                 .map_err(|difference| format!("neither an error nor what would be right: {difference}")),
@@ -154,11 +156,6 @@ impl Run {
     }
 }
 
-#[derive(Deserialize)]
-struct Index<T> {
-    cases: Vec<T>,
-}
-
 /// Further runs of a case and its twins.
 #[derive(Deserialize)]
 struct Changes {
@@ -179,30 +176,56 @@ struct Change {
     refused: bool,
 }
 
-/// The cases of `ai.onnx.ml`, of strings and of n-grams that the project adds to the suite.
-///
-/// # Errors
-///
-/// If the archive cannot be read.
-pub fn load_ml() -> Result<Vec<Case>> {
-    read("ml.tar.zst", cases_of)
+/// Which cases there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// The official suite, and further runs of its cases.
+    #[default]
+    Official,
+    /// Operators of `ai.onnx.ml`, strings and n-grams.
+    Ml,
+    /// Operators of ONNX Runtime, and recurrent layers in every form.
+    Contrib,
+    /// Quantized layers, and chains of them.
+    Quantized,
 }
 
-/// The cases of operators of ONNX Runtime, and of recurrent layers in every form, that the project adds to the suite.
-///
-/// # Errors
-///
-/// If the archive cannot be read.
-pub fn load_contrib() -> Result<Vec<Case>> {
-    read("contrib.tar.zst", cases_of)
+impl Suite {
+    /// All of its cases, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// If an archive cannot be read.
+    pub fn load(self) -> Result<Vec<Case>> {
+        match self {
+            Suite::Official => load_official(),
+            Suite::Ml => read("ml.tar.zst", cases_of),
+            Suite::Contrib => read("contrib.tar.zst", cases_of),
+            Suite::Quantized => read("quantized.tar.zst", cases_of),
+        }
+    }
+
+    /// The name of the folder that packages are built in.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Suite::Official => "conformance",
+            Suite::Ml => "ml",
+            Suite::Contrib => "contrib",
+            Suite::Quantized => "quantized",
+        }
+    }
+
+    /// The file that lists what does not pass, and what says so at its head; `None` if all passes.
+    pub fn expectations(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Suite::Official => Some(("expectations.txt", "run --bless")),
+            Suite::Quantized => Some(("expectations-quantized.txt", "run --suite quantized --bless")),
+            Suite::Ml | Suite::Contrib => None,
+        }
+    }
 }
 
-/// All cases of the suite, in the order of their names.
-///
-/// # Errors
-///
-/// If an archive cannot be read.
-pub fn load() -> Result<Vec<Case>> {
+fn load_official() -> Result<Vec<Case>> {
     let mut cases = BTreeMap::new();
     for name in ARCHIVES {
         for case in read(name, cases_of)? {
@@ -227,6 +250,7 @@ fn cases_of(files: &mut Files) -> Result<Vec<Case>> {
             tolerance: Tolerance {
                 relative: entry.rtol,
                 absolute: entry.atol,
+                steps: entry.steps,
             },
         }];
         Ok(Case { entry, model, runs })
@@ -271,70 +295,13 @@ fn further_runs(files: &mut Files, cases: &mut BTreeMap<String, Case>) -> Result
     Ok(())
 }
 
-/// The values in files that are called after their number.
-fn values<'a>(
-    files: &mut Files,
-    stem: &str,
-    types: impl Iterator<Item = (usize, &'a String)>,
-) -> Result<Vec<StoredValue>> {
-    let mut value = |(number, ty): (usize, &String)| {
-        let name = format!("{stem}_{number}.pb");
-        let kind = match ty.split('(').next() {
-            Some("seq") => StoredKind::Sequence,
-            Some("opt") => StoredKind::Optional,
-            _ => StoredKind::Tensor,
-        };
-        StoredValue::decode(files.take(&name)?, kind).map_err(|error| anyhow!("{name}: {error}"))
-    };
-    types.map(&mut value).collect()
-}
-
-/// The files of an archive that were not taken yet.
-struct Files(HashMap<PathBuf, Bytes>);
-
-/// What a function makes of an archive in the folder of the data.
-fn read<R>(archive: &str, f: impl FnOnce(&mut Files) -> Result<R>) -> Result<R> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(archive);
-    let read = || f(&mut Files(unpack(&path)?));
-    read().with_context(|| format!("cannot read {}", path.display()))
-}
-
-impl Files {
-    fn take(&mut self, name: &str) -> Result<Bytes> {
-        self.0
-            .remove(Path::new(name))
-            .with_context(|| format!("there is no {name}"))
-    }
-
-    fn index<T: for<'a> Deserialize<'a>>(&mut self) -> Result<Vec<T>> {
-        let index: Index<T> = serde_json::from_slice(&self.take("index.json")?).context("index.json")?;
-        Ok(index.cases)
-    }
-}
-
-/// The files of an archive.
-fn unpack(path: &Path) -> Result<HashMap<PathBuf, Bytes>> {
-    let decoder = ruzstd::decoding::StreamingDecoder::new(File::open(path)?).map_err(|error| anyhow!("{error}"))?;
-    let mut files = HashMap::new();
-    for entry in tar::Archive::new(decoder).entries()? {
-        let mut entry = entry?;
-        let name = entry.path()?.into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content)?;
-        if files.insert(name.clone(), content.into()).is_some() {
-            bail!("{} occurs twice", name.display());
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_archives_hold_the_whole_suite() {
-        let cases = load().unwrap();
+        let cases = Suite::Official.load().unwrap();
         let count = |f: &dyn Fn(&Entry) -> bool| cases.iter().filter(|case| f(&case.entry)).count();
         assert_eq!(count(&|entry| entry.is_node() && entry.expanded_of.is_none()), 1404);
         assert_eq!(count(&|entry| entry.is_node() && entry.expanded_of.is_some()), 480);
@@ -344,7 +311,7 @@ mod tests {
 
     #[test]
     fn further_runs_differ_from_that_of_the_suite() {
-        let cases = load().unwrap();
+        let cases = Suite::Official.load().unwrap();
         for case in &cases {
             let (first, others) = case.runs.split_first().unwrap();
             assert!(!first.is_refused());
