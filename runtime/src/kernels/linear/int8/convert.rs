@@ -4,6 +4,7 @@ use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::linear::{MatrixMut, Position};
 use crate::kernels::map::Splat;
+use crate::team::Compute;
 
 /// Makes outputs of sums, some rows of some columns at a time.
 ///
@@ -41,11 +42,15 @@ impl<S: Isa, O: SumOperands, F> Each<S, O, F> {
     /// Outputs of `f`, which gets a tuple of a sum and of elements of `operands`: a tuple of [`PerColumn`], [`PerRow`],
     /// [`PerElement`] and [`Splat`].
     #[inline(always)]
-    pub fn new<T: Element>(isa: S, operands: O, f: F) -> Self
+    pub fn new<C: Compute<Isa = S>, T: Element>(compute: C, operands: O, f: F) -> Self
     where
         F: Fn(O::Items) -> T + Sync,
     {
-        Each { isa, operands, f }
+        Each {
+            isa: compute.isa(),
+            operands,
+            f,
+        }
     }
 }
 
@@ -72,7 +77,7 @@ impl<S: Isa, T: Element, O: SumOperands, F: Fn(O::Items) -> T + Sync> Convert<T>
 ///
 /// Each operand has as many elements as the output.
 #[inline(always)]
-unsafe fn assign<T, R: Copy, I>(
+unsafe fn assign<T: Element, R: Copy, I>(
     out: &mut [T],
     sums: &[i32],
     runs: R,
@@ -94,7 +99,7 @@ unsafe fn assign<T, R: Copy, I>(
 ///
 /// As of [`assign`].
 #[inline(always)]
-unsafe fn chunks<const N: usize, T, R: Copy, I>(
+unsafe fn chunks<const N: usize, T: Element, R: Copy, I>(
     out: &mut [T],
     sums: &[i32],
     first: usize,
@@ -106,8 +111,13 @@ unsafe fn chunks<const N: usize, T, R: Copy, I>(
     let sums = sums[first..].as_chunks::<N>().0;
     let mut at = first;
     for (out, sums) in out.iter_mut().zip(sums) {
-        // SAFETY: the indices are some of the output.
-        *out = core::array::from_fn(|index| f(unsafe { read(runs, sums[index], at + index) }));
+        // A place of its own cannot be that of an operand, about which the loop would have to ask.
+        let mut results = [T::default(); N];
+        for (index, (result, &sum)) in results.iter_mut().zip(sums).enumerate() {
+            // SAFETY: the index is one of the output.
+            *result = f(unsafe { read(runs, sum, at + index) });
+        }
+        *out = results;
         at += N;
     }
     at
