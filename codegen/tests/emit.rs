@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 17] = [
+const CASES: [&str; 18] = [
     "elementwise",
     "convolution",
     "images",
