@@ -141,10 +141,7 @@ fn int8_operands(body: &mut Body<'_>, first: usize, map: &EpilogueMap) -> Operan
         body.imports.add("linear", ty);
         operands.values.push(match row {
             None => format!("{ty}({from})").into(),
-            Some(row) => {
-                let row = format!("row: {}", body.sizes.text(row));
-                Code::structure(ty, vec![format!("data: {from}").into(), row.into()])
-            }
+            Some(row) => Code::call(ty, vec![from.into(), body.sizes.text(row).into()]),
         });
         operands.names.push(name);
     }

@@ -127,23 +127,13 @@ unsafe fn chunks<const N: usize, T: Element, R: Copy, I>(
 #[derive(Clone, Copy, Debug)]
 pub struct PerColumn<'a, T>(pub &'a [T]);
 
-/// An operand with an element for every row: that of row `i` is `data[i * row]`.
+/// An operand with an element for every row, the elements of which are this far apart.
 #[derive(Clone, Copy, Debug)]
-pub struct PerRow<'a, T> {
-    /// The elements.
-    pub data: &'a [T],
-    /// Elements between those of neighboring rows.
-    pub row: usize,
-}
+pub struct PerRow<'a, T>(pub &'a [T], pub usize);
 
-/// An operand with an element for every output: that of row `i` and column `j` is `data[i * row + j]`.
+/// An operand with an element for every output, the rows of which are this far apart.
 #[derive(Clone, Copy, Debug)]
-pub struct PerElement<'a, T> {
-    /// The elements.
-    pub data: &'a [T],
-    /// Elements between rows.
-    pub row: usize,
-}
+pub struct PerElement<'a, T>(pub &'a [T], pub usize);
 
 /// An operand of what is made of sums: [`PerColumn`], [`PerRow`], [`PerElement`] or [`Splat`].
 pub trait SumOperand: Copy + Sync {
@@ -191,7 +181,7 @@ impl<T: Element> SumOperand for PerElement<'_, T> {
 
     #[inline(always)]
     fn run(self, at: Position, len: usize) -> *const T {
-        self.data[at.row * self.row + at.column..][..len].as_ptr()
+        self.0[at.row * self.1 + at.column..][..len].as_ptr()
     }
 
     #[inline(always)]
@@ -207,7 +197,7 @@ impl<T: Element> SumOperand for PerRow<'_, T> {
 
     #[inline(always)]
     fn run(self, at: Position, _len: usize) -> T {
-        self.data[at.row * self.row]
+        self.0[at.row * self.1]
     }
 
     #[inline(always)]

@@ -88,7 +88,7 @@ impl Case {
             .map(|column| 1e-3 * (1 + column % 7) as f32)
             .collect();
         let rows: Vec<f32> = (0..2 * self.problem.m).map(|row| (row / 2) as f32).collect();
-        let operands = (PerColumn(&factors), PerRow { data: &rows, row: 2 });
+        let operands = (PerColumn(&factors), PerRow(&rows, 2));
         let scale = Each::new(isa, operands, |(sum, factor, row)| sum as f32 * factor + row);
         let mut out = self.output(-1.5);
         run(Sink::F32(&mut out, &scale));
@@ -99,13 +99,7 @@ impl Case {
         let places: Vec<i32> = (0..self.problem.m)
             .flat_map(|row| (0..self.problem.n + 1).map(move |column| (row * 7 + column) as i32))
             .collect();
-        let operands = (
-            PerElement {
-                data: &places,
-                row: self.problem.n + 1,
-            },
-            Splat(31),
-        );
+        let operands = (PerElement(&places, self.problem.n + 1), Splat(31));
         let fill = Each::new(isa, operands, |(sum, place, factor)| {
             (sum.wrapping_mul(factor) + place) as u8
         });
