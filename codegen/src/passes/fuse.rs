@@ -96,12 +96,15 @@ fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, expr: &Expr, shape: &[
 
 /// Whether an expression is its operand with other bits for the same numbers of 8 bits, with a sign or without.
 pub(super) fn is_encoding(expr: &Expr) -> bool {
-    let is_free = |node: &crate::ir::expr::ScalarNode| match node.op {
-        Scalar::Input(_) | Scalar::Bits(_) | Scalar::Const(_) => true,
-        Scalar::Binary(BinaryOp::Xor, ..) => true,
-        _ => false,
+    let is_free = |op: &Scalar| {
+        matches!(
+            op,
+            Scalar::Input(_) | Scalar::Bits(_) | Scalar::Const(_) | Scalar::Binary(BinaryOp::Xor, ..)
+        )
     };
-    expr.nodes.iter().all(|node| node.dtype.bits() == 8 && is_free(node))
+    expr.nodes
+        .iter()
+        .all(|node| node.dtype.bits() == 8 && is_free(&node.op))
 }
 
 /// The work of an expression in simple operations.

@@ -89,7 +89,7 @@ unsafe fn columns<Q: Quads, const ROWS: usize, const ODD: bool>(quads: Q, strip:
     for column in (0..strip.columns).step_by(COLUMNS) {
         let words: [*const u32; COLUMNS] = core::array::from_fn(|index| {
             // Columns that do not exist are read as the last that does.
-            let word = (column + index).min(last) * strip.stride >> strip.shift;
+            let word = ((column + index).min(last) * strip.stride) >> strip.shift;
             first.wrapping_add(word * strip.width)
         });
         let mut sums = [quads.zero(); COLUMNS];
