@@ -80,7 +80,7 @@ pub enum Op {
         groups: usize,
         /// Whether there is a bias.
         bias: bool,
-        /// What the padding holds; not 0 for `u8` alone.
+        /// What the padding holds: 0 unless the image is of `u8`.
         pad_value: u8,
         /// What is done to the result.
         epilogue: Option<Epilogue>,

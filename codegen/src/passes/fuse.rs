@@ -2,7 +2,7 @@
 
 use super::pattern::compact;
 use super::rewrite::{Rewrite, Rewriter, merged_origin};
-use crate::ir::{BinaryOp, Dim, Expr, Graph, Literal, Node, Op, Scalar, UnaryOp, ValueId};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Graph, Literal, Node, Op, Scalar, ScalarId, UnaryOp, ValueId};
 use std::rc::Rc;
 
 /// The most operands that a fused node may have. Each is a pointer that the inner loop advances.
@@ -15,7 +15,8 @@ const MAX_REPEATED_COST: usize = 3;
 /// Merges elementwise nodes into the elementwise nodes that use them.
 ///
 /// A producer is merged if its consumer is the only one, or if it computes from nothing but coordinates. One that is
-/// broadcast is merged only if it is cheap enough to be computed anew for every element.
+/// broadcast is merged only if it is cheap enough to be computed anew for every element. One that gives numbers of 8 bits other
+/// bits is merged into all of its consumers, and takes no producer into itself that several of them would have to share.
 ///
 /// Postcondition: an elementwise node that is an operand of another one has more uses, would make the fused node too
 /// large, or would be computed repeatedly.
@@ -31,9 +32,7 @@ fn fuse(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         return None;
     };
     // Those who use other bits of the same numbers take the numbers, and nobody should compute them twice.
-    if is_encoding(expr) && rewriter.uses(node.outputs[0]) > 1 {
-        return None;
-    }
+    let is_shared = is_encoding(expr) && rewriter.uses(node.outputs[0]) > 1;
     let mut operands = node.inputs.clone();
     let mut size = expr.nodes.len();
     let mut merged: Vec<Option<Rc<Node>>> = vec![None; node.inputs.len()];
@@ -44,6 +43,9 @@ fn fuse(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         let Op::Elementwise { expr: inner, .. } = &producer.op else {
             continue;
         };
+        if is_shared && !is_encoding(inner) {
+            continue;
+        }
         if size + inner.nodes.len() > MAX_NODES || !is_mergeable(rewriter, &producer, inner, shape) {
             continue;
         }
@@ -67,21 +69,21 @@ fn fuse(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     Some(vec![rewriter.elementwise(fused, inputs, shape.clone(), &origin)?])
 }
 
-fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, expr: &Expr, shape: &[Dim]) -> bool {
+fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, inner: &Expr, shape: &[Dim]) -> bool {
     if producer.inputs.is_empty() {
         return true;
     }
     let value = producer.outputs[0];
     // What reads numbers of 8 bits in another way costs nothing, so that nobody needs both.
-    if is_encoding(expr) && rewriter.same_shape(rewriter.shape(value), shape) {
+    if is_encoding(inner) && rewriter.same_shape(rewriter.shape(value), shape) {
         return true;
     }
     if rewriter.uses(value) != 1 || !rewriter.is_local(value) {
         return false;
     }
-    let inner = rewriter.shape(value);
-    let (extra, tail) = shape.split_at(shape.len() - inner.len());
-    if extra.iter().all(|size| size.is(1)) && rewriter.same_shape(inner, tail) {
+    let own = rewriter.shape(value);
+    let (extra, tail) = shape.split_at(shape.len() - own.len());
+    if extra.iter().all(|size| size.is(1)) && rewriter.same_shape(own, tail) {
         return true;
     }
     // Repeated for every element of the larger shape; better done once where the operand is computed.
@@ -91,20 +93,20 @@ fn is_mergeable(rewriter: &Rewriter<'_>, producer: &Node, expr: &Expr, shape: &[
                 .definition(input)
                 .is_some_and(|node| node.op.epilogue_base().is_some())
     });
-    !in_epilogue && cost(expr) <= MAX_REPEATED_COST
+    !in_epilogue && cost(inner) <= MAX_REPEATED_COST
 }
 
 /// Whether an expression is its operand with other bits for the same numbers of 8 bits, with a sign or without.
 pub(super) fn is_encoding(expr: &Expr) -> bool {
-    let is_free = |op: &Scalar| {
-        matches!(
-            op,
-            Scalar::Input(_) | Scalar::Bits(_) | Scalar::Const(_) | Scalar::Binary(BinaryOp::Xor, ..)
-        )
+    let is_constant = |id: ScalarId| matches!(expr.nodes[id].op, Scalar::Const(_));
+    let is_free = |op: &Scalar| match *op {
+        Scalar::Input(_) | Scalar::Bits(_) | Scalar::Const(_) => true,
+        Scalar::Binary(BinaryOp::Xor, a, b) => is_constant(a) || is_constant(b),
+        _ => false,
     };
-    expr.nodes
-        .iter()
-        .all(|node| node.dtype.bits() == 8 && is_free(&node.op))
+    let mut nodes = expr.nodes.iter();
+    let inputs = expr.nodes.iter().filter(|node| matches!(node.op, Scalar::Input(_)));
+    inputs.count() == 1 && nodes.all(|node| matches!(node.dtype, DType::I8 | DType::U8) && is_free(&node.op))
 }
 
 /// The work of an expression in simple operations.

@@ -61,8 +61,8 @@ pub const PASSES: &[Pass] = &[
     LEGALIZE,
     REDUCE,
     FUSE,
-    PRESCALE,
     REQUANTIZE,
+    PRESCALE,
     EPILOGUE,
 ];
 

@@ -5,10 +5,14 @@ use super::rewrite::{Rewrite, Rewriter};
 use crate::ir::{BinaryOp, DType, Expr, Graph, Literal, Node, Op, Scalar, ScalarId, Tensor, UnaryOp, ValueId};
 use std::rc::Rc;
 
+/// The most elements of a constant of which there is a multiple, too.
+const MAX_CONSTANT: usize = 1 << 16;
+
 /// Moves the division by the scale of quantized numbers into the constants that their numerator is made of, or makes it a
 /// multiplication: `round((x * a + b) / s)` becomes `round(x * (a / s) + b / s)`.
 ///
-/// Postcondition: no division by a constant is directly below a rounding to numbers of 8 bits.
+/// Postcondition: no numbers of 8 bits are rounded quotients that nothing else uses, of anything and a positive literal. (A
+/// node with several is left with those beyond one for each run.)
 ///
 /// Results may differ from the original by one step where a quotient is close to the middle between two.
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -22,20 +26,7 @@ fn requantize(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };
-    let is_narrow = |id: ScalarId| expr.nodes[id].dtype.is_int() && expr.nodes[id].dtype.bits() <= 8;
-    if !(0..expr.nodes.len()).any(|id| is_narrow(id) && matches!(expr.nodes[id].op, Scalar::Cast(_))) {
-        return None;
-    }
-    let (quotient, numerator, scale) = expr.nodes.iter().find_map(|rounded| match rounded.op {
-        Scalar::Unary(UnaryOp::Round, quotient) if rounded.dtype == DType::F32 => match expr.nodes[quotient].op {
-            Scalar::Binary(BinaryOp::Div, numerator, scale) => match expr.nodes[scale].op {
-                Scalar::Const(scale) => Some((quotient, numerator, literal_number(scale)?)),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    })?;
+    let (quotient, numerator, scale) = (0..expr.nodes.len()).find_map(|id| quantized(expr, id))?;
     let factor = 1.0 / scale;
     if !(scale as f32).is_normal() || !(factor as f32).is_normal() || scale < 0.0 {
         return None;
@@ -70,6 +61,41 @@ fn requantize(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         shape.clone(),
         &node.origin,
     )?])
+}
+
+/// The quotient, its numerator and its divisor, of which a node is the rounded quotient as a number of 8 bits, after it has
+/// been moved and bounded by constants.
+fn quantized(expr: &Expr, id: ScalarId) -> Option<(ScalarId, ScalarId, f64)> {
+    let constant = |id: ScalarId| match expr.nodes[id].op {
+        Scalar::Const(literal) => literal_number(literal),
+        _ => None,
+    };
+    let dtype = expr.nodes[id].dtype;
+    let Scalar::Cast(mut value) = expr.nodes[id].op else {
+        return None;
+    };
+    if !dtype.is_int() || dtype.bits() > 8 || expr.nodes[value].dtype != DType::F32 {
+        return None;
+    }
+    let quotient = loop {
+        match expr.nodes[value].op {
+            Scalar::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Max | BinaryOp::Min, a, b) => {
+                constant(b)?;
+                value = a;
+            }
+            Scalar::Unary(UnaryOp::Round, quotient) => break quotient,
+            _ => return None,
+        }
+    };
+    let mut uses = 0;
+    for node in &expr.nodes {
+        node.op
+            .for_each_operand(|operand| uses += usize::from(operand == quotient));
+    }
+    match expr.nodes[quotient].op {
+        Scalar::Binary(BinaryOp::Div, numerator, scale) if uses == 1 => Some((quotient, numerator, constant(scale)?)),
+        _ => None,
+    }
 }
 
 /// Copies a node and what it is made of, with one in place of another.
@@ -138,6 +164,9 @@ impl<'a> Absorbed<'a> {
             }
             Scalar::Input(index) => {
                 let tensor = self.rewriter.constant(self.inputs[index])?;
+                if tensor.len() > MAX_CONSTANT {
+                    return None;
+                }
                 let multiple = |&value: &f32| (f64::from(value) * factor) as f32;
                 let values: Vec<f32> = tensor.to_vec::<f32>()?.iter().map(multiple).collect();
                 let is_exact = values.iter().all(|value| value.is_normal() || *value == 0.0);

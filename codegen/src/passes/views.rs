@@ -220,7 +220,7 @@ fn concat(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, axis: usize) -> Option<V
     }
 }
 
-/// Padding with zeros along the spatial axes moves into the convolution.
+/// Padding along the spatial axes with what the convolution is padded with moves into the convolution.
 fn padded_conv(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Option<ValueId> {
     let pad = operand(rewriter, node)?;
     let Op::Pad {

@@ -208,7 +208,13 @@ impl Part {
 
     /// The part as a value of its own.
     pub(super) fn emit(self, rewriter: &mut Rewriter<'_>) -> Option<ValueId> {
-        rewriter.elementwise(self.expr, self.inputs, self.shape, &self.origin)
+        let is_one = self.shape.iter().all(|size| size.is(1));
+        let value = rewriter.elementwise(self.expr, self.inputs, self.shape, &self.origin)?;
+        // One number for all elements may have more axes than what it is used for.
+        match is_one {
+            true => rewriter.reshaped(value, Vec::new(), &self.origin),
+            false => Some(value),
+        }
     }
 
     /// The number that the part is, if it is known.

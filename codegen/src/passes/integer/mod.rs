@@ -31,8 +31,9 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// Averages of such numbers over windows are convolutions with filters of ones. Signed numbers that are computed elementwise,
 /// and of which unsigned ones are made, are computed without a sign; those who need the sign change it back.
 ///
-/// Postcondition: no matrix product or convolution of these forms is left whose weights are of at most [`MAX_WEIGHTS`]
-/// elements and constant, or a few operations away from constants.
+/// Postcondition: no matrix product, convolution or average of these forms is left whose weights are of at most
+/// [`MAX_WEIGHTS`] elements and constant, or a few operations away from constants, and no signed value that is computed
+/// elementwise has an operand of these as its encoding.
 pub(super) fn run(graph: &mut Graph) -> bool {
     let mut signed = HashSet::new();
     encode::signed_operands(&graph.body, &mut signed);

@@ -7,6 +7,9 @@ use crate::ir::{BinaryOp, DType, Expr, Node, Op, Tensor};
 use crate::passes::rewrite::{Rewrite, Rewriter};
 use std::rc::Rc;
 
+/// The most ones that filters have, all of which are read. No sum of as many bytes is beyond 32 bits.
+const MAX_ONES: usize = 1 << 18;
+
 /// The average of quantized numbers as a convolution with filters of ones, if all windows have as many numbers.
 pub(super) fn average(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Pool {
@@ -19,12 +22,15 @@ pub(super) fn average(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     };
     let x = node.inputs[0];
     let is_whole = *count_include_pad || is_unpadded(window);
-    let taps: usize = window.kernel.iter().product();
-    // Averages of more would need sums beyond 32 bits.
-    if !is_whole || window.kernel.len() > 2 || taps > 1 << 20 || rewriter.ty(x).dtype != DType::F32 {
+    let taps = window
+        .kernel
+        .iter()
+        .try_fold(1usize, |taps, &size| taps.checked_mul(size))?;
+    if !is_whole || window.kernel.len() > 2 || rewriter.ty(x).dtype != DType::F32 {
         return None;
     }
     let channels = rewriter.shape(x)[1].as_usize().filter(|&channels| channels > 0)?;
+    channels.checked_mul(taps).filter(|&ones| ones <= MAX_ONES)?;
     let image = Elements::of(rewriter, x)?;
     let (number, scale) = scaled(&image.expr)?;
     let scale = Part::of(rewriter, &image, scale, usize::MAX)?;

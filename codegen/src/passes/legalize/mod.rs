@@ -64,8 +64,8 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
         }
         Op::MatMul { .. } | Op::Softmax { .. } | Op::Normalize { .. } | Op::Attention { .. } => single,
         Op::Conv { window, groups, .. } if dtype == DType::U8 => {
-            let single = |value: ValueId| rewriter.shape(value)[1].is(*groups as i64);
-            let is_grouped = *groups > 1 && !(single(x) && single(node.outputs[0]));
+            let is_apart = |value: ValueId| rewriter.shape(value)[1].is(*groups as i64);
+            let is_grouped = *groups > 1 && !(is_apart(x) && is_apart(node.outputs[0]));
             let right = rewriter.ty(node.inputs[1]).dtype;
             right == DType::I8 && !is_grouped && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])
         }

@@ -393,3 +393,43 @@ fn a_residual_block_of_signed_numbers() {
     let types: Vec<DType> = types.filter(|dtype| dtype.bits() == 8).collect();
     assert_eq!(types, [DType::U8, DType::I8, DType::U8, DType::I8]);
 }
+
+/// A signed value that is stored once, without a sign, although two convolutions and a sum use it.
+#[test]
+fn a_signed_value_of_three_users() {
+    let mut b = Builder::new();
+    let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
+    let first = b.op(convolution(1, 3, 1), &[x, w]);
+    let first = quantized(&mut b, first, 1.5, 0.0);
+    let (zero, scale) = (b.constant(Tensor::scalar(0i8)), b.scalar(1.5));
+    let first = dequantized(&mut b, first, Some(zero), scale);
+    let second = b.op(convolution(1, 3, 1), &[first, w]);
+    let scale = b.scalar(0.25);
+    let others = b.constant(filters(&[4, 4, 1, 1]));
+    let others = dequantized(&mut b, others, None, scale);
+    let third = b.op(convolution(1, 1, 0), &[first, others]);
+    let third = b.unary(UnaryOp::Tanh, third);
+    let sum = b.binary(Add, second, first);
+    let sum = b.binary(Mul, sum, third);
+    let graph = optimized(b.finish(&[sum]));
+    assert_eq!(ops(&graph), "elementwise conv+ conv conv+");
+}
+
+#[test]
+fn averages_of_huge_windows_stay() {
+    let mut b = Builder::new();
+    let x = b.input(DType::U8, "1 64 100 100");
+    let scale = b.scalar(0.5);
+    let x = dequantized(&mut b, x, None, scale);
+    let pool = Op::Pool {
+        kind: PoolKind::Average {
+            count_include_pad: false,
+        },
+        window: window(80, 0),
+        ceil_mode: false,
+    };
+    let y = b.op(pool, &[x]);
+    let mut graph = b.finish(&[y]);
+    crate::passes::optimize(&mut graph, &mut |_, _| {});
+    assert_eq!(ops(&graph), "elementwise pool");
+}

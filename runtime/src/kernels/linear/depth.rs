@@ -21,7 +21,7 @@ impl Depth {
         }
     }
 
-    /// Words of so many numbers that the runs have, each of which begins a word.
+    /// Words of so many numbers in all runs, each of which begins with a word of its own.
     pub(super) const fn words(&self, numbers: usize) -> usize {
         self.counts[0] * self.counts[1] * self.run.div_ceil(numbers)
     }

@@ -184,7 +184,7 @@ crate::isa::kernel_table! {
         /// # Panics
         ///
         /// If a slice is shorter than the problem needs, if there are not as many groups as channels on either side,
-        /// or if the channels of the input are not contiguous.
+        /// if the channels of the input are not contiguous, or if the kernel is empty.
         fn depthwise_conv2d_nhwc_int8(
             problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: Sink<'_>, scratch: &mut [f32],
         ) = nhwc::depthwise_conv2d_nhwc_int8, divided by nhwc::depthwise_conv2d_nhwc_int8_parts;

@@ -44,10 +44,10 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     /// As of [`line`](Quads::line).
     unsafe fn words(self, source: *const u32) -> Self::Words;
 
-    /// `sum` and the products of all parts of the quads, modulo 2^32.
+    /// `sum` and the products of all parts of the quads of each lane, modulo 2^32.
     fn add_words(self, words: Self::Words, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
-    /// `sum` and the products of all parts of the quads, modulo 2^32.
+    /// `sum` and the products of all parts of one quad with those of each lane, modulo 2^32.
     fn add(self, factor: Self::Factor, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
     /// Writes sums to `target`, of any alignment.

@@ -70,7 +70,7 @@ pub struct Conv2dNhwc {
     pub stride: [usize; 2],
     /// Rows and columns of the input between taps of the kernel.
     pub dilation: [usize; 2],
-    /// Zeros above and to the left of the input. How many follow from the sizes are below and to the right.
+    /// Zeros, or what else is in the padding, above and to the left of the input. How many follow from the sizes are below and to the right.
     pub pad: [usize; 2],
     /// Groups that the channels are divided into.
     pub groups: usize,

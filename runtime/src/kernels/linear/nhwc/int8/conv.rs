@@ -52,6 +52,9 @@ pub fn conv2d_nhwc_int8_time(problem: &Conv2dNhwc, scratch: usize) -> f64 {
         x: &[0u8; 0],
         width: problem.in_channels,
     };
+    if !problem.is_representable() {
+        return f64::INFINITY;
+    }
     if problem.pixels() == 0 {
         return 0.0;
     }

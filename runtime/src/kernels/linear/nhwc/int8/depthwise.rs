@@ -35,7 +35,7 @@ pub(in crate::kernels::linear) struct Words {
 impl Words {
     const fn new(problem: &Conv2dNhwc) -> Words {
         let (width, apart) = (problem.kernel[1], problem.dilation[1]);
-        if apart > 1 && width > 1 {
+        if apart != 1 && width > 1 {
             return Words {
                 shift: 0,
                 apart,
@@ -117,7 +117,10 @@ pub const fn depthwise_conv2d_nhwc_int8_scratch_min(problem: &Conv2dNhwc) -> usi
 /// An estimate of the time that a channels-last depthwise convolution of integers of 8 bits takes with this many values of
 /// scratch, in multiplications and additions of a large product in `f32`.
 pub fn depthwise_conv2d_nhwc_int8_time(problem: &Conv2dNhwc, scratch: usize) -> f64 {
-    if problem.pixels() == 0 || problem.taps() == 0 {
+    if !problem.is_representable() {
+        return f64::INFINITY;
+    }
+    if problem.pixels() == 0 || problem.taps() == 0 || problem.out_channels == 0 {
         return 0.0;
     }
     if scratch < depthwise_conv2d_nhwc_int8_scratch_min(problem) {
@@ -198,6 +201,7 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_int8_part<S: Products>(
         problem.groups == problem.in_channels && channels == problem.in_channels,
         "depthwise convolution: a group has more than one channel"
     );
+    assert!(problem.taps() > 0, "depthwise convolution: the kernel is empty");
     assert!(
         problem.x_channel == 1 || channels <= 1,
         "depthwise convolution: the channels of the input are not contiguous"
@@ -260,7 +264,7 @@ impl Depthwise<'_> {
     pub(in crate::kernels::linear) fn run<Q: Quads>(mut self, quads: Q) {
         let problem = self.problem;
         let words = Words::new(problem);
-        if problem.pixels() == 0 || problem.taps() == 0 {
+        if problem.pixels() == 0 || problem.out_channels == 0 {
             return;
         }
         let mut sums = Q::Sums::default();
@@ -317,8 +321,8 @@ impl Depthwise<'_> {
                 let first = left.wrapping_add(index << words.shift);
                 let words_of = &mut words_of[..channels.len()];
                 // Pixels in the image are found together.
-                let reach = (QUAD - 1) * words.apart * problem.x_column;
                 if first < problem.in_width && first + (QUAD - 1) * words.apart < problem.in_width {
+                    let reach = (QUAD - 1) * words.apart * problem.x_column;
                     let seen = &image[first * problem.x_column + channels.start..][..reach + channels.len()];
                     let pixel = |number: usize| &seen[number * words.apart * problem.x_column..][..channels.len()];
                     interleave(quads, [pixel(0), pixel(1), pixel(2), pixel(3)], words_of);
