@@ -37,3 +37,13 @@ impl Numbers {
 pub(crate) fn levels() -> impl Iterator<Item = Level> {
     Level::ALL.into_iter().filter(|level| level.is_available())
 }
+
+/// Bytes of which many are the least or the greatest, with a sign or without.
+pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut numbers = Numbers::new(seed);
+    let mut byte = || match numbers.below(4) {
+        0 => [0, 255, 128, 127][numbers.below(4)],
+        _ => numbers.below(256) as u8,
+    };
+    (0..len).map(|_| byte()).collect()
+}

@@ -1,9 +1,10 @@
 //! Matrix products of unsigned with signed numbers of 8 bits, summed in 32 bits.
 //!
 //! Four rows of a right-hand side lie in the bytes of a word, see [`pack_rhs_int8`]; the rows of a left-hand side are read
-//! where they lie, four numbers at a time. All sums are exact as long as they fit in 32 bits, so that every instruction set
-//! has the same results to the bit: processors with AVX-512 VNNI add the products of four pairs in one instruction, others
-//! with vectors of known length widen the numbers to 16 bits and add two products at a time.
+//! four numbers at a time, where they lie or, if they are pixels of an image, in a copy. All sums are exact as long as they
+//! fit in 32 bits, so that every instruction set has the same results to the bit: processors with AVX-512 VNNI add the
+//! products of four pairs in one instruction, others with vectors of known length widen the numbers to 16 bits and add two
+//! products at a time.
 //!
 //! Quantized tensors have a zero point, which the products here know nothing of. With zero points `z` of `a` and a column
 //! of `b` that sums up to `s`, the product of the differences is `a b - z s`.

@@ -6,23 +6,9 @@ use crate::isa::{Isa, Level};
 use crate::kernels::linear::{Gemm, Linear};
 use crate::kernels::map::Splat;
 use crate::team::{Caller, Compute, Team};
+use crate::testing::{bytes, levels};
 use std::vec;
 use std::vec::Vec;
-
-/// Bytes of which many are the least or the greatest.
-fn bytes(seed: u32, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let byte = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        match state >> 30 {
-            0 => [0, 255, 128, 127][(state >> 28 & 3) as usize],
-            _ => (state >> 8) as u8,
-        }
-    };
-    (0..len).map(byte).collect()
-}
 
 /// A product whose left rows and outputs have gaps between them.
 struct Case {
@@ -137,7 +123,7 @@ fn every_instruction_set_gives_the_exact_sums() {
         case.check(isa);
     }
     for case in cases() {
-        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        for level in levels() {
             dispatch!(level, check(&case));
         }
     }
@@ -197,7 +183,7 @@ fn sums_of_extremes_are_exact() {
     }
     // The longest sum of extremes that fits in 32 bits.
     let k = 65793;
-    for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+    for level in levels() {
         assert_eq!(dispatch!(level, run(k, 255, -128)), -2_147_483_520);
         assert_eq!(dispatch!(level, run(k, 255, 127)), 2_130_706_305);
     }

@@ -52,210 +52,130 @@ fn interleave(numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMN
     }
 }
 
-/// Numbers are widened to 16 bits, those with even places and those with odd ones; their products are added in pairs.
-impl Quads for Avx2 {
-    const LANES: usize = 8;
-    const ROWS: usize = 4;
-    type Sums = [i32; 4 * 128];
-    type Sum = __m256i;
-    type Factor = [__m256i; 2];
-    type Words = [__m256i; 2];
-    type Line = [__m256i; 2];
-
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        // SAFETY: the token says that AVX2 exists; the same holds for every block of this implementation.
-        unsafe { _mm256_setzero_si256() }
-    }
-
-    #[inline(always)]
-    fn factor(self, word: u32) -> [__m256i; 2] {
-        // SAFETY: see `zero`.
-        unsafe {
-            let bytes = _mm256_set1_epi32(word.cast_signed());
-            let even = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff));
-            [even, _mm256_srli_epi16::<8>(bytes)]
+/// What does not depend on how products are added: the methods of [`Quads`] that run strips, for the token `$name`.
+macro_rules! strips {
+    ($name:ty, $features:literal) => {
+        #[inline(always)]
+        fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
+            interleave(numbers, words);
         }
-    }
 
-    #[inline(always)]
-    unsafe fn line(self, source: *const u32) -> [__m256i; 2] {
-        // SAFETY: the caller vouches for eight words.
-        unsafe {
-            let bytes = _mm256_loadu_si256(source.cast());
-            let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
-            [even, _mm256_srai_epi16::<8>(bytes)]
+        #[inline(always)]
+        fn prefetch(self, address: *const u32) {
+            // SAFETY: there is no address that may not be asked for.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
-    }
 
-    #[inline(always)]
-    unsafe fn words(self, source: *const u32) -> [__m256i; 2] {
-        // SAFETY: the caller vouches for eight words.
-        unsafe {
-            let bytes = _mm256_loadu_si256(source.cast());
-            let even = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff));
-            [even, _mm256_srli_epi16::<8>(bytes)]
+        #[inline(always)]
+        fn run(self, strip: &Strip<'_>) {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn entry(quads: $name, strip: &Strip<'_>) {
+                tile::run(quads, strip);
+            }
+            // SAFETY: a token exists only where these features were detected.
+            unsafe { entry(self, strip) }
         }
-    }
 
-    #[inline(always)]
-    fn add_words(self, words: [__m256i; 2], line: [__m256i; 2], sum: __m256i) -> __m256i {
-        self.add(words, line, sum)
-    }
-
-    #[inline(always)]
-    fn add(self, factor: [__m256i; 2], line: [__m256i; 2], sum: __m256i) -> __m256i {
-        // SAFETY: see `zero`.
-        unsafe {
-            let even = _mm256_madd_epi16(factor[0], line[0]);
-            let odd = _mm256_madd_epi16(factor[1], line[1]);
-            _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+        #[inline(always)]
+        fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn entry(quads: $name, strip: &DepthwiseStrip<'_>) {
+                depthwise::run(quads, strip);
+            }
+            // SAFETY: a token exists only where these features were detected.
+            unsafe { entry(self, strip) }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, target: *mut i32, sum: __m256i) {
-        // SAFETY: the caller vouches for eight numbers.
-        unsafe { _mm256_storeu_si256(target.cast(), sum) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-        interleave(numbers, words);
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u32) {
-        // SAFETY: there is no address that may not be asked for.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
-
-    #[inline(always)]
-    fn run(self, strip: &Strip<'_>) {
-        #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
-        fn entry(isa: Avx2, strip: &Strip<'_>) {
-            tile::run(isa, strip);
-        }
-        // SAFETY: an `Avx2` token exists only where AVX2 and FMA were detected.
-        unsafe { entry(self, strip) }
-    }
-
-    #[inline(always)]
-    fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
-        #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
-        fn entry(isa: Avx2, strip: &DepthwiseStrip<'_>) {
-            depthwise::run(isa, strip);
-        }
-        // SAFETY: an `Avx2` token exists only where AVX2 and FMA were detected.
-        unsafe { entry(self, strip) }
-    }
+    };
 }
+
+/// Numbers are widened to 16 bits, those with even places and those with odd ones; their products are added in pairs.
+macro_rules! widened {
+    (
+        $name:ty, $features:literal, $vector:ty, lanes: $lanes:literal, rows: $rows:literal, columns: $columns:literal,
+        $zero:ident, $set32:ident, $set16:ident, $and:ident, $left:ident, $right:ident, $right_signed:ident,
+        $load:ident, $store:ident, $madd:ident, $add:ident
+    ) => {
+        impl Quads for $name {
+            const LANES: usize = $lanes;
+            const ROWS: usize = $rows;
+            type Sums = [i32; $rows * $columns];
+            type Sum = $vector;
+            type Factor = [$vector; 2];
+            type Words = [$vector; 2];
+            type Line = [$vector; 2];
+
+            #[inline(always)]
+            fn zero(self) -> $vector {
+                // SAFETY: the token says that the instructions exist; the same holds for every block of this implementation.
+                unsafe { $zero() }
+            }
+
+            #[inline(always)]
+            fn factor(self, word: u32) -> [$vector; 2] {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let bytes = $set32(word.cast_signed());
+                    [$and(bytes, $set16(0xff)), $right::<8>(bytes)]
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn line(self, source: *const u32) -> [$vector; 2] {
+                // SAFETY: the caller vouches for as many words as there are lanes.
+                unsafe {
+                    let bytes = $load(source.cast());
+                    [$right_signed::<8>($left::<8>(bytes)), $right_signed::<8>(bytes)]
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn words(self, source: *const u32) -> [$vector; 2] {
+                // SAFETY: the caller vouches for as many words as there are lanes.
+                unsafe {
+                    let bytes = $load(source.cast());
+                    [$and(bytes, $set16(0xff)), $right::<8>(bytes)]
+                }
+            }
+
+            #[inline(always)]
+            fn add_words(self, words: [$vector; 2], line: [$vector; 2], sum: $vector) -> $vector {
+                self.add(words, line, sum)
+            }
+
+            #[inline(always)]
+            fn add(self, factor: [$vector; 2], line: [$vector; 2], sum: $vector) -> $vector {
+                // SAFETY: see `zero`.
+                unsafe { $add(sum, $add($madd(factor[0], line[0]), $madd(factor[1], line[1]))) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, target: *mut i32, sum: $vector) {
+                // SAFETY: the caller vouches for as many numbers as there are lanes.
+                unsafe { $store(target.cast(), sum) }
+            }
+
+            strips!($name, $features);
+        }
+    };
+}
+
+widened!(
+    Avx2, "avx2,fma", __m256i, lanes: 8, rows: 4, columns: 128,
+    _mm256_setzero_si256, _mm256_set1_epi32, _mm256_set1_epi16, _mm256_and_si256, _mm256_slli_epi16, _mm256_srli_epi16,
+    _mm256_srai_epi16, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_madd_epi16, _mm256_add_epi32
+);
 
 /// The way of AVX2, with twice as long vectors.
 #[derive(Clone, Copy)]
 pub(in crate::kernels::linear::int8) struct Widened(pub(in crate::kernels::linear::int8) Avx512);
 
-impl Quads for Widened {
-    const LANES: usize = 16;
-    const ROWS: usize = 8;
-    type Sums = [i32; 8 * 256];
-    type Sum = __m512i;
-    type Factor = [__m512i; 2];
-    type Words = [__m512i; 2];
-    type Line = [__m512i; 2];
-
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        // SAFETY: the token says that AVX-512 exists; the same holds for every block of this implementation.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    #[inline(always)]
-    fn factor(self, word: u32) -> [__m512i; 2] {
-        // SAFETY: see `zero`.
-        unsafe {
-            let bytes = _mm512_set1_epi32(word.cast_signed());
-            let even = _mm512_and_si512(bytes, _mm512_set1_epi16(0xff));
-            [even, _mm512_srli_epi16::<8>(bytes)]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn line(self, source: *const u32) -> [__m512i; 2] {
-        // SAFETY: the caller vouches for sixteen words.
-        unsafe {
-            let bytes = _mm512_loadu_si512(source.cast());
-            let even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes));
-            [even, _mm512_srai_epi16::<8>(bytes)]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn words(self, source: *const u32) -> [__m512i; 2] {
-        // SAFETY: the caller vouches for sixteen words.
-        unsafe {
-            let bytes = _mm512_loadu_si512(source.cast());
-            let even = _mm512_and_si512(bytes, _mm512_set1_epi16(0xff));
-            [even, _mm512_srli_epi16::<8>(bytes)]
-        }
-    }
-
-    #[inline(always)]
-    fn add_words(self, words: [__m512i; 2], line: [__m512i; 2], sum: __m512i) -> __m512i {
-        self.add(words, line, sum)
-    }
-
-    #[inline(always)]
-    fn add(self, factor: [__m512i; 2], line: [__m512i; 2], sum: __m512i) -> __m512i {
-        // SAFETY: see `zero`.
-        unsafe {
-            let even = _mm512_madd_epi16(factor[0], line[0]);
-            let odd = _mm512_madd_epi16(factor[1], line[1]);
-            _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, target: *mut i32, sum: __m512i) {
-        // SAFETY: the caller vouches for sixteen numbers.
-        unsafe { _mm512_storeu_si512(target.cast(), sum) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-        interleave(numbers, words);
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u32) {
-        // SAFETY: there is no address that may not be asked for.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
-
-    #[inline(always)]
-    fn run(self, strip: &Strip<'_>) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        #[inline(never)]
-        fn entry(quads: Widened, strip: &Strip<'_>) {
-            tile::run(quads, strip);
-        }
-        // SAFETY: an `Avx512` token exists only where these features were detected.
-        unsafe { entry(self, strip) }
-    }
-
-    #[inline(always)]
-    fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        #[inline(never)]
-        fn entry(quads: Widened, strip: &DepthwiseStrip<'_>) {
-            depthwise::run(quads, strip);
-        }
-        // SAFETY: an `Avx512` token exists only where these features were detected.
-        unsafe { entry(self, strip) }
-    }
-}
+widened!(
+    Widened, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512i, lanes: 16, rows: 8, columns: 256,
+    _mm512_setzero_si512, _mm512_set1_epi32, _mm512_set1_epi16, _mm512_and_si512, _mm512_slli_epi16, _mm512_srli_epi16,
+    _mm512_srai_epi16, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_madd_epi16, _mm512_add_epi32
+);
 
 /// The instruction of AVX-512 VNNI for every quad.
 #[derive(Clone, Copy)]
@@ -319,36 +239,5 @@ impl Quads for Native {
         unsafe { _mm512_storeu_si512(target.cast(), sum) }
     }
 
-    #[inline(always)]
-    fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-        interleave(numbers, words);
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u32) {
-        // SAFETY: there is no address that may not be asked for.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
-
-    #[inline(always)]
-    fn run(self, strip: &Strip<'_>) {
-        #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        #[inline(never)]
-        fn entry(quads: Native, strip: &Strip<'_>) {
-            tile::run(quads, strip);
-        }
-        // SAFETY: this exists only where these features were detected.
-        unsafe { entry(self, strip) }
-    }
-
-    #[inline(always)]
-    fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
-        #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        #[inline(never)]
-        fn entry(quads: Native, strip: &DepthwiseStrip<'_>) {
-            depthwise::run(quads, strip);
-        }
-        // SAFETY: this exists only where these features were detected.
-        unsafe { entry(self, strip) }
-    }
+    strips!(Native, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 }

@@ -3,23 +3,9 @@ use crate::dispatch;
 use crate::isa::{Isa, Level};
 use crate::kernels::linear::Linear;
 use crate::team::{Caller, Team};
+use crate::testing::{bytes, levels};
 use std::vec;
 use std::vec::Vec;
-
-/// Numbers of which many are the least or the greatest.
-fn bytes(seed: u32, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let byte = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        match state >> 30 {
-            0 => [0, 255, 128, 127][(state >> 28 & 3) as usize],
-            _ => (state >> 8) as u8,
-        }
-    };
-    (0..len).map(byte).collect()
-}
 
 #[derive(Clone, Copy)]
 struct Window {
@@ -199,7 +185,7 @@ fn every_instruction_set_gives_the_exact_sums() {
         case.check(isa);
     }
     for case in cases() {
-        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        for level in levels() {
             dispatch!(level, check(&case));
         }
     }
