@@ -4,8 +4,8 @@ use super::function::Body;
 use super::rows::call;
 use super::scalar::single;
 use super::text::Code;
-use crate::ir::Dim;
 use crate::ir::op::{NearestRounding, PadMode, PoolKind, ResizeCoordinates};
+use crate::ir::{DType, Dim};
 use crate::plan::kernel::{Pool, PoolResult, Resize};
 
 pub(super) fn pool(body: &mut Body<'_>, pool: &Pool) {
@@ -17,9 +17,14 @@ pub(super) fn pool(body: &mut Body<'_>, pool: &Pool) {
     body.writer.code("let problem = ", &Code::structure(ty, fields), ";");
     body.open_loops();
     let (x, y) = (body.read(0), body.write(0));
-    let element = if suffix.is_empty() { "_f32" } else { "" };
     match pool.kind {
-        PoolKind::Max => call(body, &format!("s.max_pool{element}{suffix}"), &[&y, &x, "&problem"]),
+        PoolKind::Max => {
+            let element = match (pool.dtype, &pool.y) {
+                (DType::F32, PoolResult::Pixels(_)) => String::new(),
+                (dtype, _) => format!("_{}", dtype.name()),
+            };
+            call(body, &format!("s.max_pool{suffix}{element}"), &[&y, &x, "&problem"]);
+        }
         PoolKind::Average { count_include_pad } => {
             body.imports.add("kernels::pool", "Divisor");
             let divisor = if count_include_pad {

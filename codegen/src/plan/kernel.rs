@@ -413,6 +413,8 @@ pub struct ConvTranspose {
 pub struct Pool {
     /// What is computed.
     pub kind: PoolKind,
+    /// The type of the elements.
+    pub dtype: DType,
     /// Channels, height and width of the input.
     pub input: [Dim; 3],
     /// Height and width of the result.

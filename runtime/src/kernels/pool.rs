@@ -81,6 +81,10 @@ kernel_table! {
         fn max_pool_nhwc(out: &mut [f32], input: &[f32], pool: &PoolNhwc)
             = nhwc::max_pool, divided by nhwc::max_pool_parts;
 
+        /// As `max_pool_nhwc`.
+        fn max_pool_nhwc_u8(out: &mut [u8], input: &[u8], pool: &PoolNhwc)
+            = nhwc::max_pool_u8, divided by nhwc::max_pool_u8_parts;
+
         /// The average of each window of channels-last images; 0 for a window that sees nothing.
         ///
         /// # Panics

@@ -1,6 +1,7 @@
 //! Simplification of scalar expressions.
 
 mod activation;
+mod bytes;
 mod fold;
 mod simplify;
 

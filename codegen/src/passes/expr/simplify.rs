@@ -1,5 +1,6 @@
 //! Local simplification of expressions.
 
+use super::bytes::as_other_bits;
 use super::fold::fold;
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Scalar, ScalarId, UnaryOp};
 
@@ -210,7 +211,9 @@ impl Builder {
             Max | Min | And | Or if a == b => Some(a),
             Max | Min => self.reassociated(op, a, b, dtype),
             Xor if dtype.is_int() && self.is(b, 0.0) => Some(a),
-            Xor if dtype.is_int() => self.reassociated(Xor, a, b, dtype),
+            Xor if dtype.is_int() => self
+                .reassociated(Xor, a, b, dtype)
+                .or_else(|| self.moved_number(a, b, dtype)),
             And | Or | Xor if dtype == DType::Bool => match (op, self.literal(b)?) {
                 (And, Literal::Bool(true)) | (Or | Xor, Literal::Bool(false)) => Some(a),
                 (And, Literal::Bool(false)) | (Or, Literal::Bool(true)) => Some(b),
@@ -223,6 +226,37 @@ impl Builder {
             },
             _ => None,
         }
+    }
+
+    /// A rounded number that becomes one of 8 bits with a sign, whose bits become those of the number that is 128 more, as
+    /// one without a sign from the start, or the other way around.
+    fn moved_number(&mut self, a: ScalarId, b: ScalarId, dtype: DType) -> Option<ScalarId> {
+        let Scalar::Bits(signed) = *self.op(a) else {
+            return None;
+        };
+        let Scalar::Cast(moved) = *self.op(signed) else {
+            return None;
+        };
+        let move_by = match (self.dtype(signed), dtype) {
+            (DType::I8, DType::U8) => 128.0,
+            (DType::U8, DType::I8) => -128.0,
+            _ => return None,
+        };
+        let (rounded, offset) = match *self.op(moved) {
+            Scalar::Binary(BinaryOp::Add, x, c) => (x, self.literal(c)?),
+            _ => (moved, Literal::Float(0.0)),
+        };
+        let (Literal::Float(offset), Literal::Int(top)) = (offset, self.literal(b)?) else {
+            return None;
+        };
+        let is_whole = matches!(self.op(rounded), Scalar::Unary(UnaryOp::Round, _)) && offset.fract() == 0.0;
+        // Numbers of that size are exact in any type.
+        if !is_whole || offset.abs() > 256.0 || top as u8 != 128 || self.dtype(rounded) != DType::F32 {
+            return None;
+        }
+        let offset = self.number(offset + move_by, DType::F32);
+        let number = self.binary(BinaryOp::Add, rounded, offset);
+        Some(self.cast(number, dtype))
     }
 
     /// `(x op c) op d` as `x op (c op d)`.
@@ -351,6 +385,18 @@ impl Builder {
         {
             return self.cast(y, to);
         }
+        // The bits of a number that is stored without a sign, 128 greater.
+        if to.is_signed_int()
+            && to.bits() > 8
+            && from == DType::I8
+            && let Scalar::Bits(y) = *self.op(x)
+            && let Scalar::Binary(BinaryOp::Xor, number, top) = *self.op(y)
+            && self.is(top, 128.0)
+        {
+            let number = self.cast(number, to);
+            let offset = self.number(-128.0, to);
+            return self.binary(BinaryOp::Add, number, offset);
+        }
         // Conversions to integers saturate.
         if let Some(limits) = int_limits(from, to)
             && let Scalar::Binary(op, y, bound) = *self.op(x)
@@ -359,7 +405,18 @@ impl Builder {
         {
             return self.cast(y, to);
         }
-        self.out.push(Scalar::Cast(x), to)
+        let result = self.out.push(Scalar::Cast(x), to);
+        // A number that is quantized as it was before is the number.
+        if from.is_float()
+            && matches!(to, DType::U8 | DType::I8)
+            && let Some((number, bits)) = as_other_bits(&self.out, result)
+        {
+            let number = self.bits(number, DType::U8);
+            let bits = self.constant(Literal::Int(bits.into()), DType::U8);
+            let number = self.binary(BinaryOp::Xor, number, bits);
+            return self.bits(number, to);
+        }
+        result
     }
 }
 

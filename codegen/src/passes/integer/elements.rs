@@ -219,18 +219,25 @@ impl Part {
 
     /// The number that the part is, if it is known.
     pub(super) fn number(&self, rewriter: &Rewriter<'_>) -> Option<i64> {
+        match self.value(rewriter)?.to_ints()?[..] {
+            [number] => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Whether the part is known to be a positive number.
+    pub(super) fn is_positive(&self, rewriter: &Rewriter<'_>) -> bool {
+        let value = self.value(rewriter).and_then(|value| value.to_vec::<f32>());
+        matches!(value.as_deref(), Some(&[number]) if number > 0.0 && number.is_finite())
+    }
+
+    fn value(&self, rewriter: &Rewriter<'_>) -> Option<Tensor> {
         let inputs = self.inputs.iter().map(|&input| evaluated(rewriter, input));
         let inputs = inputs.collect::<Option<Vec<Tensor>>>()?;
         let op = Op::Elementwise {
             expr: self.expr.clone(),
             shape: self.shape.clone(),
         };
-        let numbers = (inputs.iter().all(|input| input.len() == 1))
-            .then(|| one(&op, &inputs))??
-            .to_ints()?;
-        match numbers[..] {
-            [number] => Some(number),
-            _ => None,
-        }
+        (inputs.iter().all(|input| input.len() == 1)).then(|| one(&op, &inputs))?
     }
 }

@@ -28,10 +28,10 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// zero point and scale for the image. Where that is padded, its zero point is a constant, which then is in the padding;
 /// filters fit in 8 signed bits.
 ///
-/// Averages of such numbers over windows are convolutions with filters of ones. Signed numbers that are computed elementwise,
+/// Averages of such numbers over windows are convolutions with filters of ones, and their maxima those of the numbers. Signed numbers that are computed elementwise,
 /// and of which unsigned ones are made, are computed without a sign; those who need the sign change it back.
 ///
-/// Postcondition: no matrix product, convolution or average of these forms is left whose weights are of at most
+/// Postcondition: no matrix product, convolution, average or maximum of these forms is left whose weights are of at most
 /// [`MAX_WEIGHTS`] elements and constant, or a few operations away from constants, and no signed value that is computed
 /// elementwise has an operand of these as its encoding.
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -40,7 +40,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::MatMul { epilogue: None } => matmul::matmul(rewriter, node),
         Op::Conv { epilogue: None, .. } => conv::conv(rewriter, node),
-        Op::Pool { .. } => pool::average(rewriter, node),
+        Op::Pool { .. } => pool::average(rewriter, node).or_else(|| pool::greatest(rewriter, node)),
         Op::Elementwise { .. } if signed.contains(&node.outputs[0]) => encode::unsigned(rewriter, node),
         _ => None,
     })

@@ -1,9 +1,10 @@
-//! Averages of quantized images.
+//! Averages and maxima of quantized images.
 
 use super::conv::{Filters, Image};
-use super::elements::{Elements, Part, scaled};
+use super::elements::{Difference, Elements, Part, scaled, unsigned};
+use super::encode::with_other_sign;
 use crate::ir::op::{PoolKind, Window};
-use crate::ir::{BinaryOp, DType, Expr, Node, Op, Tensor};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Node, Op, Tensor};
 use crate::passes::rewrite::{Rewrite, Rewriter};
 use std::rc::Rc;
 
@@ -62,6 +63,86 @@ pub(super) fn average(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
         shape,
         &node.origin,
     )?])
+}
+
+/// The maxima of quantized numbers, whose order is that of what they stand for, as those of numbers of 8 bits without a sign.
+pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
+    let Op::Pool {
+        kind: PoolKind::Max,
+        window,
+        ceil_mode,
+    } = &node.op
+    else {
+        return None;
+    };
+    let x = node.inputs[0];
+    // The maximum of nothing is another number.
+    if *ceil_mode || window.kernel.len() > 2 || !sees_something(window) {
+        return None;
+    }
+    let mut expr = Expr::empty();
+    let greatest = expr.input(0, DType::U8);
+    let signed = |expr: &mut Expr, signed: bool| match signed {
+        true => {
+            let number = with_other_sign(expr, greatest);
+            expr.bits(number, DType::I8)
+        }
+        false => greatest,
+    };
+    let mut inputs = Vec::new();
+    let numbers = match rewriter.ty(x).dtype {
+        DType::F32 => {
+            let image = Elements::of(rewriter, x)?;
+            let (number, scale) = scaled(&image.expr)?;
+            let difference = Difference::of(&image.expr, number)?;
+            let scale = Part::of(rewriter, &image, scale, usize::MAX)?;
+            let zero = match difference.zero {
+                Some(zero) => Some(Part::of(rewriter, &image, zero, usize::MAX)?),
+                None => None,
+            };
+            if !scale.is_positive(rewriter) {
+                return None;
+            }
+            let numbers = unsigned(rewriter, &image, &difference)?;
+            let number = signed(&mut expr, difference.signed);
+            let mut value = expr.convert(number, DType::I32);
+            for (index, part) in [zero, Some(scale)].into_iter().enumerate() {
+                let Some(part) = part else { continue };
+                inputs.push(part.emit(rewriter)?);
+                value = if index == 0 {
+                    let zero = expr.input(inputs.len(), DType::I32);
+                    expr.apply2(BinaryOp::Sub, value, zero)
+                } else {
+                    let scale = expr.input(inputs.len(), DType::F32);
+                    let value = expr.convert(value, DType::F32);
+                    expr.apply2(BinaryOp::Mul, value, scale)
+                };
+            }
+            numbers
+        }
+        DType::I8 => {
+            signed(&mut expr, true);
+            let mut other = Expr::empty();
+            let number = other.input(0, DType::I8);
+            let number = other.bits(number, DType::U8);
+            with_other_sign(&mut other, number);
+            let shape = rewriter.shape(x).to_vec();
+            rewriter.elementwise(other, vec![x], shape, &node.origin)?
+        }
+        _ => return None,
+    };
+    let maxima = rewriter.emit_like(node, node.op.clone(), vec![numbers])?;
+    inputs.insert(0, maxima);
+    let shape = rewriter.shape(maxima).to_vec();
+    Some(vec![rewriter.elementwise(expr, inputs, shape, &node.origin)?])
+}
+
+/// Whether every window, none of which is beyond the padding, sees an element.
+fn sees_something(window: &Window) -> bool {
+    let is_less = |(pad, &kernel): (&Dim, &usize)| pad.as_usize().is_some_and(|pad| pad < kernel);
+    window.dilations.iter().all(|&dilation| dilation == 1)
+        && window.pads_before.iter().zip(&window.kernel).all(is_less)
+        && window.pads_after.iter().zip(&window.kernel).all(is_less)
 }
 
 fn is_unpadded(window: &Window) -> bool {

@@ -6,7 +6,7 @@ mod rows;
 mod window;
 
 use super::rewrite::{Rewrite, Rewriter};
-use crate::ir::op::{ResizeMode, Window};
+use crate::ir::op::{PoolKind, ResizeMode, Window};
 use crate::ir::{DType, Dim, Expr, Graph, Node, Op, ValueId};
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// a kernel but without anything that need not exist.
 ///
 /// Postcondition: products and convolutions are of `f32`, or of `u8` with constant weights of `i8`, convolutions have constant
-/// weights and at most two spatial axes, softmax, normalization, attention, pooling and padding are of `f32`, reductions of
+/// weights and at most two spatial axes, softmax, normalization, attention, pooling (maxima of `u8`, too) and padding are of `f32`, reductions of
 /// types that have a kernel, unless their sizes forbid it.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
@@ -72,7 +72,9 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
         Op::Conv { window, .. } | Op::ConvTranspose { window, .. } => {
             single && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])
         }
-        Op::Pool { window, .. } => single && is_plane(rewriter, window),
+        Op::Pool { kind, window, .. } => {
+            (single || dtype == DType::U8 && *kind == PoolKind::Max) && is_plane(rewriter, window)
+        }
         Op::Pad { before, after, .. } => single && before.iter().chain(after).all(|size| is_size(rewriter, size)),
         Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumSum { .. } => is_reducible(dtype),
         Op::Resize { mode, .. } => single || matches!(mode, ResizeMode::Cubic { .. }),

@@ -433,3 +433,62 @@ fn averages_of_huge_windows_stay() {
     crate::passes::optimize(&mut graph, &mut |_, _| {});
     assert_eq!(ops(&graph), "elementwise pool");
 }
+
+fn maximum(window: Window, ceil_mode: bool) -> Op {
+    Op::Pool {
+        kind: PoolKind::Max,
+        window,
+        ceil_mode,
+    }
+}
+
+/// Between a convolution and the next, a maximum is one of bytes, and quantizing it as it was quantized is nothing.
+#[test]
+fn maxima_are_those_of_bytes() {
+    for (zero, pad) in [(-128.0, 0), (5.0, 1)] {
+        let mut b = Builder::new();
+        let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
+        let x = b.op(convolution(1, 3, 1), &[x, w]);
+        let x = quantized(&mut b, x, 1.5, zero);
+        let (zero_point, scale) = (b.constant(Tensor::scalar(zero as i8)), b.scalar(1.5));
+        let x = dequantized(&mut b, x, Some(zero_point), scale);
+        let x = b.op(maximum(window(3, pad), false), &[x]);
+        let x = quantized(&mut b, x, 1.5, zero);
+        let x = dequantized(&mut b, x, Some(zero_point), scale);
+        let y = b.op(convolution(1, 3, 1), &[x, w]);
+        let graph = optimized(b.finish(&[y]));
+        assert_eq!(ops(&graph), "elementwise conv+ pool conv+");
+        let pool = graph.body.nodes.iter().find(|node| matches!(node.op, Op::Pool { .. }));
+        assert_eq!(graph.ty(pool.unwrap().outputs[0]).dtype, DType::U8);
+    }
+}
+
+#[test]
+fn maxima_of_signed_bytes() {
+    let mut b = Builder::new();
+    let x = b.input(DType::I8, "b 4 6 7");
+    let y = b.op(maximum(window(2, 0), false), &[x]);
+    assert_eq!(ops(&optimized(b.finish(&[y]))), "elementwise pool elementwise");
+}
+
+/// Windows that may see nothing, whose maximum is no number of 8 bits, and scales that turn the order around.
+#[test]
+fn other_maxima_stay() {
+    let apart = Window {
+        dilations: vec![2, 2],
+        ..window(2, 1)
+    };
+    for (window, ceil_mode, scale) in [
+        (apart, false, 0.5),
+        (window(2, 2), false, 0.5),
+        (window(2, 0), true, 0.5),
+        (window(2, 0), false, -0.5),
+    ] {
+        let mut b = Builder::new();
+        let x = b.input(DType::U8, "b 4 7 7");
+        let scale = b.scalar(scale);
+        let x = dequantized(&mut b, x, None, scale);
+        let y = b.op(maximum(window, ceil_mode), &[x]);
+        assert_eq!(ops(&optimized(b.finish(&[y]))), "elementwise pool");
+    }
+}

@@ -17,7 +17,10 @@ impl Lowering<'_> {
             return Err("not a pool".into());
         };
         let x = self.operand(node.inputs[0]);
-        self.only_f32(x.dtype)?;
+        if x.dtype != DType::U8 || *kind != PoolKind::Max {
+            self.only_f32(x.dtype)?;
+        }
+        let dtype = x.dtype;
         let y = self.result(node.outputs[0])?;
         let mut x = self.apart_from(&x, &y, &node.origin)?;
         let plane = Plane::new(window)?;
@@ -33,6 +36,7 @@ impl Lowering<'_> {
         let (x_view, y_view) = (&views[0].layout, &views[1].layout);
         let kernel = Pool {
             kind: *kind,
+            dtype,
             input: [0, 1, 2].map(|axis| x_view.shape[axis].clone()),
             output: [y_view.shape[1].clone(), y_view.shape[2].clone()],
             kernel: plane.kernel,

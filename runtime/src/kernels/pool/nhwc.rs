@@ -40,9 +40,17 @@ pub struct PoolNhwc {
 /// How elements of a window are joined. Unlike a closure, a method is sure to be inlined into the kernel, where vectors
 /// stay in registers.
 trait Join: Copy {
-    /// What joining begins with.
-    const START: f32;
+    type Element: Copy;
 
+    /// What joining begins with.
+    const START: Self::Element;
+
+    /// Joins a window that is not empty, and those beside it.
+    fn fold<S: Simd>(isa: S, window: &Window<'_, Self::Element>, out: &mut [Self::Element]);
+}
+
+/// A [`Join`] of vectors.
+trait JoinVectors: Join<Element = f32> {
     fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32;
 }
 
@@ -50,8 +58,16 @@ trait Join: Copy {
 struct Sum;
 
 impl Join for Sum {
+    type Element = f32;
     const START: f32 = 0.0;
 
+    #[inline(always)]
+    fn fold<S: Simd>(isa: S, window: &Window<'_, f32>, out: &mut [f32]) {
+        window.fold::<S, Self>(isa, out);
+    }
+}
+
+impl JoinVectors for Sum {
     #[inline(always)]
     fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32 {
         isa.add(a, b)
@@ -62,11 +78,46 @@ impl Join for Sum {
 struct Greatest;
 
 impl Join for Greatest {
+    type Element = f32;
     const START: f32 = f32::NEG_INFINITY;
 
     #[inline(always)]
+    fn fold<S: Simd>(isa: S, window: &Window<'_, f32>, out: &mut [f32]) {
+        window.fold::<S, Self>(isa, out);
+    }
+}
+
+impl JoinVectors for Greatest {
+    #[inline(always)]
     fn join<S: Simd>(isa: S, a: S::F32, b: S::F32) -> S::F32 {
         isa.greater(a, b)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct GreatestByte;
+
+impl Join for GreatestByte {
+    type Element = u8;
+    const START: u8 = u8::MIN;
+
+    #[inline(always)]
+    fn fold<S: Simd>(_isa: S, window: &Window<'_, u8>, out: &mut [u8]) {
+        for pixel in 0..window.pixels {
+            let mut channel = 0;
+            while window.channels - channel >= 32 {
+                window.greatest::<32>(pixel, channel, out);
+                channel += 32;
+            }
+            while window.channels - channel >= 8 {
+                window.greatest::<8>(pixel, channel, out);
+                channel += 8;
+            }
+            while window.channels > channel {
+                window.greatest::<1>(pixel, channel, out);
+                channel += 1;
+            }
+        }
     }
 }
 
@@ -135,10 +186,10 @@ impl PoolNhwc {
     fn join<S: Simd, J: Join>(
         &self,
         isa: S,
-        out: &mut [f32],
-        input: &[f32],
+        out: &mut [J::Element],
+        input: &[J::Element],
         _: J,
-        finish: impl Fn(&mut [f32], usize, usize),
+        finish: impl Fn(&mut [J::Element], usize, usize),
     ) {
         self.check(out.len(), input.len());
         if self.channels == 0 {
@@ -167,7 +218,7 @@ impl PoolNhwc {
                         pixels,
                         apart: [self.stride[1] * self.x_column, self.y_pixel],
                     };
-                    window.fold::<S, J>(isa, out);
+                    J::fold(isa, &window, out);
                 }
                 for (pixel, out) in out.chunks_mut(self.y_pixel).take(pixels).enumerate() {
                     finish(&mut out[..self.channels], oy, ox + pixel);
@@ -187,8 +238,8 @@ impl PoolNhwc {
 }
 
 /// The elements of a window that exist, and those of the pixels beside it.
-struct Window<'a> {
-    source: &'a [f32],
+struct Window<'a, T> {
+    source: &'a [T],
     size: [usize; 2],
     step: [usize; 2],
     channels: usize,
@@ -198,9 +249,9 @@ struct Window<'a> {
     apart: [usize; 2],
 }
 
-impl Window<'_> {
+impl Window<'_, f32> {
     #[inline(always)]
-    fn fold<S: Simd, J: Join>(&self, isa: S, out: &mut [f32]) {
+    fn fold<S: Simd, J: JoinVectors>(&self, isa: S, out: &mut [f32]) {
         let beside = self.pixels - 1;
         let reach = (self.size[0] - 1) * self.step[0] + (self.size[1] - 1) * self.step[1] + self.channels;
         assert!(reach + beside * self.apart[0] <= self.source.len());
@@ -249,7 +300,7 @@ impl Window<'_> {
     ///
     /// These elements are valid, those of the source in every element of the window.
     #[inline(always)]
-    unsafe fn vectors<S: Simd, J: Join, const COUNT: usize, const MASKED: bool>(
+    unsafe fn vectors<S: Simd, J: JoinVectors, const COUNT: usize, const MASKED: bool>(
         &self,
         isa: S,
         from: usize,
@@ -291,13 +342,31 @@ impl Window<'_> {
     }
 }
 
+impl Window<'_, u8> {
+    /// The greatest numbers of `WIDTH` channels of a pixel. The compiler makes vectors of a known number of bytes.
+    #[inline(always)]
+    fn greatest<const WIDTH: usize>(&self, pixel: usize, channel: usize, out: &mut [u8]) {
+        let mut values = [GreatestByte::START; WIDTH];
+        for row in 0..self.size[0] {
+            for column in 0..self.size[1] {
+                let at = pixel * self.apart[0] + channel + row * self.step[0] + column * self.step[1];
+                let bytes: &[u8; WIDTH] = self.source[at..at + WIDTH].try_into().expect("as many bytes");
+                for (value, &byte) in values.iter_mut().zip(bytes) {
+                    *value = byte.max(*value);
+                }
+            }
+        }
+        out[pixel * self.apart[1] + channel..][..WIDTH].copy_from_slice(&values);
+    }
+}
+
 /// Calls `rows` with an equal share of the rows of the output for each part.
-fn divide<S: Isa>(
+fn divide<S: Isa, T: Send + Sync>(
     team: Team<'_, S>,
-    out: &mut [f32],
-    input: &[f32],
+    out: &mut [T],
+    input: &[T],
     pool: &PoolNhwc,
-    rows: impl Fn(&mut [f32], &[f32], &PoolNhwc) + Sync,
+    rows: impl Fn(&mut [T], &[T], &PoolNhwc) + Sync,
 ) {
     pool.check(out.len(), input.len());
     let share = team.share(pool.output[0]);
@@ -312,6 +381,12 @@ fn divide<S: Isa>(
 pub(super) fn max_pool_parts<S: Isa>(team: Team<'_, S>, out: &mut [f32], input: &[f32], pool: &PoolNhwc) {
     divide(team, out, input, pool, |out, input, part| {
         team.isa().max_pool_nhwc(out, input, part)
+    });
+}
+
+pub(super) fn max_pool_u8_parts<S: Isa>(team: Team<'_, S>, out: &mut [u8], input: &[u8], pool: &PoolNhwc) {
+    divide(team, out, input, pool, |out, input, part| {
+        team.isa().max_pool_nhwc_u8(out, input, part)
     });
 }
 
@@ -330,6 +405,11 @@ pub(super) fn average_pool_parts<S: Isa>(
 #[inline(always)]
 pub(super) fn max_pool<S: Simd>(isa: S, out: &mut [f32], input: &[f32], pool: &PoolNhwc) {
     pool.join(isa, out, input, Greatest, |_, _, _| {});
+}
+
+#[inline(always)]
+pub(super) fn max_pool_u8<S: Simd>(isa: S, out: &mut [u8], input: &[u8], pool: &PoolNhwc) {
+    pool.join(isa, out, input, GreatestByte, |_, _, _| {});
 }
 
 #[inline(always)]

@@ -258,6 +258,14 @@ fn channels_last_windows() {
                 compare(&out, &|window, _| {
                     window.iter().fold(f32::NEG_INFINITY, |best, &(x, _)| best.max(x))
                 });
+                let byte = |x: f32| (x * 127.0 + 128.0) as u8;
+                let bytes: Vec<u8> = input.iter().map(|&x| byte(x)).collect();
+                let mut maxima = vec![7; pixels * y_pixel];
+                isa.max_pool_nhwc_u8(&mut maxima, &bytes, &problem);
+                let maxima: Vec<f32> = maxima.into_iter().map(f32::from).collect();
+                compare(&maxima, &|window, _| {
+                    window.iter().fold(0.0, |best, &(x, _)| best.max(f32::from(byte(x))))
+                });
                 for divisor in [Divisor::Inside, Divisor::Padded, Divisor::One] {
                     isa.average_pool_nhwc(&mut out, &input, &problem, divisor);
                     compare(&out, &|window, padded| {

@@ -144,7 +144,13 @@ impl Case for Pooled {
     fn run<C: Compute>(&self, compute: C, out: &mut [f32]) {
         let x = random(1, self.pool.input[0] * self.pool.x_row);
         match self.divisor {
-            None => compute.max_pool_nhwc(out, &x, &self.pool),
+            None => {
+                compute.max_pool_nhwc(out, &x, &self.pool);
+                let bytes: Vec<u8> = x.iter().map(|x| (x * 100.0 + 128.0) as u8).collect();
+                let mut maxima = vec![0; out.len()];
+                compute.max_pool_nhwc_u8(&mut maxima, &bytes, &self.pool);
+                out.iter_mut().zip(maxima).for_each(|(x, byte)| *x += f32::from(byte));
+            }
             Some(divisor) => compute.average_pool_nhwc(out, &x, &self.pool, divisor),
         }
     }
