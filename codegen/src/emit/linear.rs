@@ -92,15 +92,18 @@ pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
             conv.init,
             conv.epilogue.as_ref(),
         ),
-        ConvKind::Int8(pad_value) => convolve_int8(body, "s.conv2d_nhwc_int8", pad_value, conv.epilogue.as_ref()),
+        ConvKind::Int8(pad_value) => {
+            convolve_int8(body, "s.conv2d_nhwc_int8", true, pad_value, conv.epilogue.as_ref());
+        }
         ConvKind::DepthwiseInt8(pad_value) => {
-            convolve_int8(body, "s.depthwise_conv2d_nhwc_int8", pad_value, conv.epilogue.as_ref());
+            let map = conv.epilogue.as_ref();
+            convolve_int8(body, "s.depthwise_conv2d_nhwc_int8", false, pad_value, map);
         }
     }
 }
 
-/// The call of a convolution of integers of `problem`.
-fn convolve_int8(body: &mut Body<'_>, method: &str, pad_value: u8, map: Option<&EpilogueMap>) {
+/// The call of a convolution of integers of `problem`, with working memory or without.
+fn convolve_int8(body: &mut Body<'_>, method: &str, scratch: bool, pad_value: u8, map: Option<&EpilogueMap>) {
     let outside = map.is_some_and(|map| is_fixed(body, 2, map));
     if outside {
         conversion(body, 2, map);
@@ -111,7 +114,8 @@ fn convolve_int8(body: &mut Body<'_>, method: &str, pad_value: u8, map: Option<&
     }
     let (x, w, y) = (body.read(0), body.read(1), written(body, map));
     let pad_value = pad_value.to_string();
-    let arguments = ["&problem", &x, &pad_value, &w, &y, body.scratch()];
+    let mut arguments = vec!["&problem", &x, &pad_value, &w, &y];
+    arguments.extend(scratch.then(|| body.scratch()));
     call(body, method, &arguments);
     body.close_loops();
 }

@@ -20,6 +20,7 @@ mod module;
 mod opaque;
 mod passed;
 mod program;
+mod rounding;
 mod rows;
 mod scalar;
 mod size;

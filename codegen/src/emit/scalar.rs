@@ -1,5 +1,6 @@
 //! Scalar expressions as Rust.
 
+use super::rounding::rounded;
 use super::size::{Sizes, parenthesized};
 use super::widen::{is_stored_only, widen};
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Scalar, ScalarId, UnaryOp};
@@ -57,8 +58,10 @@ pub(super) fn body(expr: &Expr, context: &Context<'_>) -> Body {
     let mut needed = vec![0usize; last + 1];
     needed[last] = 1;
     for id in (0..=last).rev() {
-        if needed[id] > 0 {
-            expr.nodes[id].op.for_each_operand(|operand| needed[operand] += 1);
+        match rounded(expr, id) {
+            _ if needed[id] == 0 => {}
+            Some((number, _)) => needed[number] += 1,
+            None => expr.nodes[id].op.for_each_operand(|operand| needed[operand] += 1),
         }
     }
     let mut printer = Printer {
@@ -160,7 +163,13 @@ impl Printer<'_> {
             Scalar::Unary(op, x) => self.unary(op, x),
             Scalar::Binary(op, a, b) => self.binary(op, a, b),
             Scalar::Select(condition, a, b) => self.select(condition, a, b),
-            Scalar::Cast(x) => self.cast(x, node.dtype),
+            Scalar::Cast(x) => match rounded(self.expr, id) {
+                Some((number, zero_point)) => {
+                    let (number, to) = (self.plain(number), rust_type(node.dtype));
+                    (format!("math::round_to_{to}({number}, {zero_point})"), Prec::Atom)
+                }
+                None => self.cast(x, node.dtype),
+            },
             Scalar::Bits(x) => self.same_bits(x, node.dtype),
         }
     }

@@ -32,11 +32,10 @@ enum Elastic {
     /// A product or a convolution that copies its input, rounded or channels last, a block of rows at a time, with the number
     /// of its weights.
     Copied { least: usize, best: usize, weights: usize },
-    /// A convolution of integers, which copies the image a block of rows at a time, with what estimates its time.
+    /// A convolution of integers, which copies the image a block of rows at a time.
     Int8 {
         least: usize,
         best: usize,
-        time: fn(&linear::Conv2dNhwc, usize) -> f64,
         problem: linear::Conv2dNhwc,
     },
 }
@@ -93,20 +92,10 @@ impl Elastic {
                     Some(Elastic::Int8 {
                         least: linear::conv2d_nhwc_int8_scratch_min(&problem),
                         best: linear::conv2d_nhwc_int8_scratch(&problem),
-                        time: linear::conv2d_nhwc_int8_time,
                         problem,
                     })
                 }
-                ConvKind::DepthwiseInt8(_) => {
-                    let problem = conv.problem(bounds);
-                    Some(Elastic::Int8 {
-                        least: linear::depthwise_conv2d_nhwc_int8_scratch_min(&problem),
-                        best: linear::depthwise_conv2d_nhwc_int8_scratch(&problem),
-                        time: linear::depthwise_conv2d_nhwc_int8_time,
-                        problem,
-                    })
-                }
-                ConvKind::Depthwise => None,
+                ConvKind::Depthwise | ConvKind::DepthwiseInt8(_) => None,
             },
             _ => None,
         }
@@ -154,7 +143,7 @@ impl Elastic {
                 work + 2.0 * (problem.out_height.div_ceil(rows.max(1)) * weights) as f64
             }
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_time(problem, elements),
-            Elastic::Int8 { time, problem, .. } => time(problem, elements),
+            Elastic::Int8 { problem, .. } => linear::conv2d_nhwc_int8_time(problem, elements),
             // The weights are read once for each block of rows.
             Elastic::Copied { best, weights, .. } => work + (best.div_ceil(elements.max(1)) * weights) as f64,
         }

@@ -34,7 +34,7 @@ pub use integer::Integer;
 pub use log::{ln, ln_1p, log2, log10};
 pub use number::Number;
 pub use power::{modulo, pow, rem};
-pub use round::{ceil, floor, max, min, round, sign, to_i8, to_u8, trunc};
+pub use round::{ceil, floor, max, min, round, round_to_i8, round_to_u8, sign, to_i8, to_u8, trunc};
 pub use sqrt::{recip, rsqrt, sqrt};
 pub use trigonometric::{acos, asin, atan, cos, sin, tan};
 

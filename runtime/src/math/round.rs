@@ -66,6 +66,29 @@ pub fn to_u8(x: f32) -> u8 {
     unsafe { bounded.to_int_unchecked::<i32>() as u8 }
 }
 
+/// A number between 2^23 and 2^24, where there are no fractions, so far from both that sums with small numbers stay there.
+/// The low bits of its significand are zeros.
+const WHOLE: f32 = 12_582_912.0;
+
+/// The nearest integer, ties to even, plus a zero point of magnitude up to 2^16, saturated to `u8`; 0 for not-a-number: what
+/// [`to_u8`] makes of [`round`] and the zero point, in fewer instructions.
+#[inline(always)]
+pub fn round_to_u8(x: f32, zero_point: i32) -> u8 {
+    let (low, high) = (-zero_point as f32, (255 - zero_point) as f32);
+    // Not-a-number is not above the least.
+    let raised = if x > low { x } else { low };
+    let bounded = if raised < high { raised } else { high };
+    // The hardware rounds the sum to the integer that its low bits are.
+    ((bounded + WHOLE).to_bits() as u8).wrapping_add(zero_point as u8)
+}
+
+/// As [`round_to_u8`], saturated to `i8`; 0 for not-a-number.
+#[inline(always)]
+pub fn round_to_i8(x: f32, zero_point: i32) -> i8 {
+    let number = if x.is_nan() { -zero_point as f32 } else { x };
+    round_to_u8(number, zero_point + 128).wrapping_sub(128).cast_signed()
+}
+
 /// The integer part, saturated to `i8`; 0 for not-a-number. It is what `as` gives, of which compilers make no vectors.
 #[inline(always)]
 pub fn to_i8(x: f32) -> i8 {

@@ -358,5 +358,10 @@ fn bytes_are_what_as_gives() {
     let near = (-1100..1100).map(|quarter| quarter as f32 / 4.0);
     for x in bits.chain(near) {
         assert_eq!((to_u8(x), to_i8(x)), (x as u8, x as i8), "{x}");
+        for zero_point in [0, 3, 128, 255, -128, -7, 1000, -1000] {
+            let moved = x.round_ties_even() + zero_point as f32;
+            assert_eq!(round_to_u8(x, zero_point), moved as u8, "{x} + {zero_point}");
+            assert_eq!(round_to_i8(x, zero_point), moved as i8, "{x} + {zero_point}");
+        }
     }
 }

@@ -117,10 +117,7 @@ impl Lowering<'_> {
                 Packing::ConvInt8(weights_only(problem)),
                 linear::conv2d_nhwc_int8_scratch(&problem),
             ),
-            ConvKind::DepthwiseInt8(_) => (
-                Packing::DepthwiseConvInt8(weights_only(problem)),
-                linear::depthwise_conv2d_nhwc_int8_scratch(&problem),
-            ),
+            ConvKind::DepthwiseInt8(_) => (Packing::DepthwiseConvInt8(weights_only(problem)), 0),
             ConvKind::Winograd(tile) => {
                 let problem = linear::WinogradConv2dNhwc { problem, tile };
                 let weights = linear::WinogradConv2dNhwc {

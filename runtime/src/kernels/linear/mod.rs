@@ -55,8 +55,7 @@ pub use nhwc::{
     conv2d_nhwc_bf16_scratch_min, conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min,
     conv2d_nhwc_int8_time, conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_min, depthwise_block_rows,
     depthwise_block_scratch, depthwise_block_scratch_bound, depthwise_block_scratch_min,
-    depthwise_block_scratch_within, depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch,
-    depthwise_conv2d_nhwc_int8_scratch_min, depthwise_conv2d_nhwc_int8_time, depthwise_conv2d_nhwc_packed_len,
+    depthwise_block_scratch_within, depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_packed_len,
     pack_conv2d_nhwc, pack_conv2d_nhwc_bf16, pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc,
     pack_depthwise_conv2d_nhwc_int8, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,
     winograd_conv2d_nhwc_scratch, winograd_conv2d_nhwc_scratch_min, winograd_conv2d_nhwc_scratch_within,
@@ -177,21 +176,18 @@ crate::isa::kernel_table! {
         ) = nhwc::conv2d_nhwc_int8_part;
 
         /// [`conv2d_nhwc_int8`](Linear::conv2d_nhwc_int8) of as many groups as input and output channels, which are
-        /// contiguous in the input. `w` is the output of [`pack_depthwise_conv2d_nhwc_int8`]; `scratch` holds
-        /// [`depthwise_conv2d_nhwc_int8_scratch`] values, or any number down to
-        /// [`depthwise_conv2d_nhwc_int8_scratch_min`].
+        /// contiguous in the input. `w` is the output of [`pack_depthwise_conv2d_nhwc_int8`].
         ///
         /// # Panics
         ///
         /// If a slice is shorter than the problem needs, if there are not as many groups as channels on either side,
         /// if the channels of the input are not contiguous, or if the kernel is empty.
-        fn depthwise_conv2d_nhwc_int8(
-            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: Sink<'_>, scratch: &mut [f32],
-        ) = nhwc::depthwise_conv2d_nhwc_int8, divided by nhwc::depthwise_conv2d_nhwc_int8_parts;
+        fn depthwise_conv2d_nhwc_int8(problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: Sink<'_>)
+            = nhwc::depthwise_conv2d_nhwc_int8, divided by nhwc::depthwise_conv2d_nhwc_int8_parts;
 
         #[doc(hidden)]
         fn depthwise_conv2d_nhwc_int8_part(
-            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: SinkPart<'_>, scratch: &mut [f32],
+            problem: &Conv2dNhwc, x: &[u8], pad_value: u8, w: &[u32], y: SinkPart<'_>,
         ) = nhwc::depthwise_conv2d_nhwc_int8_part;
 
         /// [`conv2d_nhwc`](Linear::conv2d_nhwc) of one group with an image and weights that are rounded to bf16, with

@@ -28,6 +28,16 @@ impl<'a> Sums<'a> {
     pub(super) fn run(self, row: usize, len: usize) -> &'a [i32] {
         &self.data[row * self.stride..][..len]
     }
+
+    /// The first of some rows and columns, of both of which there is one.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    #[inline(always)]
+    fn reaching(self, [rows, columns]: [usize; 2]) -> *const i32 {
+        self.data[..(rows - 1) * self.stride + columns].as_ptr()
+    }
 }
 
 /// The [`Convert`] that makes each output by a function of its sum and of the elements of operands.
@@ -56,71 +66,71 @@ impl<S: Isa, O: SumOperands, F> Each<S, O, F> {
 
 impl<S: Isa, T: Element, O: SumOperands, F: Fn(O::Items) -> T + Sync> Convert<T> for Each<S, O, F> {
     fn convert(&self, sums: Sums<'_>, out: &mut MatrixMut<'_, T>, at: Position) {
+        let (rows, columns) = (out.rows(), out.columns());
+        if rows == 0 || columns == 0 {
+            return;
+        }
         self.isa.vectorize(|| {
-            for index in 0..out.rows() {
-                let run = out.run(index, 0..out.columns());
-                let len = run.len();
-                let at = Position {
-                    row: at.row + index,
-                    ..at
-                };
-                // SAFETY: the operands have been found to have this length here.
-                unsafe { assign(run, sums.run(index, len), self.operands.runs(at, len), &self.f, O::read) };
+            let block = Block {
+                sums: sums.reaching([rows, columns]),
+                stride: sums.stride,
+                tiles: self.operands.tiles(at, [rows, columns]),
+                f: &self.f,
+                read: O::read,
+            };
+            // SAFETY: the sums and operands have been found to have these rows and columns here.
+            unsafe {
+                match columns {
+                    16.. => block.columns::<16, T>(out),
+                    8..16 => block.columns::<8, T>(out),
+                    _ => block.columns::<1, T>(out),
+                }
             }
         });
     }
 }
 
-/// Writes `f` of every sum and the elements of operands that belong to it.
-///
-/// # Safety
-///
-/// Each operand has as many elements as the output.
-#[inline(always)]
-unsafe fn assign<T: Element, R: Copy, I>(
-    out: &mut [T],
-    sums: &[i32],
-    runs: R,
-    f: impl Fn(I) -> T,
-    read: unsafe fn(R, i32, usize) -> I,
-) {
-    // SAFETY: the operands have as many elements, of which each chunk takes those that belong to its outputs.
-    unsafe {
-        let done = chunks::<16, T, R, I>(out, sums, 0, runs, &f, read);
-        let done = chunks::<8, T, R, I>(out, sums, done, runs, &f, read);
-        chunks::<1, T, R, I>(out, sums, done, runs, &f, read);
-    }
+/// What some outputs are made of.
+struct Block<'a, R, I, F> {
+    sums: *const i32,
+    stride: usize,
+    tiles: R,
+    f: &'a F,
+    read: unsafe fn(R, i32, usize, usize) -> I,
 }
 
-/// Writes what is left from `first` on in chunks of `N`, and returns where it ends. Loops of known length become vectors and
-/// nothing else; rows are often as short as one.
-///
-/// # Safety
-///
-/// As of [`assign`].
-#[inline(always)]
-unsafe fn chunks<const N: usize, T: Element, R: Copy, I>(
-    out: &mut [T],
-    sums: &[i32],
-    first: usize,
-    runs: R,
-    f: &impl Fn(I) -> T,
-    read: unsafe fn(R, i32, usize) -> I,
-) -> usize {
-    let out = out[first..].as_chunks_mut::<N>().0;
-    let sums = sums[first..].as_chunks::<N>().0;
-    let mut at = first;
-    for (out, sums) in out.iter_mut().zip(sums) {
-        // A place of its own cannot be that of an operand, about which the loop would have to ask.
-        let mut results = [T::default(); N];
-        for (index, (result, &sum)) in results.iter_mut().zip(sums).enumerate() {
-            // SAFETY: the index is one of the output.
-            *result = f(unsafe { read(runs, sum, at + index) });
+impl<R: Copy, I, F> Block<'_, R, I, F> {
+    /// Writes all rows of `N` columns after another, the last of which may be some of those before again. Loops of known
+    /// length become vectors and nothing else. Rows are often as short as one of these, and what belongs to a column is at
+    /// hand for all of them.
+    ///
+    /// # Safety
+    ///
+    /// There are `N` columns. The sums and each operand have the rows and columns of the output.
+    #[inline(always)]
+    unsafe fn columns<const N: usize, T: Element>(&self, out: &mut MatrixMut<'_, T>)
+    where
+        F: Fn(I) -> T,
+    {
+        let (rows, columns, pitch) = (out.rows(), out.columns(), out.stride());
+        for at in (0..columns).step_by(N) {
+            let at = at.min(columns - N);
+            let mut sums = self.sums.wrapping_add(at);
+            let mut target = out.as_mut_ptr().wrapping_add(at);
+            for row in 0..rows {
+                // A place of its own cannot be that of an operand, about which the loop would have to ask.
+                let mut results = [T::default(); N];
+                for (index, result) in results.iter_mut().enumerate() {
+                    // SAFETY: there are this row and column.
+                    *result = unsafe { (self.f)((self.read)(self.tiles, *sums.add(index), row, at + index)) };
+                }
+                // SAFETY: the output has these columns of the row; any array of `T` is aligned as one is.
+                unsafe { target.cast::<[T; N]>().write(results) };
+                sums = sums.wrapping_add(self.stride);
+                target = target.wrapping_add(pitch);
+            }
         }
-        *out = results;
-        at += N;
     }
-    at
 }
 
 /// An operand with an element for every column.
@@ -140,84 +150,87 @@ pub trait SumOperand: Copy + Sync {
     /// An element.
     type Item: Copy;
     #[doc(hidden)]
-    type Run: Copy;
+    type Tile: Copy;
 
-    /// The elements for `len` outputs from a position on.
+    /// The elements for some rows and columns of outputs, of both of which there is one, from a position on.
     ///
     /// # Panics
     ///
     /// If there are fewer.
     #[doc(hidden)]
-    fn run(self, at: Position, len: usize) -> Self::Run;
+    fn tile(self, at: Position, size: [usize; 2]) -> Self::Tile;
 
-    /// An element of a run.
+    /// The element of a row and column of a tile.
     ///
     /// # Safety
     ///
-    /// The index is less than the length of the run.
+    /// The tile has both.
     #[doc(hidden)]
-    unsafe fn read(run: Self::Run, index: usize) -> Self::Item;
+    unsafe fn read(tile: Self::Tile, row: usize, column: usize) -> Self::Item;
 }
 
 impl<T: Element> SumOperand for PerColumn<'_, T> {
     type Item = T;
-    type Run = *const T;
+    type Tile = *const T;
 
     #[inline(always)]
-    fn run(self, at: Position, len: usize) -> *const T {
-        self.0[at.column..][..len].as_ptr()
+    fn tile(self, at: Position, [_, columns]: [usize; 2]) -> *const T {
+        self.0[at.column..][..columns].as_ptr()
     }
 
     #[inline(always)]
-    unsafe fn read(run: *const T, index: usize) -> T {
-        // SAFETY: the caller says that the index is one of the run, which is a slice of such elements.
-        unsafe { *run.add(index) }
+    unsafe fn read(tile: *const T, _row: usize, column: usize) -> T {
+        // SAFETY: the caller says that there is the column, and the tile begins a slice of as many.
+        unsafe { *tile.add(column) }
     }
 }
 
 impl<T: Element> SumOperand for PerElement<'_, T> {
     type Item = T;
-    type Run = *const T;
+    type Tile = (*const T, usize);
 
     #[inline(always)]
-    fn run(self, at: Position, len: usize) -> *const T {
-        self.0[at.row * self.1 + at.column..][..len].as_ptr()
+    fn tile(self, at: Position, [rows, columns]: [usize; 2]) -> (*const T, usize) {
+        let reach = (rows - 1) * self.1 + columns;
+        (self.0[at.row * self.1 + at.column..][..reach].as_ptr(), self.1)
     }
 
     #[inline(always)]
-    unsafe fn read(run: *const T, index: usize) -> T {
-        // SAFETY: as for `PerColumn`.
-        unsafe { *run.add(index) }
+    unsafe fn read((first, stride): (*const T, usize), row: usize, column: usize) -> T {
+        // SAFETY: the caller says that there are row and column, and the tile begins a slice that reaches to the last.
+        unsafe { *first.add(row * stride + column) }
     }
 }
 
 impl<T: Element> SumOperand for PerRow<'_, T> {
     type Item = T;
-    type Run = T;
+    type Tile = (*const T, usize);
 
     #[inline(always)]
-    fn run(self, at: Position, _len: usize) -> T {
-        self.0[at.row * self.1]
+    fn tile(self, at: Position, [rows, _]: [usize; 2]) -> (*const T, usize) {
+        let reach = (rows - 1) * self.1 + 1;
+        (self.0[at.row * self.1..][..reach].as_ptr(), self.1)
     }
 
     #[inline(always)]
-    unsafe fn read(run: T, _index: usize) -> T {
-        run
+    unsafe fn read((first, stride): (*const T, usize), row: usize, _column: usize) -> T {
+        // SAFETY: the caller says that there is the row, and the tile begins a slice that reaches to the last.
+        unsafe { *first.add(row * stride) }
     }
 }
 
 impl<T: Element> SumOperand for Splat<T> {
     type Item = T;
-    type Run = T;
+    type Tile = T;
 
     #[inline(always)]
-    fn run(self, _at: Position, _len: usize) -> T {
+    fn tile(self, _at: Position, _size: [usize; 2]) -> T {
         self.0
     }
 
     #[inline(always)]
-    unsafe fn read(run: T, _index: usize) -> T {
-        run
+    unsafe fn read(tile: T, _row: usize, _column: usize) -> T {
+        tile
     }
 }
 
@@ -226,16 +239,16 @@ pub trait SumOperands: Copy + Sync {
     /// A sum and an element of each operand.
     type Items;
     #[doc(hidden)]
-    type Runs: Copy;
+    type Tiles: Copy;
 
     #[doc(hidden)]
-    fn runs(self, at: Position, len: usize) -> Self::Runs;
+    fn tiles(self, at: Position, size: [usize; 2]) -> Self::Tiles;
 
     /// # Safety
     ///
     /// As for [`SumOperand::read`].
     #[doc(hidden)]
-    unsafe fn read(runs: Self::Runs, sum: i32, index: usize) -> Self::Items;
+    unsafe fn read(tiles: Self::Tiles, sum: i32, row: usize, column: usize) -> Self::Items;
 }
 
 macro_rules! tuples {
@@ -243,17 +256,17 @@ macro_rules! tuples {
         #[allow(unused_variables, clippy::unused_unit)]
         impl<$($name: SumOperand),*> SumOperands for ($($name,)*) {
             type Items = (i32, $($name::Item,)*);
-            type Runs = ($($name::Run,)*);
+            type Tiles = ($($name::Tile,)*);
 
             #[inline(always)]
-            fn runs(self, at: Position, len: usize) -> Self::Runs {
-                ($(self.$index.run(at, len),)*)
+            fn tiles(self, at: Position, size: [usize; 2]) -> Self::Tiles {
+                ($(self.$index.tile(at, size),)*)
             }
 
             #[inline(always)]
-            unsafe fn read(runs: Self::Runs, sum: i32, index: usize) -> Self::Items {
+            unsafe fn read(tiles: Self::Tiles, sum: i32, row: usize, column: usize) -> Self::Items {
                 // SAFETY: passed on.
-                (sum, $(unsafe { $name::read(runs.$index, index) },)*)
+                (sum, $(unsafe { $name::read(tiles.$index, row, column) },)*)
             }
         }
     };

@@ -23,7 +23,7 @@ mod tile;
 #[doc(hidden)]
 pub use convert::Sums;
 pub use convert::{Convert, Each, PerColumn, PerElement, PerRow, SumOperand, SumOperands};
-pub(super) use depthwise::{COLUMNS, DepthwiseStrip};
+pub(super) use depthwise::DepthwiseStrip;
 pub use matrix::LhsInt8;
 pub(super) use matrix::{gemm_int8, gemm_int8_part, gemm_int8_parts};
 pub(super) use pack::QUAD;

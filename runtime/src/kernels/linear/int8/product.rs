@@ -3,7 +3,7 @@
 use super::pack::QUAD;
 use super::quads::{Quads, Room};
 use super::sink::SinkPart;
-use super::tile::{MAX_ROWS, Strip};
+use super::tile::{STRIP_ROWS, Strip};
 use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::ahead::Ahead;
 use crate::kernels::linear::depth::Depth;
@@ -12,6 +12,12 @@ use core::marker::PhantomData;
 
 /// Words of the right-hand side that all rows of a block pass over: 512 KiB.
 const WEIGHTS: usize = 128 * 1024;
+
+/// Sums of a strip, if it has more than one tile of rows: 4 KiB, a small part of a first-level cache.
+const STRIP: usize = 1024;
+
+/// Quads of a depth with which a tile takes no longer than to begin and end a strip.
+const SHALLOW: usize = 64;
 
 /// The rows of a left-hand side, a block at a time.
 pub(in crate::kernels::linear) trait Rows {
@@ -102,24 +108,31 @@ impl Block<'_> {
                 true => Ahead::new(columns.div_ceil(PANEL_COLUMNS) * b_panel, m, Q::ROWS),
                 false => Ahead::NONE,
             };
-            for row in (0..m).step_by(Q::ROWS) {
-                let rows = Q::ROWS.min(m - row);
-                let mut found = [0; MAX_ROWS];
+            // Whole tiles of rows, several of them where one is soon done.
+            let several = if total <= SHALLOW { STRIP / step } else { 0 };
+            let height = several.clamp(Q::ROWS, STRIP_ROWS.min(sums.len() / step)) / Q::ROWS * Q::ROWS;
+            for row in (0..m).step_by(height) {
+                let rows = height.min(m - row);
+                let mut found = [0; STRIP_ROWS];
                 starts(row, &mut found[..rows]);
                 // Rows that do not exist are read as the last that does.
                 let last = found[rows - 1];
-                found[rows..].fill(last);
+                found[rows..rows.next_multiple_of(Q::ROWS)].fill(last);
                 // Without depth there need not be any numbers.
-                let a = match reach {
-                    0 => [self.numbers.as_ptr(); MAX_ROWS],
-                    _ => found.map(|start| self.numbers[start..start + reach].as_ptr()),
-                };
+                let room = self.numbers.len().checked_sub(reach);
+                let is_inside = |start: &usize| room.is_some_and(|room| *start <= room);
+                assert!(
+                    reach == 0 || found[..rows].iter().all(is_inside),
+                    "product: the left matrix is too short"
+                );
                 let strip = Strip {
-                    a,
+                    a: self.numbers.as_ptr(),
+                    starts: found,
                     depth: self.depth,
                     b: self.b[column / PANEL_COLUMNS * b_panel..].as_ptr(),
                     b_panel,
-                    ahead: ahead.share(Q::LANES, row / Q::ROWS, b_panel),
+                    ahead,
+                    first_tile: row / Q::ROWS,
                     rows,
                     columns,
                     sums: sums.as_mut_ptr(),
@@ -127,8 +140,8 @@ impl Block<'_> {
                     found: PhantomData,
                 };
                 // SAFETY: every row of `a` has been found to reach as far as the depth does, and `b` to have `total` quads in
-                // every panel. There is room for the sums of `Q::ROWS` rows of `step` columns, which is a whole number of
-                // pairs of panels.
+                // every panel. There is room for the sums of `height` rows, which are whole tiles, of `step` columns, which
+                // is a whole number of pairs of panels.
                 let strip = unsafe { strip.vouched() };
                 quads.run(&strip);
                 let rows = first + row..first + row + rows;

@@ -4,7 +4,6 @@ use super::depthwise::{self, DepthwiseStrip};
 use super::product::{Product, Rows, multiply};
 use super::tile::{self, Strip};
 use crate::isa;
-use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::nhwc::Depthwise;
 
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +25,8 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     type Words: Copy;
     /// Four numbers of the right-hand side for as many columns as a vector has lanes.
     type Line: Copy;
+    /// What [`gather`](Quads::gather) needs besides rows.
+    type Gather: Copy;
 
     /// Zeros.
     fn zero(self) -> Self::Sum;
@@ -40,12 +41,18 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     /// `source` is valid for reading as many words as a vector has lanes.
     unsafe fn line(self, source: *const u32) -> Self::Line;
 
-    /// Quads of unsigned numbers, one for each lane, in the words at `source`.
+    /// What is needed to gather words, of whose bytes those that are not ones in `inside` are `pad_value`.
+    fn gatherer(self, inside: u32, pad_value: u8) -> Self::Gather;
+
+    /// Quads of unsigned numbers, one for each lane, of which each is from another row.
     ///
     /// # Safety
     ///
-    /// As of [`line`](Quads::line).
-    unsafe fn words(self, source: *const u32) -> Self::Words;
+    /// All rows are valid for reading as many numbers as a vector has lanes.
+    unsafe fn gather(self, with: Self::Gather, rows: [*const u8; 4]) -> Self::Words;
+
+    /// Quads of numbers in the padding.
+    fn padding(self, with: Self::Gather) -> Self::Words;
 
     /// `sum` and the products of all parts of the quads of each lane, modulo 2^32.
     fn add_words(self, words: Self::Words, line: Self::Line, sum: Self::Sum) -> Self::Sum;
@@ -53,18 +60,19 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     /// `sum` and the products of all parts of one quad with those of each lane, modulo 2^32.
     fn add(self, factor: Self::Factor, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
+    /// Reads sums from `source`, of any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for reading as many numbers as a vector has lanes.
+    unsafe fn load(self, source: *const i32) -> Self::Sum;
+
     /// Writes sums to `target`, of any alignment.
     ///
     /// # Safety
     ///
     /// `target` is valid for writing as many numbers as a vector has lanes.
     unsafe fn store(self, target: *mut i32, sum: Self::Sum);
-
-    /// Words of four numbers each, one of every operand.
-    #[inline(always)]
-    fn interleave(self, [a, b, c, d]: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-        *words = core::array::from_fn(|lane| u32::from_le_bytes([a[lane], b[lane], c[lane], d[lane]]));
-    }
 
     /// Asks for the cache line of an address, which may be any.
     #[inline(always)]
@@ -126,6 +134,7 @@ impl Quads for isa::Scalar {
     type Factor = [i32; 4];
     type Words = [[i32; 4]; 4];
     type Line = [[i32; 4]; 4];
+    type Gather = ([bool; 4], i32);
 
     #[inline(always)]
     fn zero(self) -> [i32; 4] {
@@ -146,11 +155,23 @@ impl Quads for isa::Scalar {
     }
 
     #[inline(always)]
-    unsafe fn words(self, source: *const u32) -> [[i32; 4]; 4] {
-        // SAFETY: as of `line`.
-        let words = unsafe { source.cast::<[u32; 4]>().read() };
-        let bytes = |index: u32| words.map(|word| i32::from((word >> (8 * index)) as u8));
-        [bytes(0), bytes(1), bytes(2), bytes(3)]
+    fn gatherer(self, inside: u32, pad_value: u8) -> ([bool; 4], i32) {
+        (inside.to_le_bytes().map(|byte| byte != 0), pad_value.into())
+    }
+
+    #[inline(always)]
+    unsafe fn gather(self, (inside, padding): ([bool; 4], i32), rows: [*const u8; 4]) -> [[i32; 4]; 4] {
+        // SAFETY: the caller vouches for four numbers of each row.
+        let numbers = rows.map(|row| unsafe { row.cast::<[u8; 4]>().read() });
+        core::array::from_fn(|row| match inside[row] {
+            true => numbers[row].map(i32::from),
+            false => [padding; 4],
+        })
+    }
+
+    #[inline(always)]
+    fn padding(self, (_, padding): ([bool; 4], i32)) -> [[i32; 4]; 4] {
+        [[padding; 4]; 4]
     }
 
     #[inline(always)]
@@ -171,6 +192,12 @@ impl Quads for isa::Scalar {
             }
         }
         sum
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: *const i32) -> [i32; 4] {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { source.cast::<[i32; 4]>().read() }
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::pack::QUAD;
 use super::quads::Quads;
 use crate::kernels::linear::PANEL_COLUMNS;
-use crate::kernels::linear::ahead::Share;
+use crate::kernels::linear::ahead::{Ahead, Share};
 use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::store::unrolled;
 use core::marker::PhantomData;
@@ -11,17 +11,23 @@ use core::marker::PhantomData;
 /// Rows of the tallest tile of any instruction set.
 pub(super) const MAX_ROWS: usize = 8;
 
-/// Some columns of `a b` for at most as many rows as a tile has.
+/// The most rows of a strip, so that those of few columns begin and end together.
+pub(super) const STRIP_ROWS: usize = 64;
+
+/// Some columns of `a b` for some rows.
 pub(in crate::kernels::linear) struct Strip<'a> {
-    /// The first number of each row of `a`.
-    pub(super) a: [*const u8; MAX_ROWS],
+    /// The numbers of `a`.
+    pub(super) a: *const u8,
+    /// Where each row begins in these.
+    pub(super) starts: [usize; STRIP_ROWS],
     /// The depth of the rows of `a`.
     pub(super) depth: Depth,
     /// The words of quad `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
-    /// What is asked for while `b` is used.
-    pub(super) ahead: Share,
+    /// What is asked for while `b` is used, by tiles of rows from a number on.
+    pub(super) ahead: Ahead,
+    pub(super) first_tile: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
     /// Where the sums are written, of whole tiles.
@@ -36,62 +42,82 @@ impl Strip<'_> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `rows` is at least 1 and at most the `ROWS` of what runs it.
-    /// - The first `ROWS` rows of `a` are valid for reading what [`Depth::reach`] says; those from `rows` on may be any that
-    ///   are.
+    /// - `rows` is at least 1 and at most [`STRIP_ROWS`], which is a multiple of the `ROWS` of what runs it.
+    /// - From each of `starts` on, up to the end of the tile with the last row, `a` is valid for reading what
+    ///   [`Depth::reach`] says; those from `rows` on may be any that are.
     /// - `b` is valid for reading as many quads as the depth has, all 16 columns of each of the `ceil(columns / 16)` panels.
-    /// - `sums` are valid for writing `ROWS` rows of `columns` elements, rounded up to a multiple of 32.
+    /// - `sums` are valid for writing as many rows, rounded up to tiles, of `columns` elements, rounded up to a multiple of 32.
     #[inline(always)]
     pub(super) unsafe fn vouched(self) -> Self {
         self
     }
 }
 
+/// Some rows of a strip, at most those of a tile.
+struct Band<'a> {
+    strip: &'a Strip<'a>,
+    a: [*const u8; MAX_ROWS],
+    ahead: Share,
+    sums: *mut i32,
+}
+
 /// Computes a strip in the lowest tiles that there is code for.
 #[inline(always)]
 pub(super) fn run<Q: Quads>(quads: Q, strip: &Strip<'_>) {
-    // SAFETY: whoever made the strip has vouched for what `columns` asks for.
-    unsafe {
-        match (Q::ROWS, strip.rows) {
-            (_, 1) => columns::<Q, 1>(quads, strip),
-            (3, 2..=3) => columns::<Q, 3>(quads, strip),
-            (4, 2..=4) | (8, 2..=4) => columns::<Q, 4>(quads, strip),
-            (8, 5..=8) => columns::<Q, 8>(quads, strip),
-            _ => unreachable!("a strip is higher than a tile"),
+    for row in (0..strip.rows).step_by(Q::ROWS) {
+        let number = strip.first_tile + row / Q::ROWS;
+        let band = Band {
+            strip,
+            a: core::array::from_fn(|index| match index < Q::ROWS {
+                true => strip.a.wrapping_add(strip.starts[row + index]),
+                false => strip.a,
+            }),
+            ahead: strip.ahead.share(Q::LANES, number, strip.b_panel),
+            sums: strip.sums.wrapping_add(row * strip.sums_row),
+        };
+        // SAFETY: whoever made the strip has vouched for what `columns` asks for.
+        unsafe {
+            match (Q::ROWS, (strip.rows - row).min(Q::ROWS)) {
+                (_, 1) => columns::<Q, 1>(quads, &band),
+                (3, 2..=3) => columns::<Q, 3>(quads, &band),
+                (4, 2..=4) | (8, 2..=4) => columns::<Q, 4>(quads, &band),
+                (8, 5..=8) => columns::<Q, 8>(quads, &band),
+                _ => unreachable!("a band is higher than a tile"),
+            }
         }
     }
 }
 
-/// Computes a strip in tiles of `ROWS` rows, the last of which may not exist. A single row has wider tiles, so that enough
+/// Computes rows of a strip in tiles of `ROWS` rows, the last of which may not exist. A single row has wider tiles, so that enough
 /// sums are in flight.
 ///
 /// # Safety
 ///
-/// As of [`Strip::vouched`], with `rows <= ROWS`.
+/// As of [`Strip::vouched`], of at most `ROWS` rows.
 #[inline(always)]
-unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, strip: &Strip<'_>) {
-    let n = strip.columns;
+unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, band: &Band<'_>) {
+    let n = band.strip.columns;
     let mut j = 0;
     // SAFETY: as the caller vouches; every panel from `j` on that a tile reads has a column that exists.
     unsafe {
         if Q::LANES == 16 {
             while ROWS == 1 && n.saturating_sub(j) > 3 * PANEL_COLUMNS {
-                tile::<Q, ROWS, 4>(quads, strip, j);
+                tile::<Q, ROWS, 4>(quads, band, j);
                 j += 4 * PANEL_COLUMNS;
             }
             while n.saturating_sub(j) > PANEL_COLUMNS {
-                tile::<Q, ROWS, 2>(quads, strip, j);
+                tile::<Q, ROWS, 2>(quads, band, j);
                 j += 2 * PANEL_COLUMNS;
             }
         }
         while j < n {
             match Q::LANES {
-                16 => tile::<Q, ROWS, 1>(quads, strip, j),
-                8 => tile::<Q, ROWS, 2>(quads, strip, j),
+                16 => tile::<Q, ROWS, 1>(quads, band, j),
+                8 => tile::<Q, ROWS, 2>(quads, band, j),
                 // Products in 32 bits take four registers for a line.
                 _ => {
                     for j in (j..n.min(j + PANEL_COLUMNS)).step_by(Q::LANES) {
-                        tile::<Q, ROWS, 1>(quads, strip, j);
+                        tile::<Q, ROWS, 1>(quads, band, j);
                     }
                 }
             }
@@ -107,8 +133,9 @@ unsafe fn columns<Q: Quads, const ROWS: usize>(quads: Q, strip: &Strip<'_>) {
 /// As of [`columns`]. `column` begins a vector of a panel and is below the number of columns, and each panel of the vectors has
 /// a column below it.
 #[inline(always)]
-unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, strip: &Strip<'_>, column: usize) {
-    let rows: [*const u8; ROWS] = core::array::from_fn(|row| strip.a[row]);
+unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, band: &Band<'_>, column: usize) {
+    let strip = band.strip;
+    let rows: [*const u8; ROWS] = core::array::from_fn(|row| band.a[row]);
     let mut b = strip
         .b
         .wrapping_add(column / PANEL_COLUMNS * strip.b_panel + column % PANEL_COLUMNS);
@@ -119,12 +146,12 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, stri
     let whole = numbers / QUAD * QUAD;
     for run in 0..counts[0] * counts[1] {
         let first = strip.depth.offset(run);
-        let mut ahead = strip.ahead.first(b, numbers.div_ceil(QUAD));
+        let mut ahead = band.ahead.first(b, numbers.div_ceil(QUAD));
         let mut p = first;
         while p < first + whole {
             if ROWS > 3 {
                 quads.prefetch(ahead);
-                ahead = ahead.wrapping_add(strip.ahead.step);
+                ahead = ahead.wrapping_add(band.ahead.step);
             }
             // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
             unsafe {
@@ -153,7 +180,7 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, stri
         }
     }
     unrolled!(row, vector of [ROWS, VECTORS] => {
-        let target = strip.sums.wrapping_add(row * strip.sums_row + column + vector * Q::LANES);
+        let target = band.sums.wrapping_add(row * strip.sums_row + column + vector * Q::LANES);
         // SAFETY: the caller vouches for whole panels of every row of the tile.
         unsafe { quads.store(target, sums[row][vector]) };
     });

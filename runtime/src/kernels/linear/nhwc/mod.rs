@@ -24,8 +24,7 @@ pub use conv::{conv2d_nhwc_packed_len, conv2d_nhwc_scratch, conv2d_nhwc_scratch_
 pub use depthwise::{depthwise_conv2d_nhwc_packed_len, pack_depthwise_conv2d_nhwc};
 pub use int8::{
     conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min, conv2d_nhwc_int8_time,
-    depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch, depthwise_conv2d_nhwc_int8_scratch_min,
-    depthwise_conv2d_nhwc_int8_time, pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc_int8,
+    depthwise_conv2d_nhwc_int8_packed_len, pack_conv2d_nhwc_int8, pack_depthwise_conv2d_nhwc_int8,
 };
 pub use winograd::{
     WinogradConv2dNhwc, WinogradTile, pack_winograd_conv2d_nhwc, winograd_applies, winograd_conv2d_nhwc_packed_len,

@@ -1,10 +1,9 @@
 //! Products of quads on processors with AVX2, AVX-512 and AVX-512 VNNI.
 
-use super::{
-    Depthwise, DepthwiseStrip, PANEL_COLUMNS, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile,
-};
+use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile};
 use crate::isa::{Avx2, Avx512};
 use core::arch::x86_64::*;
+use core::hint::black_box;
 
 impl Products for Avx2 {
     #[inline(always)]
@@ -36,30 +35,80 @@ impl Products for Avx512 {
     }
 }
 
-/// [`Quads::interleave`] with instructions of SSE2, which every processor of this architecture has.
+/// What words of four rows of eight numbers are made with: ones in the bytes that are in the image, and the padding.
+type Gather8 = [__m256i; 2];
+
+/// # Safety
+///
+/// The processor has AVX2.
 #[inline(always)]
-fn interleave(numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-    let target = words.as_mut_ptr().cast::<__m128i>();
-    // SAFETY: the arrays are of 16 bytes, and of 64 bytes; no alignment is asked for.
+unsafe fn gatherer_8(inside: u32, pad_value: u8) -> Gather8 {
+    // SAFETY: passed on.
     unsafe {
-        let [a, b, c, d] = numbers.map(|numbers| _mm_loadu_si128(numbers.as_ptr().cast()));
-        let low = [_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d)];
-        let high = [_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d)];
-        _mm_storeu_si128(target, _mm_unpacklo_epi16(low[0], low[1]));
-        _mm_storeu_si128(target.add(1), _mm_unpackhi_epi16(low[0], low[1]));
-        _mm_storeu_si128(target.add(2), _mm_unpacklo_epi16(high[0], high[1]));
-        _mm_storeu_si128(target.add(3), _mm_unpackhi_epi16(high[0], high[1]));
+        [
+            _mm256_set1_epi32(inside.cast_signed()),
+            _mm256_set1_epi8(pad_value.cast_signed()),
+        ]
+    }
+}
+
+/// # Safety
+///
+/// There are eight numbers in each row. The processor has AVX2.
+#[inline(always)]
+unsafe fn gather_8([inside, padding]: Gather8, rows: [*const u8; 4]) -> __m256i {
+    // SAFETY: passed on; no alignment is asked for.
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| _mm_loadl_epi64(row.cast()));
+        let (front, back) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+        let words = _mm256_set_m128i(_mm_unpackhi_epi16(front, back), _mm_unpacklo_epi16(front, back));
+        _mm256_blendv_epi8(padding, words, inside)
+    }
+}
+
+/// What words of four rows of sixteen numbers are made with: ones in the bytes that are in the image, the padding, and where
+/// each number goes.
+type Gather16 = [__m512i; 4];
+
+/// # Safety
+///
+/// The processor has AVX-512 with its instructions for bytes.
+#[inline(always)]
+unsafe fn gatherer_16(inside: u32, pad_value: u8) -> Gather16 {
+    // SAFETY: passed on.
+    unsafe {
+        // Four numbers of every row come to each quarter, and there to the words that they belong to.
+        let quarters = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+        let words = _mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+        [
+            _mm512_set1_epi32(inside.cast_signed()),
+            _mm512_set1_epi8(pad_value.cast_signed()),
+            // The compiler would make more instructions of two permutations that it knew.
+            black_box(quarters),
+            black_box(_mm512_broadcast_i32x4(words)),
+        ]
+    }
+}
+
+/// # Safety
+///
+/// There are sixteen numbers in each row. The processor has AVX-512 with its instructions for bytes.
+#[inline(always)]
+unsafe fn gather_16([inside, padding, quarters, words]: Gather16, rows: [*const u8; 4]) -> __m512i {
+    // SAFETY: passed on; no alignment is asked for.
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.cast()));
+        let rows = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+        let rows = _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(rows, c), d);
+        let words = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, rows), words);
+        // `inside ? words : padding`
+        _mm512_ternarylogic_epi32::<0xca>(inside, words, padding)
     }
 }
 
 /// What does not depend on how products are added: the methods of [`Quads`] that run strips, for the token `$name`.
 macro_rules! strips {
     ($name:ty, $features:literal) => {
-        #[inline(always)]
-        fn interleave(self, numbers: [&[u8; PANEL_COLUMNS]; 4], words: &mut [u32; PANEL_COLUMNS]) {
-            interleave(numbers, words);
-        }
-
         #[inline(always)]
         fn prefetch(self, address: *const u32) {
             // SAFETY: there is no address that may not be asked for.
@@ -95,7 +144,8 @@ macro_rules! widened {
     (
         $name:ty, $features:literal, $vector:ty, lanes: $lanes:literal, rows: $rows:literal, columns: $columns:literal,
         $zero:ident, $set32:ident, $set16:ident, $and:ident, $left:ident, $right:ident, $right_signed:ident,
-        $load:ident, $store:ident, $madd:ident, $add:ident
+        $load:ident, $store:ident, $madd:ident, $add:ident,
+        $Gather:ty, $gatherer:ident, $gather:ident
     ) => {
         impl Quads for $name {
             const LANES: usize = $lanes;
@@ -105,6 +155,7 @@ macro_rules! widened {
             type Factor = [$vector; 2];
             type Words = [$vector; 2];
             type Line = [$vector; 2];
+            type Gather = $Gather;
 
             #[inline(always)]
             fn zero(self) -> $vector {
@@ -131,12 +182,24 @@ macro_rules! widened {
             }
 
             #[inline(always)]
-            unsafe fn words(self, source: *const u32) -> [$vector; 2] {
-                // SAFETY: the caller vouches for as many words as there are lanes.
+            fn gatherer(self, inside: u32, pad_value: u8) -> $Gather {
+                // SAFETY: see `zero`.
+                unsafe { $gatherer(inside, pad_value) }
+            }
+
+            #[inline(always)]
+            unsafe fn gather(self, with: $Gather, rows: [*const u8; 4]) -> [$vector; 2] {
+                // SAFETY: the caller vouches for as many numbers as there are lanes.
                 unsafe {
-                    let bytes = $load(source.cast());
+                    let bytes = $gather(with, rows);
                     [$and(bytes, $set16(0xff)), $right::<8>(bytes)]
                 }
+            }
+
+            #[inline(always)]
+            fn padding(self, with: $Gather) -> [$vector; 2] {
+                // SAFETY: see `zero`.
+                [unsafe { $and(with[1], $set16(0xff)) }; 2]
             }
 
             #[inline(always)]
@@ -148,6 +211,12 @@ macro_rules! widened {
             fn add(self, factor: [$vector; 2], line: [$vector; 2], sum: $vector) -> $vector {
                 // SAFETY: see `zero`.
                 unsafe { $add(sum, $add($madd(factor[0], line[0]), $madd(factor[1], line[1]))) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(self, source: *const i32) -> $vector {
+                // SAFETY: the caller vouches for as many numbers as there are lanes.
+                unsafe { $load(source.cast()) }
             }
 
             #[inline(always)]
@@ -164,7 +233,8 @@ macro_rules! widened {
 widened!(
     Avx2, "avx2,fma", __m256i, lanes: 8, rows: 4, columns: 128,
     _mm256_setzero_si256, _mm256_set1_epi32, _mm256_set1_epi16, _mm256_and_si256, _mm256_slli_epi16, _mm256_srli_epi16,
-    _mm256_srai_epi16, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_madd_epi16, _mm256_add_epi32
+    _mm256_srai_epi16, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_madd_epi16, _mm256_add_epi32,
+    Gather8, gatherer_8, gather_8
 );
 
 /// The way of AVX2, with twice as long vectors.
@@ -174,7 +244,8 @@ pub(in crate::kernels::linear::int8) struct Widened(pub(in crate::kernels::linea
 widened!(
     Widened, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512i, lanes: 16, rows: 8, columns: 256,
     _mm512_setzero_si512, _mm512_set1_epi32, _mm512_set1_epi16, _mm512_and_si512, _mm512_slli_epi16, _mm512_srli_epi16,
-    _mm512_srai_epi16, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_madd_epi16, _mm512_add_epi32
+    _mm512_srai_epi16, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_madd_epi16, _mm512_add_epi32,
+    Gather16, gatherer_16, gather_16
 );
 
 /// The instruction of AVX-512 VNNI for every quad.
@@ -197,6 +268,7 @@ impl Quads for Native {
     type Factor = __m512i;
     type Words = __m512i;
     type Line = __m512i;
+    type Gather = Gather16;
 
     #[inline(always)]
     fn zero(self) -> __m512i {
@@ -217,9 +289,20 @@ impl Quads for Native {
     }
 
     #[inline(always)]
-    unsafe fn words(self, source: *const u32) -> __m512i {
-        // SAFETY: the caller vouches for sixteen words.
-        unsafe { _mm512_loadu_si512(source.cast()) }
+    fn gatherer(self, inside: u32, pad_value: u8) -> Gather16 {
+        // SAFETY: see `zero`.
+        unsafe { gatherer_16(inside, pad_value) }
+    }
+
+    #[inline(always)]
+    unsafe fn gather(self, with: Gather16, rows: [*const u8; 4]) -> __m512i {
+        // SAFETY: the caller vouches for sixteen numbers of each row.
+        unsafe { gather_16(with, rows) }
+    }
+
+    #[inline(always)]
+    fn padding(self, with: Gather16) -> __m512i {
+        with[1]
     }
 
     #[inline(always)]
@@ -231,6 +314,12 @@ impl Quads for Native {
     fn add(self, factor: __m512i, line: __m512i, sum: __m512i) -> __m512i {
         // SAFETY: this exists only where AVX-512 VNNI was detected.
         unsafe { _mm512_dpbusd_epi32(sum, factor, line) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: *const i32) -> __m512i {
+        // SAFETY: the caller vouches for sixteen numbers.
+        unsafe { _mm512_loadu_si512(source.cast()) }
     }
 
     #[inline(always)]

@@ -14,10 +14,7 @@ pub use conv::{
     conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min, conv2d_nhwc_int8_time,
     pack_conv2d_nhwc_int8,
 };
-pub use depthwise::{
-    depthwise_conv2d_nhwc_int8_packed_len, depthwise_conv2d_nhwc_int8_scratch, depthwise_conv2d_nhwc_int8_scratch_min,
-    depthwise_conv2d_nhwc_int8_time, pack_depthwise_conv2d_nhwc_int8,
-};
+pub use depthwise::{depthwise_conv2d_nhwc_int8_packed_len, pack_depthwise_conv2d_nhwc_int8};
 
 pub(in crate::kernels::linear) use conv::{conv2d_nhwc_int8, conv2d_nhwc_int8_part, conv2d_nhwc_int8_parts};
 pub(in crate::kernels::linear) use depthwise::{

@@ -125,11 +125,7 @@ impl Case {
         let problem = &self.problem;
         let is_depthwise = problem.groups > 1;
         let (least, best, len) = match is_depthwise {
-            true => (
-                depthwise_conv2d_nhwc_int8_scratch_min(problem),
-                depthwise_conv2d_nhwc_int8_scratch(problem),
-                depthwise_conv2d_nhwc_int8_packed_len(problem),
-            ),
+            true => (0, 0, depthwise_conv2d_nhwc_int8_packed_len(problem)),
             false => (
                 conv2d_nhwc_int8_scratch_min(problem),
                 conv2d_nhwc_int8_scratch(problem),
@@ -150,9 +146,7 @@ impl Case {
             let mut y = vec![7; expected.len()];
             let sink = Sink::Sums(&mut y);
             match is_depthwise {
-                true => {
-                    compute.depthwise_conv2d_nhwc_int8(problem, &self.x, self.pad_value, &packed, sink, &mut scratch);
-                }
+                true => compute.depthwise_conv2d_nhwc_int8(problem, &self.x, self.pad_value, &packed, sink),
                 false => compute.conv2d_nhwc_int8(problem, &self.x, self.pad_value, &packed, sink, &mut scratch),
             }
             assert!(y == expected, "{problem:?} with {room} values of scratch");
@@ -219,7 +213,6 @@ fn a_short_input_panics() {
     let case = Case::new([5, 5], [3, 3], 3, WINDOWS[0], false);
     let packed = vec![0; depthwise_conv2d_nhwc_int8_packed_len(&case.problem)];
     let mut y = vec![0; case.problem.pixels() * case.problem.y_pixel];
-    let mut scratch = vec![0.0; depthwise_conv2d_nhwc_int8_scratch(&case.problem)];
     let x = &case.x[1..];
-    crate::isa::Scalar.depthwise_conv2d_nhwc_int8(&case.problem, x, 0, &packed, Sink::Sums(&mut y), &mut scratch);
+    crate::isa::Scalar.depthwise_conv2d_nhwc_int8(&case.problem, x, 0, &packed, Sink::Sums(&mut y));
 }
