@@ -113,14 +113,11 @@ unsafe fn tile<P: Pairs, const ROWS: usize, const VECTORS: usize>(
 ) {
     let isa = pairs.simd();
     let lanes = P::Simd::LANES;
-    let Depth {
-        counts, run: numbers, ..
-    } = strip.depth;
+    let numbers = strip.depth.run;
     let rows: [*const P::Value; ROWS] = core::array::from_fn(|row| strip.a[row]);
     let mut b = strip.b.wrapping_add(column / PANEL_COLUMNS * strip.b_panel);
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
-    for run in 0..counts[0] * counts[1] {
-        let mut offset = strip.depth.offset(run);
+    for mut offset in strip.depth.offsets() {
         let mut ahead = strip.ahead.first(b, numbers / 2);
         for _ in 0..numbers / 2 {
             if ROWS > 3 {

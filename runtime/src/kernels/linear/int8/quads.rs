@@ -60,6 +60,9 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     /// `sum` and the products of all parts of one quad with those of each lane, modulo 2^32.
     fn add(self, factor: Self::Factor, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
+    /// `a + b`, modulo 2^32.
+    fn plus(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
+
     /// Reads sums from `source`, of any alignment.
     ///
     /// # Safety
@@ -192,6 +195,11 @@ impl Quads for isa::Scalar {
             }
         }
         sum
+    }
+
+    #[inline(always)]
+    fn plus(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        core::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
     }
 
     #[inline(always)]

@@ -140,18 +140,34 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, band
         .b
         .wrapping_add(column / PANEL_COLUMNS * strip.b_panel + column % PANEL_COLUMNS);
     let mut sums = [[quads.zero(); VECTORS]; ROWS];
-    let Depth {
-        counts, run: numbers, ..
-    } = strip.depth;
+    let numbers = strip.depth.run;
+    let mut others = sums;
+    let strip_step = band.ahead.step;
     let whole = numbers / QUAD * QUAD;
-    for run in 0..counts[0] * counts[1] {
-        let first = strip.depth.offset(run);
+    for first in strip.depth.offsets() {
         let mut ahead = band.ahead.first(b, numbers.div_ceil(QUAD));
         let mut p = first;
+        // Of a single vector of columns, every other quad has sums of its own, so that enough of them are in flight.
+        while VECTORS == 1 && ROWS > 3 && p + QUAD < first + whole {
+            quads.prefetch(ahead);
+            ahead = ahead.wrapping_add(2 * strip_step);
+            // SAFETY: the caller vouches for the words of this panel, and for eight numbers from `p` on in every row.
+            unsafe {
+                let even: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
+                let odd: [Q::Line; VECTORS] = lines(quads, b.wrapping_add(PANEL_COLUMNS), strip.b_panel);
+                unrolled!(row of [ROWS] => {
+                    let at = rows[row].wrapping_add(p).cast::<u32>();
+                    add(quads, at.read_unaligned(), &even, &mut sums[row]);
+                    add(quads, at.wrapping_add(1).read_unaligned(), &odd, &mut others[row]);
+                });
+            }
+            p += 2 * QUAD;
+            b = b.wrapping_add(2 * PANEL_COLUMNS);
+        }
         while p < first + whole {
             if ROWS > 3 {
                 quads.prefetch(ahead);
-                ahead = ahead.wrapping_add(band.ahead.step);
+                ahead = ahead.wrapping_add(strip_step);
             }
             // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
             unsafe {
@@ -182,7 +198,13 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, band
     unrolled!(row, vector of [ROWS, VECTORS] => {
         let target = band.sums.wrapping_add(row * strip.sums_row + column + vector * Q::LANES);
         // SAFETY: the caller vouches for whole panels of every row of the tile.
-        unsafe { quads.store(target, sums[row][vector]) };
+        unsafe {
+            let sum = match VECTORS == 1 && ROWS > 3 {
+                true => quads.plus(sums[row][vector], others[row][vector]),
+                false => sums[row][vector],
+            };
+            quads.store(target, sum);
+        }
     });
 }
 

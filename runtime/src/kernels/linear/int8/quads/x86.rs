@@ -214,6 +214,12 @@ macro_rules! widened {
             }
 
             #[inline(always)]
+            fn plus(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: see `zero`.
+                unsafe { $add(a, b) }
+            }
+
+            #[inline(always)]
             unsafe fn load(self, source: *const i32) -> $vector {
                 // SAFETY: the caller vouches for as many numbers as there are lanes.
                 unsafe { $load(source.cast()) }
@@ -314,6 +320,12 @@ impl Quads for Native {
     fn add(self, factor: __m512i, line: __m512i, sum: __m512i) -> __m512i {
         // SAFETY: this exists only where AVX-512 VNNI was detected.
         unsafe { _mm512_dpbusd_epi32(sum, factor, line) }
+    }
+
+    #[inline(always)]
+    fn plus(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_add_epi32(a, b) }
     }
 
     #[inline(always)]
