@@ -201,6 +201,14 @@ impl<X: Copy> Pixels<'_, X> {
                 copy(numbers, &x[pixel * apart..][..problem.in_channels]);
                 numbers[problem.in_channels..].fill(outside);
             }
+        } else if apart == 1 && problem.in_channels == width && width <= 4 {
+            let plane = |channel: usize| &x[channel * problem.x_channel..][..inside];
+            match width {
+                1 => interleave([plane(0)], numbers, convert),
+                2 => interleave([plane(0), plane(1)], numbers, convert),
+                3 => interleave([plane(0), plane(1), plane(2)], numbers, convert),
+                _ => interleave([plane(0), plane(1), plane(2), plane(3)], numbers, convert),
+            }
         } else {
             for channel in 0..width {
                 for pixel in 0..inside {
@@ -211,5 +219,15 @@ impl<X: Copy> Pixels<'_, X> {
                 }
             }
         }
+    }
+}
+
+/// Makes pixels of planes, as many as the compiler has instructions for.
+#[inline(always)]
+fn interleave<X: Copy, V: Copy, const N: usize>(planes: [&[X]; N], numbers: &mut [V], convert: impl Fn(X) -> V) {
+    let pixels = numbers.as_chunks_mut::<N>().0;
+    let planes = planes.map(|plane| &plane[..pixels.len()]);
+    for (index, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = core::array::from_fn(|channel| convert(planes[channel][index]));
     }
 }
