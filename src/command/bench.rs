@@ -24,8 +24,11 @@ struct Times<'a> {
     median_seconds: f64,
     /// 2 operations for each multiply-accumulate, in the shortest run.
     gflops: f64,
-    /// Of nothing but multiply-adds on this machine.
+    /// Of nothing but multiply-adds on this machine, of `f32` and of integers of 8 bits.
     peak_gflops: f64,
+    peak_int8_gops: f64,
+    /// The time that these multiply-adds would take at the peaks, over that of the shortest run.
+    fraction_of_peak: f64,
     weight_bytes: u64,
     large_page_bytes: u64,
     arena_bytes: u64,
@@ -41,6 +44,7 @@ struct StepTime<'a> {
     /// The median time.
     seconds: f64,
     gflops: f64,
+    fraction_of_peak: f64,
 }
 
 pub(crate) fn bench(args: &Bench) -> Result<Outcome> {
@@ -86,6 +90,14 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
     let seconds = |ns: u64| ns as f64 / 1e9;
     // Operations per nanosecond; a step may be too short for the clock.
     let gflops = |macs: u64, ns: u64| 2.0 * macs as f64 / ns.max(1) as f64;
+    let peak = |int8: bool| {
+        1e-9 * if int8 {
+            measured.peak_int8_ops
+        } else {
+            measured.peak_flops
+        }
+    };
+    let at_peak = report.steps.iter().map(|step| 2.0 * step.macs as f64 / peak(step.int8));
     let steps = report.steps.iter().zip(&measured.steps).map(|(step, time)| StepTime {
         kernel: &step.kernel,
         nodes: &step.nodes,
@@ -93,6 +105,7 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
         macs: step.macs,
         seconds: seconds(time.ns),
         gflops: gflops(step.macs, time.ns),
+        fraction_of_peak: gflops(step.macs, time.ns) / peak(step.int8),
     });
     Times {
         isa: &measured.isa,
@@ -102,6 +115,8 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
         median_seconds: seconds(measured.median_ns),
         gflops: gflops(report.steps.iter().map(|step| step.macs).sum(), measured.min_ns),
         peak_gflops: measured.peak_flops / 1e9,
+        peak_int8_gops: measured.peak_int8_ops / 1e9,
+        fraction_of_peak: at_peak.sum::<f64>() / measured.min_ns.max(1) as f64,
         weight_bytes: report.weight_bytes,
         large_page_bytes: measured.large_page_bytes,
         arena_bytes: report.arena_bytes,
@@ -110,13 +125,16 @@ fn times<'a>(measured: &'a Measured, report: &'a Report) -> Times<'a> {
 }
 
 fn print(times: &Times<'_>, report: &Report, sort: bool, out: &mut impl Write) -> io::Result<()> {
-    let share = |seconds: f64, total: f64| format!("{:.1} %", 100.0 * seconds / total);
+    let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
+    let share = |seconds: f64, total: f64| percent(seconds / total);
+    let has_int8 = report.steps.iter().any(|step| step.int8 && step.macs > 0);
+    let unit = if has_int8 { "GOP/s" } else { "GFLOP/s" };
     let total: f64 = times.steps.iter().map(|step| step.seconds).sum();
     if total > 0.0 {
         writeln!(
             out,
             "{BOLD}{:>4}  {:>9}  {:>7}  {:>7}  {:>7}  kernel{BOLD:#}",
-            "step", "time", "share", "GFLOP/s", "of peak"
+            "step", "time", "share", unit, "of peak"
         )?;
         let mut steps: Vec<_> = times.steps.iter().zip(&report.steps).enumerate().collect();
         if sort {
@@ -126,7 +144,7 @@ fn print(times: &Times<'_>, report: &Report, sort: bool, out: &mut impl Write) -
             let (gflops, fraction) = if step.macs == 0 {
                 ("-".into(), "-".into())
             } else {
-                (format!("{:.1}", step.gflops), share(step.gflops, times.peak_gflops))
+                (format!("{:.1}", step.gflops), percent(step.fraction_of_peak))
             };
             writeln!(
                 out,
@@ -142,14 +160,18 @@ fn print(times: &Times<'_>, report: &Report, sort: bool, out: &mut impl Write) -
     }
     writeln!(
         out,
-        "{BOLD}minimum{BOLD:#}  {} ({:.1} GFLOP/s, {} of the peak)",
+        "{BOLD}minimum{BOLD:#}  {} ({:.1} {unit}, {} of the peak)",
         term::seconds(times.min_seconds),
         times.gflops,
-        share(times.gflops, times.peak_gflops)
+        percent(times.fraction_of_peak)
     )?;
     writeln!(out, "{BOLD}median{BOLD:#}   {}", term::seconds(times.median_seconds))?;
     writeln!(out, "{BOLD}load{BOLD:#}     {}", term::seconds(times.load_seconds))?;
-    writeln!(out, "{BOLD}peak{BOLD:#}     {:.1} GFLOP/s", times.peak_gflops)?;
+    write!(out, "{BOLD}peak{BOLD:#}     {:.1} GFLOP/s", times.peak_gflops)?;
+    if has_int8 {
+        write!(out, ", {:.1} GOP/s of integers of 8 bits", times.peak_int8_gops)?;
+    }
+    writeln!(out)?;
     if times.large_page_bytes > 0 {
         let (moved, all) = (times.large_page_bytes, times.weight_bytes);
         let (moved, all) = (term::bytes(moved), term::bytes(all));
@@ -171,18 +193,23 @@ mod tests {
             nodes: vec![node.into()],
             results: vec!["f32[1, 8]".into()],
             macs,
+            int8: kernel.contains("int8"),
             threads: 1,
             weight_bytes: 0,
             live_bytes: 0,
         };
         let report = Report {
-            steps: vec![step("softmax", "/Softmax", 0), step("gemm", "/fc/Gemm", 60_000)],
+            steps: vec![
+                step("softmax", "/Softmax", 0),
+                step("gemm", "/fc/Gemm", 60_000),
+                step("matmul_int8", "/MatMul", 200_000),
+            ],
             arena_bytes: 128,
             weight_bytes: 64,
             ..Report::default()
         };
-        let json = r#"{"isa":"avx2","large_page_bytes":32,"load_ns":700,"iterations":9,"min_ns":4000,"median_ns":5000,
-            "peak_flops":100e9,"steps":[{"ns":1000},{"ns":3000}]}"#;
+        let json = r#"{"isa":"avx2","large_page_bytes":32,"load_ns":700,"iterations":9,"min_ns":5000,"median_ns":6000,
+            "peak_flops":100e9,"peak_int8_ops":800e9,"steps":[{"ns":1000},{"ns":3000},{"ns":1000}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         let times = times(&measured, &report);
         let text = |sort| {
@@ -191,19 +218,20 @@ mod tests {
             String::from_utf8(anstream::adapter::strip_bytes(&text).into_vec()).unwrap()
         };
         insta::assert_snapshot!(text(false), @r"
-        step       time    share  GFLOP/s  of peak  kernel
-           0     1.0 µs   25.0 %        -        -  softmax f32[1, 8] /Softmax
-           1     3.0 µs   75.0 %     40.0   40.0 %  gemm f32[1, 8] /fc/Gemm
+        step       time    share    GOP/s  of peak  kernel
+           0     1.0 µs   20.0 %        -        -  softmax f32[1, 8] /Softmax
+           1     3.0 µs   60.0 %     40.0   40.0 %  gemm f32[1, 8] /fc/Gemm
+           2     1.0 µs   20.0 %    400.0   50.0 %  matmul_int8 f32[1, 8] /MatMul
 
-        minimum  4.0 µs (30.0 GFLOP/s, 30.0 % of the peak)
-        median   5.0 µs
+        minimum  5.0 µs (104.0 GOP/s, 34.0 % of the peak)
+        median   6.0 µs
         load     700 ns
-        peak     100.0 GFLOP/s
+        peak     100.0 GFLOP/s, 800.0 GOP/s of integers of 8 bits
         weights  64 B, 32 B of them in large pages
         9 runs, avx2
         ");
         let sorted = text(true);
         assert!(sorted.find("/fc/Gemm") < sorted.find("/Softmax"));
-        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":4e-6,"median_seconds":5e-6,"gflops":30.0,"peak_gflops":100.0,"weight_bytes":64,"large_page_bytes":32,"arena_bytes":128,"steps":[{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0},{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0}]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&times).unwrap(), @r#"{"isa":"avx2","load_seconds":7e-7,"iterations":9,"min_seconds":5e-6,"median_seconds":6e-6,"gflops":104.0,"peak_gflops":100.0,"peak_int8_gops":800.0,"fraction_of_peak":0.34,"weight_bytes":64,"large_page_bytes":32,"arena_bytes":128,"steps":[{"kernel":"softmax","nodes":["/Softmax"],"results":["f32[1, 8]"],"macs":0,"seconds":1e-6,"gflops":0.0,"fraction_of_peak":0.0},{"kernel":"gemm","nodes":["/fc/Gemm"],"results":["f32[1, 8]"],"macs":60000,"seconds":3e-6,"gflops":40.0,"fraction_of_peak":0.4},{"kernel":"matmul_int8","nodes":["/MatMul"],"results":["f32[1, 8]"],"macs":200000,"seconds":1e-6,"gflops":400.0,"fraction_of_peak":0.5}]}"#);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use indicatif::ProgressBar;
-use onnxide_runtime::harness::peak_flops;
+use onnxide_runtime::harness::{Arithmetic, peak};
 use onnxide_runtime::isa::Level;
 
 use crate::arrays::{self, Arrays};
@@ -134,7 +134,7 @@ fn heat(
             round + 1
         ));
         for level in vector_levels() {
-            let flops = peak_flops(level, threads, PEAK);
+            let flops = peak(Arithmetic::F32, level, threads, PEAK);
             let peak = peaks.entry(level.name().to_owned()).or_insert(flops);
             *peak = flops.max(*peak);
         }

@@ -126,6 +126,7 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
             nodes: step.origin.clone(),
             results: step.results.iter().map(ToString::to_string).collect(),
             macs: step.macs,
+            int8: step.kernel.is_int8(),
             threads: usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1),
             weight_bytes: weights.sum(),
             live_bytes: plan.certificate.peaks[number] as u64,

@@ -86,6 +86,8 @@ pub struct StepReport {
     pub results: Vec<String>,
     /// Multiply-accumulate operations.
     pub macs: u64,
+    /// Whether these are of integers of 8 bits.
+    pub int8: bool,
     /// The largest number of threads that compute the step.
     pub threads: usize,
     /// Bytes of weights that the step reads.

@@ -129,6 +129,15 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// Whether it multiplies integers of 8 bits.
+    pub fn is_int8(&self) -> bool {
+        match self {
+            Kernel::Gemm(gemm) => gemm.b == Matrix::PackedInt8,
+            Kernel::Conv(conv) => matches!(conv.kind, ConvKind::Int8(_) | ConvKind::DepthwiseInt8(_)),
+            _ => false,
+        }
+    }
+
     /// What people call it.
     pub fn name(&self) -> &'static str {
         match self {

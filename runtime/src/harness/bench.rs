@@ -1,5 +1,6 @@
 //! Measuring a model.
 
+use super::Arithmetic;
 use super::container::Container;
 use crate::describe::{AnyValue, Profile, Program, Step};
 use crate::isa::Level;
@@ -18,8 +19,9 @@ pub(super) struct Report {
     load: Duration,
     /// The times of the runs, ascending.
     runs: Vec<Duration>,
-    /// What [`peak_flops`](super::peak_flops) found before and after the runs, whichever is more.
+    /// What [`peak`](super::peak) found before and after the runs, whichever is more.
     peak_flops: f64,
+    peak_int8_ops: f64,
     /// The steps, each with its median time.
     steps: Vec<(Step, Duration)>,
 }
@@ -46,8 +48,8 @@ pub(super) fn bench<P: Program>(
     model
         .run_dyn(&inputs, &mut discard)
         .map_err(|error| error.to_string())?;
-    let peak = || super::peak_flops(level, 1, PEAK);
-    let before = peak();
+    let peaks = || [Arithmetic::F32, Arithmetic::Int8].map(|arithmetic| super::peak(arithmetic, level, 1, PEAK));
+    let before = peaks();
     let mut runs = repeat(seconds, || {
         model.run_dyn(&inputs, &mut discard).map_err(|error| error.to_string())
     })?;
@@ -69,13 +71,15 @@ pub(super) fn bench<P: Program>(
         })?;
         steps = P::STEPS.iter().copied().zip(times.into_iter().map(median)).collect();
     }
-    let peak_flops = before.max(peak());
+    let after = peaks();
+    let [peak_flops, peak_int8_ops] = [0, 1].map(|index| f64::max(before[index], after[index]));
     Ok(Report {
         isa: level.name(),
         large_page_bytes,
         load,
         runs,
         peak_flops,
+        peak_int8_ops,
         steps,
     })
 }
@@ -162,7 +166,7 @@ impl Report {
     /// For programs. Times are in nanoseconds.
     pub(super) fn json(&self) -> String {
         let mut json = format!(
-            "{{\"isa\":{},\"large_page_bytes\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"peak_flops\":{:.0},\"steps\":[",
+            "{{\"isa\":{},\"large_page_bytes\":{},\"load_ns\":{},\"iterations\":{},\"min_ns\":{},\"median_ns\":{},\"peak_flops\":{:.0},\"peak_int8_ops\":{:.0},\"steps\":[",
             quoted(self.isa),
             self.large_page_bytes,
             self.load.as_nanos(),
@@ -170,6 +174,7 @@ impl Report {
             self.min().as_nanos(),
             self.median().as_nanos(),
             self.peak_flops,
+            self.peak_int8_ops,
         );
         for (index, (step, time)) in self.steps.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -217,12 +222,13 @@ mod tests {
             load: Duration::from_nanos(7),
             runs: [1, 2, 9].map(Duration::from_nanos).to_vec(),
             peak_flops: 5e9,
+            peak_int8_ops: 2e10,
             steps: vec![(step, Duration::from_nanos(3)), (step, Duration::ZERO)],
         };
         assert_eq!(
             report.json(),
             concat!(
-                r#"{"isa":"avx2","large_page_bytes":4096,"load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"peak_flops":5000000000,"steps":["#,
+                r#"{"isa":"avx2","large_page_bytes":4096,"load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,"peak_flops":5000000000,"peak_int8_ops":20000000000,"steps":["#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":3},"#,
                 r#"{"kernel":"gemm","nodes":"/a/\"b\"\u000a","ns":0}]}"#,
                 "\n"

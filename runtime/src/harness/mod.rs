@@ -23,7 +23,7 @@ mod tests;
 use crate::describe::{AnyValue, Program};
 use crate::isa::Level;
 use container::Container;
-pub use peak::peak_flops;
+pub use peak::{Arithmetic, peak};
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;

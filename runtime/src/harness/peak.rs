@@ -16,18 +16,28 @@ const SUMS: usize = 12;
 /// of interruptions.
 const ROUNDS: usize = 1 << 16;
 
-/// The `f32` operations per second, two for a multiply-add, of `threads` threads that compute at once with the vectors of
-/// an instruction set level: the best of the bursts of nothing but multiply-adds that `time` has room for, at least three.
+/// What a machine computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Numbers of type `f32`.
+    F32,
+    /// Products of integers of 8 bits, summed in 32 bits.
+    Int8,
+}
+
+/// The operations per second, two for a multiply-add, of `threads` threads that compute at once with the vectors of an
+/// instruction set level: the best of the bursts of nothing but multiply-adds that `time` has room for, at least three.
 ///
 /// A burst lasts from the start of the first thread to the end of the last one, so threads that share a core do not count
-/// as if each had its own. A level without a fused operation multiplies and adds.
+/// as if each had its own. A level without a fused operation multiplies and adds; one without products of 8 bits widens
+/// them.
 ///
 /// # Panics
 ///
 /// If `threads` is zero, or a thread cannot be spawned.
-pub fn peak_flops(level: Level, threads: usize, time: Duration) -> f64 {
+pub fn peak(arithmetic: Arithmetic, level: Level, threads: usize, time: Duration) -> f64 {
     assert!(threads > 0, "there is a thread");
-    let (start, end, _) = burst(level);
+    let (start, end, _) = burst(arithmetic, level);
     // All threads have to agree on the number of bursts, or one would wait for the others forever.
     let count = 3.max((time.as_secs_f64() / (end - start).as_secs_f64()) as usize);
     let arrived = AtomicUsize::new(0);
@@ -37,7 +47,7 @@ pub fn peak_flops(level: Level, threads: usize, time: Duration) -> f64 {
             while arrived.load(Ordering::Relaxed) < number * threads {
                 thread::yield_now();
             }
-            burst(level)
+            burst(arithmetic, level)
         };
         (1..=count).map(together).collect()
     };
@@ -60,10 +70,16 @@ pub fn peak_flops(level: Level, threads: usize, time: Duration) -> f64 {
 }
 
 /// When a burst starts and ends, and the number of its operations.
-fn burst(level: Level) -> (Instant, Instant, usize) {
+fn burst(arithmetic: Arithmetic, level: Level) -> (Instant, Instant, usize) {
+    fn int8<S: Isa>(isa: S) -> usize {
+        isa.burst_int8(ROUNDS)
+    }
     let start = Instant::now();
-    let lanes = dispatch!(level, multiply_add());
-    (start, Instant::now(), 2 * SUMS * ROUNDS * lanes)
+    let products = match arithmetic {
+        Arithmetic::F32 => SUMS * ROUNDS * dispatch!(level, multiply_add()),
+        Arithmetic::Int8 => dispatch!(level, int8()),
+    };
+    (start, Instant::now(), 2 * products)
 }
 
 /// Computes sums in registers; returns the lanes of a vector.
@@ -90,19 +106,21 @@ mod tests {
 
     #[test]
     fn more_lanes_and_a_fused_operation_are_not_slower() {
-        let rate = |level| peak_flops(level, 1, Duration::from_millis(5));
-        let scalar = rate(Level::Scalar);
-        assert!(scalar > 1e6 && scalar.is_finite());
-        if Level::Avx2.is_available() {
-            assert!(rate(Level::Avx2) > scalar);
+        for arithmetic in [Arithmetic::F32, Arithmetic::Int8] {
+            let rate = |level| peak(arithmetic, level, 1, Duration::from_millis(5));
+            let scalar = rate(Level::Scalar);
+            assert!(scalar > 1e6 && scalar.is_finite());
+            if Level::Avx2.is_available() {
+                assert!(rate(Level::Avx2) > scalar);
+            }
         }
     }
 
     #[test]
     fn threads_wait_for_each_other() {
-        let one = peak_flops(Level::detect(), 1, Duration::ZERO);
+        let one = peak(Arithmetic::F32, Level::detect(), 1, Duration::ZERO);
         // More threads than many a machine has cores: then they take turns, and their rate is about that of one.
-        let three = peak_flops(Level::detect(), 3, Duration::ZERO);
+        let three = peak(Arithmetic::F32, Level::detect(), 3, Duration::ZERO);
         assert!(three.is_finite() && three > one / 50.0);
     }
 }

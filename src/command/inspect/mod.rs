@@ -42,6 +42,7 @@ mod tests {
             nodes: nodes.iter().map(ToString::to_string).collect(),
             results: vec![result.into()],
             macs,
+            int8: false,
             threads: 1,
             weight_bytes,
             live_bytes,

@@ -24,8 +24,9 @@ pub(crate) struct Measured {
     pub(crate) iterations: u64,
     pub(crate) min_ns: u64,
     pub(crate) median_ns: u64,
-    /// Operations per second of nothing but multiply-adds.
+    /// Operations per second of nothing but multiply-adds, of `f32` and of integers of 8 bits.
     pub(crate) peak_flops: f64,
+    pub(crate) peak_int8_ops: f64,
     /// In the order of the report's steps.
     pub(crate) steps: Vec<MeasuredStep>,
 }
@@ -187,17 +188,17 @@ mod tests {
     #[test]
     fn reports_are_read() {
         let json = r#"{"isa":"avx2","large_page_bytes":4096,"load_ns":7,"iterations":3,"min_ns":1,"median_ns":2,
-            "peak_flops":5e9,"steps":[{"kernel":"gemm","nodes":"/a","ns":3}]}"#;
+            "peak_flops":5e9,"peak_int8_ops":2e10,"steps":[{"kernel":"gemm","nodes":"/a","ns":3}]}"#;
         let measured: Measured = serde_json::from_str(json).unwrap();
         assert_eq!(
             (
                 measured.isa.as_str(),
                 measured.large_page_bytes,
                 measured.min_ns,
-                measured.peak_flops,
+                [measured.peak_flops, measured.peak_int8_ops],
                 measured.steps[0].ns
             ),
-            ("avx2", 4096, 1, 5e9, 3)
+            ("avx2", 4096, 1, [5e9, 2e10], 3)
         );
     }
 

@@ -143,6 +143,7 @@ mod tests {
             nodes: nodes.iter().map(ToString::to_string).collect(),
             results: Vec::new(),
             macs: 1,
+            int8: false,
             threads: 1,
             weight_bytes: 0,
             live_bytes: 0,

@@ -156,6 +156,11 @@ crate::isa::kernel_table! {
         fn gemm_int8(problem: &Gemm, a: LhsInt8<'_>, b: &[u32], c: Sink<'_>)
             = int8::gemm_int8, divided by int8::gemm_int8_parts;
 
+        /// As many rounds of sums of products of 8-bit numbers as there are to be, in registers; returns the number of
+        /// products. It measures what a machine can do.
+        #[doc(hidden)]
+        fn burst_int8(rounds: usize) -> usize = int8::burst_int8;
+
         #[doc(hidden)]
         fn gemm_int8_part(k: usize, a: LhsInt8<'_>, b: &[u32], c: SinkPart<'_>) = int8::gemm_int8_part;
 

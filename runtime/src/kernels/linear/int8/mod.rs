@@ -9,6 +9,7 @@
 //! Quantized tensors have a zero point, which the products here know nothing of. With zero points `z` of `a` and a column
 //! of `b` that sums up to `s`, the product of the differences is `a b - z s`.
 
+mod burst;
 mod convert;
 mod depthwise;
 mod matrix;
@@ -29,6 +30,7 @@ pub(super) use matrix::{gemm_int8, gemm_int8_part, gemm_int8_parts};
 pub(super) use pack::QUAD;
 pub use pack::{pack_rhs_int8, packed_rhs_int8_len};
 pub(super) use product::{Product, Rows};
+pub(super) use quads::burst_int8;
 pub(super) use quads::{Products, Quads, Room};
 pub(super) use sink::Share;
 pub use sink::{Sink, SinkPart};

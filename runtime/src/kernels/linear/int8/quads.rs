@@ -1,5 +1,6 @@
 //! What instruction sets make of quads of numbers of 8 bits.
 
+use super::burst;
 use super::depthwise::{self, DepthwiseStrip};
 use super::product::{Product, Rows, multiply};
 use super::tile::{self, Strip};
@@ -86,6 +87,9 @@ pub(in crate::kernels::linear) trait Quads: Copy {
 
     /// Computes a strip of a depthwise convolution.
     fn run_depthwise(self, strip: &DepthwiseStrip<'_>);
+
+    /// Multiplies and adds as fast as it can.
+    fn run_burst(self, rounds: usize) -> usize;
 }
 
 /// Sums of rows of columns.
@@ -115,6 +119,14 @@ pub(in crate::kernels::linear) trait Products: Copy {
 
     /// Computes a depthwise convolution. The instruction set is that of the caller.
     fn depthwise(self, convolution: Depthwise<'_>);
+
+    /// Adds products to sums in registers, and returns how many.
+    fn burst(self, rounds: usize) -> usize;
+}
+
+#[inline(always)]
+pub(in crate::kernels::linear) fn burst_int8<S: Products>(isa: S, rounds: usize) -> usize {
+    isa.burst(rounds)
 }
 
 impl Products for isa::Scalar {
@@ -126,6 +138,11 @@ impl Products for isa::Scalar {
     #[inline(always)]
     fn depthwise(self, convolution: Depthwise<'_>) {
         convolution.run(self);
+    }
+
+    #[inline(always)]
+    fn burst(self, rounds: usize) -> usize {
+        self.run_burst(rounds)
     }
 }
 
@@ -222,6 +239,11 @@ impl Quads for isa::Scalar {
     #[inline(never)]
     fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
         depthwise::run(self, strip);
+    }
+
+    #[inline(never)]
+    fn run_burst(self, rounds: usize) -> usize {
+        burst::run(self, rounds)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products of quads on processors with AVX2, AVX-512 and AVX-512 VNNI.
 
-use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, depthwise, multiply, tile};
+use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, burst, depthwise, multiply, tile};
 use crate::isa::{Avx2, Avx512};
 use core::arch::x86_64::*;
 use core::hint::black_box;
@@ -14,6 +14,11 @@ impl Products for Avx2 {
     #[inline(always)]
     fn depthwise(self, convolution: Depthwise<'_>) {
         convolution.run(self);
+    }
+
+    #[inline(always)]
+    fn burst(self, rounds: usize) -> usize {
+        self.run_burst(rounds)
     }
 }
 
@@ -31,6 +36,14 @@ impl Products for Avx512 {
         match Native::detect(self) {
             Some(native) => convolution.run(native),
             None => convolution.run(Widened(self)),
+        }
+    }
+
+    #[inline(always)]
+    fn burst(self, rounds: usize) -> usize {
+        match Native::detect(self) {
+            Some(native) => native.run_burst(rounds),
+            None => Widened(self).run_burst(rounds),
         }
     }
 }
@@ -135,6 +148,17 @@ macro_rules! strips {
             }
             // SAFETY: a token exists only where these features were detected.
             unsafe { entry(self, strip) }
+        }
+
+        #[inline(always)]
+        fn run_burst(self, rounds: usize) -> usize {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn entry(quads: $name, rounds: usize) -> usize {
+                burst::run(quads, rounds)
+            }
+            // SAFETY: a token exists only where these features were detected.
+            unsafe { entry(self, rounds) }
         }
     };
 }
