@@ -5,6 +5,7 @@ pub mod emit;
 pub mod frontend;
 pub mod import;
 pub mod ir;
+pub mod npz;
 pub mod operator;
 pub mod passes;
 pub mod plan;

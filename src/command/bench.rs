@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Bench;
 use crate::inspect::nodes;
-use crate::npz::{self, Array};
+use onnxide_codegen::npz::{self, Array};
 use crate::program::{Measured, Program};
 use crate::term::{self, BOLD, DIM};
 use crate::{Outcome, model, tune};

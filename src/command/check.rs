@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Check;
 use crate::compare::{Difference, compare};
-use crate::npz::{self, Array};
+use onnxide_codegen::npz::{self, Array};
 use crate::program::Program;
 use crate::term::{BAD, BOLD, GOOD};
 use crate::{Outcome, model};

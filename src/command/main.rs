@@ -9,7 +9,6 @@ mod drift;
 mod inspect;
 mod model;
 mod new;
-mod npz;
 mod program;
 mod run;
 mod svg;

@@ -9,7 +9,7 @@ use onnxide_codegen::{Compiler, DimRange};
 use onnxide_runtime::element::DType;
 
 use crate::args::{DimArg, ModelArgs};
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 
 /// The arrays of the inputs, in the order of the model, and a compiler that has the sizes of all dimensions.
 #[derive(Debug)]

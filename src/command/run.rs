@@ -6,7 +6,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use crate::args::Run;
-use crate::npz::{self, Array};
+use onnxide_codegen::npz::{self, Array};
 use crate::program::Program;
 use crate::term::BOLD;
 use crate::{Outcome, model};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::compare::numbers;
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 
 /// The difference of a tensor from its reference as noise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -14,7 +14,7 @@ use onnxide_codegen::{Precision, Report};
 use serde::Serialize;
 
 use crate::args::Drift;
-use crate::npz::{self, Array};
+use onnxide_codegen::npz::{self, Array};
 use crate::program::Program;
 use crate::{Outcome, model};
 use measure::{Decisions, Noise};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Program;
 use crate::args::{Bench, RunArgs};
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 use crate::term;
 
 /// What a program has measured. Times are in nanoseconds.

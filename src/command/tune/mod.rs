@@ -16,7 +16,7 @@ use onnxide_codegen::compiler::TuningFile;
 use onnxide_codegen::plan::{Choice, Tuning};
 
 use crate::args::Bench;
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 use crate::program::{Measured, Program};
 use crate::term::{self, BOLD, DIM};
 use crate::{Outcome, bench};
