@@ -10,6 +10,7 @@ mod inspect;
 mod model;
 mod new;
 mod program;
+mod quantization;
 mod run;
 mod svg;
 mod term;

@@ -204,6 +204,10 @@ mod tests {
             threads: NonZeroUsize::MIN,
             no_winograd: false,
             precision: Precision::F32,
+            quantize: None,
+            calibration: None,
+            observer: None,
+            max_drift: None,
             ram: None,
             tuning: None,
         }

@@ -52,7 +52,9 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(because(format_args!("cannot open {}", path.display())))?;
     let not_an_archive = |_| {
         let path = path.display();
-        NpzError::new(format!("{path} is not an archive of NumPy arrays; numpy.savez makes one"))
+        NpzError::new(format!(
+            "{path} is not an archive of NumPy arrays; numpy.savez makes one"
+        ))
     };
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(not_an_archive)?;
     let mut arrays = Vec::with_capacity(archive.len());
@@ -65,7 +67,10 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
             .read_to_end(&mut content)
             .map_err(|error| NpzError::new(error.to_string()))
             .and_then(|_| npy::decode(&content))
-            .map_err(because(format_args!("cannot read array `{name}` of {}", path.display())))?;
+            .map_err(because(format_args!(
+                "cannot read array `{name}` of {}",
+                path.display()
+            )))?;
         arrays.push((name, array));
     }
     Ok(arrays)

@@ -16,13 +16,17 @@ const TRUNCATED: &str = "the array is truncated";
 ///
 /// The bytes are no such file, or elements of a type that models do not have.
 pub(super) fn decode(file: &[u8]) -> Result<Array> {
-    let rest = file.strip_prefix(MAGIC).ok_or_else(|| NpzError::new("it is not an array of NumPy"))?;
+    let rest = file
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| NpzError::new("it is not an array of NumPy"))?;
     let (header_len, rest) = match *rest {
         [1, _, a, b, ref rest @ ..] => (usize::from(u16::from_le_bytes([a, b])), rest),
         [2 | 3, _, a, b, c, d, ref rest @ ..] => (u32::from_le_bytes([a, b, c, d]) as usize, rest),
         [] | [1..=3, ..] => return Err(NpzError::new(TRUNCATED)),
         [version, ..] => {
-            return Err(NpzError::new(format!("version {version} of the array format is not known")));
+            return Err(NpzError::new(format!(
+                "version {version} of the array format is not known"
+            )));
         }
     };
     let parts = rest.split_at_checked(header_len);

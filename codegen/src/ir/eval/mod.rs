@@ -27,7 +27,7 @@ use super::dtype::DType;
 use super::op::Op;
 use super::tensor::Tensor;
 
-pub use control::{MAX_DEPTH, MAX_TRIPS, evaluate};
+pub use control::{MAX_DEPTH, MAX_TRIPS, Observer, evaluate, evaluate_with};
 pub use movement::movement;
 pub(crate) use numbers::int_limits;
 pub use numbers::{Numbers, largest, round_to};
