@@ -6,7 +6,7 @@ use super::layers;
 use super::{LayerReport, Options, PortReport, Report, SlotReport, StepReport, SymbolReport, WeightsPath};
 use crate::diagnostics::{CompileError, Diagnostic, Diagnostics};
 use crate::emit::{EmitOptions, WeightsSource, emit};
-use crate::frontend::Model;
+use crate::frontend::{DeclaredDim, Model, ValueType};
 use crate::import::{self, import};
 use crate::ir::TensorType;
 use crate::passes;
@@ -72,7 +72,8 @@ fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
     let mut quantization = None;
     if let Some(quantize) = &options.quantize {
         passes::clean(&mut graph);
-        let report = quantize::quantize(&mut graph, quantize, &options.calibration);
+        let batches = batches(model);
+        let report = quantize::quantize(&mut graph, quantize, &options.calibration, &batches);
         quantization = Some(report.map_err(|finding| Diagnostics::one(&model.name, finding))?);
     }
     passes::optimize(&mut graph, &mut |_, _| {});
@@ -105,6 +106,17 @@ fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
         }
         found.into()
     })
+}
+
+/// The inputs whose first axis has no fixed size in the model.
+fn batches(model: &Model) -> Vec<&str> {
+    let inputs = model.graph.inputs.iter().filter(|input| match &input.ty {
+        Some(ValueType::Tensor { shape: Some(shape), .. }) => shape
+            .first()
+            .is_some_and(|first| !matches!(first, DeclaredDim::Fixed(_))),
+        _ => false,
+    });
+    inputs.map(|input| input.name.as_str()).collect()
 }
 
 fn weights_source(model: &Model, options: &Options, bytes: usize) -> WeightsSource {

@@ -268,3 +268,87 @@ fn attention(inputs: &[Tensor], scale: f32, has_mask: bool, causal: bool) -> Opt
     }
     Some(Tensor::new([lead, &[m, e]].concat(), &out))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+
+    /// Computes the last node of a graph in both ways.
+    fn compare(text: &str, shapes: &[&[usize]]) {
+        let graph = parse(&format!("graph \"g\" {{ {text} }}")).unwrap();
+        let node = graph.body.nodes.last().unwrap();
+        let inputs: Vec<Tensor> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(shape, seed)| Tensor::random(DType::F32, shape.to_vec(), seed))
+            .collect();
+        let found = compute(node, &inputs, &|_| None).expect(text).unwrap();
+        let expected = eval_node(&node.op, &inputs, &|_| None).unwrap();
+        assert_eq!(found[0].shape, expected[0].shape, "{text}");
+        let [found, expected] = [&found[0], &expected[0]].map(|tensor| tensor.to_floats().unwrap());
+        // Sums of at most 64 products of numbers below 1 in `f32`, each of which is rounded by 2^-24 of at most 64.
+        let most = 64.0 * 64.0 / f64::from(1 << 24);
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= most, "{text}: {a} is not {b}");
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_the_evaluator() {
+        let two = "input \"a\" %0: f32[1] input \"b\" %1: f32[1] %2: f32[1] = matmul %0, %1";
+        compare(two, &[&[5, 7], &[7, 3]]);
+        compare(two, &[&[2, 3, 5, 7], &[7, 3]]);
+        compare(two, &[&[2, 3, 5, 7], &[2, 3, 7, 4]]);
+        let three = "input \"a\" %0: f32[1] input \"b\" %1: f32[1] input \"c\" %2: f32[1]";
+        compare(
+            &format!("{three} %3: f32[1] = attention(scale = 0.5) %0, %1, %2"),
+            &[&[2, 5, 8], &[2, 6, 8], &[2, 6, 3]],
+        );
+        compare(
+            &format!("{three} input \"m\" %4: f32[1] %5: f32[1] = attention(scale = 0.5, mask) %0, %1, %2, %4"),
+            &[&[2, 5, 8], &[2, 6, 8], &[2, 6, 3], &[5, 6]],
+        );
+    }
+
+    #[test]
+    fn convolutions_are_those_of_the_evaluator() {
+        let two = "input \"x\" %0: f32[1] input \"w\" %1: f32[1] %2: f32[1] =";
+        let three = "input \"x\" %0: f32[1] input \"w\" %1: f32[1] input \"b\" %2: f32[1] %3: f32[1] =";
+        compare(
+            &format!("{two} conv(kernel = [1, 1]) %0, %1"),
+            &[&[2, 4, 5, 6], &[3, 4, 1, 1]],
+        );
+        compare(
+            &format!(
+                "{three} conv(kernel = [3, 2], strides = [2, 1], dilations = [1, 2], pads_before = [1, 0], pads_after = [2, 1], bias) %0, %1, %2"
+            ),
+            &[&[2, 4, 7, 6], &[3, 4, 3, 2], &[3]],
+        );
+        compare(
+            &format!("{two} conv(kernel = [3, 3], pads_before = [1, 1], pads_after = [1, 1], groups = 4) %0, %1"),
+            &[&[1, 4, 5, 6], &[4, 1, 3, 3]],
+        );
+        compare(
+            &format!("{two} conv(kernel = [3], strides = [2], groups = 2) %0, %1"),
+            &[&[1, 4, 9], &[6, 2, 3]],
+        );
+    }
+
+    #[test]
+    fn expressions_are_those_of_the_evaluator() {
+        for expr in [
+            "max(min(add(x0, x1), 0.5:f32), -0.25:f32)",
+            "mul(sigmoid(x0), silu(x1))",
+            "div(sub(neg(x0), abs(x1)), 3.0:f32)",
+            "sqrt(abs(floor(mul(exp(x0), 3.0:f32))))",
+            "hard_swish(mul(x0, 7.0:f32))",
+            "mul(f32(sub(i32(u8(max(min(add(round(div(x0, 0.01:f32)), 77.0:f32), 255.0:f32), 0.0:f32))), 77:i32)), 0.01:f32)",
+        ] {
+            let text = format!(
+                "input \"a\" %0: f32[1] input \"b\" %1: f32[1] %2: f32[3, 1100] = elementwise {{ {expr} }} %0, %1"
+            );
+            compare(&text, &[&[3, 1100], &[1100]]);
+        }
+    }
+}

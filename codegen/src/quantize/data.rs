@@ -56,12 +56,13 @@ impl Files {
         })
     }
 
-    /// The inputs of a graph for each run, in the order of the files.
+    /// The inputs of a graph for each run, in the order of the files. `batches` are the inputs whose first axis has no fixed
+    /// size in the model: where the graph takes more at a time than there are, they are taken again.
     ///
     /// # Errors
     ///
     /// An array is missing or does not fit the model, or has numbers that are not finite; the error names it.
-    pub(super) fn samples(&self, graph: &Graph) -> Result<Vec<Vec<Tensor>>, String> {
+    pub(super) fn samples(&self, graph: &Graph, batches: &[&str]) -> Result<Vec<Vec<Tensor>>, String> {
         if let Some(port) = graph.inputs.iter().find(|port| port.part != Part::Whole) {
             return Err(format!(
                 "input `{}` is no tensor of numbers, for which there is no calibration",
@@ -71,7 +72,7 @@ impl Files {
         let mut samples = Vec::new();
         for path in &self.paths {
             let arrays = npz::read(path).map_err(|error| error.to_string())?;
-            let found = of_file(graph, &arrays).map_err(|error| format!("{}: {error}", path.display()))?;
+            let found = of_file(graph, batches, &arrays).map_err(|error| format!("{}: {error}", path.display()))?;
             samples.extend(found);
             if samples.len() > MAX_SAMPLES {
                 return Err(format!("the calibration has more than {MAX_SAMPLES} samples"));
@@ -82,7 +83,7 @@ impl Files {
 }
 
 /// The samples of a file.
-fn of_file(graph: &Graph, arrays: &[(String, Array)]) -> Result<Vec<Vec<Tensor>>, String> {
+fn of_file(graph: &Graph, batches: &[&str], arrays: &[(String, Array)]) -> Result<Vec<Vec<Tensor>>, String> {
     let mut inputs: Vec<Vec<Tensor>> = Vec::new();
     let mut missing = Vec::new();
     for (port, &param) in graph.inputs.iter().zip(&graph.body.params) {
@@ -93,7 +94,8 @@ fn of_file(graph: &Graph, arrays: &[(String, Array)]) -> Result<Vec<Vec<Tensor>>
         });
         match array {
             Some(array) => {
-                let pieces = pieces(graph, graph.ty(param), array);
+                let may_repeat = batches.contains(&port.name.as_str());
+                let pieces = pieces(graph, graph.ty(param), array, may_repeat);
                 inputs.push(pieces.map_err(|error| format!("input `{}` {error}", port.name))?);
             }
             None => missing.push(format!("`{named}`")),
@@ -128,8 +130,9 @@ fn of_file(graph: &Graph, arrays: &[(String, Array)]) -> Result<Vec<Vec<Tensor>>
 }
 
 /// The inputs in an array: one if it has the shape of the input, else those that follow each other along a first axis, which
-/// is one more than the input has or longer than that of the input may be.
-fn pieces(graph: &Graph, ty: &TensorType, array: &Array) -> Result<Vec<Tensor>, String> {
+/// is one more than the input has or longer than that of the input may be. `may_repeat` says whether a shorter one is taken
+/// several times.
+fn pieces(graph: &Graph, ty: &TensorType, array: &Array, may_repeat: bool) -> Result<Vec<Tensor>, String> {
     let expected = ty.dtype.numpy_name();
     if array.dtype.name() != expected {
         return Err(format!("is {}, but the model takes {expected}", array.dtype));
@@ -150,12 +153,26 @@ fn pieces(graph: &Graph, ty: &TensorType, array: &Array) -> Result<Vec<Tensor>, 
     if fits(&tensor.shape) {
         return Ok(vec![tensor]);
     }
-    let shape = match (tensor.shape.split_first(), ty.shape.first()) {
+    let mut tensor = tensor;
+    let sizes = tensor.shape.clone();
+    let shape = match (sizes.split_first(), ty.shape.first()) {
         (Some((_, rest)), _) if fits(rest) => Some(rest.to_vec()),
         (Some((&count, rest)), Some(first)) => {
-            let most = usize::try_from(first.range(&graph.bounds).high).unwrap_or(0);
+            let range = first.range(&graph.bounds);
+            let [least, most] = [range.low, range.high].map(|size| usize::try_from(size).unwrap_or(0));
             let shape = [&[most], rest].concat();
-            (most > 0 && count % most == 0 && fits(&shape)).then_some(shape)
+            if most > 0 && count > 0 && count % most != 0 && fits(&shape) && may_repeat {
+                // As many as are missing in the last run, from the first ones.
+                let size = if count < least { least } else { most };
+                let whole = count.next_multiple_of(size);
+                let bytes = whole * (tensor.data.len() / count);
+                let data: Vec<u8> = tensor.data.iter().copied().cycle().take(bytes).collect();
+                let shape = [&[whole], rest].concat();
+                tensor = Tensor::from_bytes(ty.dtype, shape, data.into());
+                Some([&[size], rest].concat())
+            } else {
+                (most > 0 && count % most == 0 && fits(&shape)).then_some(shape)
+            }
         }
         _ => None,
     };
@@ -184,5 +201,113 @@ fn pieces(graph: &Graph, ty: &TensorType, array: &Array) -> Result<Vec<Tensor>, 
                 takes.join(", ")
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+    use onnxide_runtime::element::DType;
+
+    fn graph() -> Graph {
+        let text = "graph \"g\" {\n  bounds { b: 2..=4 }\n  input \"x\" %0: f32[b, 3]\n  input \"n\" %1: i64[]\n  output \"y\" %0\n}";
+        parse(text).unwrap()
+    }
+
+    fn array(dtype: DType, shape: &[usize]) -> Array {
+        let count: usize = shape.iter().product();
+        let data = match dtype {
+            DType::F32 => (0..count).flat_map(|number| (number as f32).to_le_bytes()).collect(),
+            _ => vec![0; count * dtype.size()],
+        };
+        Array {
+            dtype,
+            shape: shape.to_vec(),
+            data,
+        }
+    }
+
+    fn samples(folder: &Path, x: Array, n: Array, batches: &[&str]) -> Result<Vec<Vec<Tensor>>, String> {
+        let path = folder.join("calib.npz");
+        npz::write(&path, &[("in:x".into(), x), ("n".into(), n)]).unwrap();
+        let samples = Files::find(&path).unwrap().samples(&graph(), batches);
+        samples.map_err(|error| error.replace(&folder.display().to_string(), "."))
+    }
+
+    #[test]
+    fn arrays_have_one_sample_or_several() {
+        let folder = tempfile::tempdir().unwrap();
+        let shapes = |x: &[usize], n: &[usize], batches: &[&str]| -> Vec<Vec<usize>> {
+            let samples = samples(folder.path(), array(DType::F32, x), array(DType::I64, n), batches).unwrap();
+            assert!(samples.iter().all(|sample| sample[1].shape.is_empty()));
+            samples.iter().map(|sample| sample[0].shape.clone()).collect()
+        };
+        assert_eq!(shapes(&[3, 3], &[], &[]), [[3, 3]]);
+        assert_eq!(shapes(&[8, 3], &[], &[]), [[4, 3]; 2]);
+        assert_eq!(shapes(&[8, 3], &[2], &[]), [[4, 3]; 2]);
+        assert_eq!(shapes(&[2, 3, 3], &[], &[]), [[3, 3]; 2]);
+        assert_eq!(shapes(&[9, 3], &[], &["x"]), [[4, 3]; 3]);
+        assert_eq!(shapes(&[1, 3], &[], &["x"]), [[2, 3]]);
+        let last = samples(
+            folder.path(),
+            array(DType::F32, &[9, 3]),
+            array(DType::I64, &[]),
+            &["x"],
+        )
+        .unwrap();
+        let values = last[2][0].to_vec::<f32>().unwrap();
+        assert_eq!(values[..6], [24.0, 25.0, 26.0, 0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn arrays_that_do_not_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |x: Array, n: Array| samples(folder.path(), x, n, &[]).unwrap_err();
+        let (x, n) = (|shape: &[usize]| array(DType::F32, shape), || array(DType::I64, &[]));
+        assert_eq!(
+            error(x(&[9, 3]), n()),
+            "./calib.npz: input `x` has the shape [9, 3], but the model takes [2 to 4, 3], or several of these one after \
+             another"
+        );
+        assert_eq!(
+            error(array(DType::F64, &[3, 3]), n()),
+            "./calib.npz: input `x` is float64, but the model takes float32"
+        );
+        assert_eq!(
+            error(x(&[8, 3]), array(DType::I64, &[3])),
+            "./calib.npz: input `x` has 2 samples where another has 3"
+        );
+        let mut missing = x(&[3, 3]);
+        missing.data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert_eq!(
+            error(missing, n()),
+            "./calib.npz: input `x` has numbers that are not finite"
+        );
+    }
+
+    #[test]
+    fn files_are_found_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let error = Files::find(path).unwrap_err();
+        assert!(error.ends_with("has no file `*.npz` with samples"), "{error}");
+        assert!(
+            Files::find(&path.join("none.npz"))
+                .unwrap_err()
+                .starts_with("cannot read ")
+        );
+        for name in ["b.npz", "a.npz", "c.txt"] {
+            npz::write(&path.join(name), &[]).unwrap();
+        }
+        let files = Files::find(path).unwrap();
+        assert_eq!(files.paths, [path.join("a.npz"), path.join("b.npz")]);
+        let error = files.samples(&graph(), &[]).unwrap_err();
+        assert!(
+            error.ends_with("a.npz: there is no array `in:x`, `in:n` for an input of the model; the arrays are none"),
+            "{error}"
+        );
+        npz::write(&path.join("b.npz"), &[("x".into(), array(DType::F32, &[1]))]).unwrap();
+        assert_ne!(Files::find(path).unwrap().hash, files.hash);
     }
 }

@@ -36,15 +36,21 @@ use weights::Numbers;
 /// The most samples that drift is measured on.
 const MEASURED: usize = 32;
 
-/// Quantizes a cleaned graph, with the calibration data of `files`, if there is any.
+/// Quantizes a cleaned graph, with the calibration data of `files`, if there is any. `batches` are the inputs whose first axis
+/// has no fixed size in the model.
 ///
 /// # Errors
 ///
 /// Nothing can be quantized, the data does not fit the model, or the bound of the drift cannot be met.
-pub(crate) fn quantize(graph: &mut Graph, options: &Quantize, files: &Files) -> Result<QuantizationReport, Diagnostic> {
+pub(crate) fn quantize(
+    graph: &mut Graph,
+    options: &Quantize,
+    files: &Files,
+    batches: &[&str],
+) -> Result<QuantizationReport, Diagnostic> {
     let layers = find(graph, options.scheme)?;
     let about_data = |error: String| Diagnostic::new(format!("calibration: {error}"));
-    let samples = files.samples(graph).map_err(about_data)?;
+    let samples = files.samples(graph, batches).map_err(about_data)?;
     let scales = match options.scheme {
         Scheme::Int8 if samples.is_empty() => {
             return Err(Diagnostic::new("quantization to int8 needs calibration data")
