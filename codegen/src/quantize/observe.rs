@@ -150,13 +150,13 @@ impl Histogram {
         let room = (total as f64 * OUTLIERS).floor() as u64;
         let kept = |bins: &mut dyn Iterator<Item = (&i64, &u64)>| {
             let mut left = room;
-            bins.find_map(|(&bin, &count)| match left.checked_sub(count) {
-                Some(rest) => {
-                    left = rest;
-                    None
-                }
-                None => Some(bin),
-            })
+            for (&bin, &count) in bins {
+                left = match left.checked_sub(count) {
+                    Some(left) => left,
+                    None => return Some(bin),
+                };
+            }
+            None
         };
         let low = kept(&mut self.bins.range(..0)).map_or(0.0, |bin| edge(bin, self.exponent));
         let high = kept(&mut self.bins.range(0..).rev()).map_or(0.0, |bin| edge(bin + 1, self.exponent));
