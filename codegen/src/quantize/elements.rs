@@ -2,6 +2,7 @@
 //!
 //! The evaluator means the same; it computes in `f64` and integers of 128 bits, which takes several times as long.
 
+use crate::ir::eval::float_function;
 use crate::ir::expr::ScalarNode;
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Op, Scalar, Tensor, UnaryOp};
 
@@ -48,21 +49,7 @@ fn is_known(node: &ScalarNode, expr: &Expr) -> bool {
         Scalar::Input(_) => node.dtype != DType::I32,
         Scalar::Const(Literal::Float(_)) => is_float,
         Scalar::Const(Literal::Int(value)) => value.unsigned_abs() < 1 << 16,
-        Scalar::Unary(op, _) => {
-            is_float
-                && matches!(
-                    op,
-                    UnaryOp::Neg
-                        | UnaryOp::Abs
-                        | UnaryOp::Round
-                        | UnaryOp::Floor
-                        | UnaryOp::Sqrt
-                        | UnaryOp::Exp
-                        | UnaryOp::Sigmoid
-                        | UnaryOp::Silu
-                        | UnaryOp::HardSwish
-                )
-        }
+        Scalar::Unary(op, _) => is_float && float_function(*op).is_some(),
         Scalar::Binary(op, ..) => match op {
             BinaryOp::Add | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Max | BinaryOp::Min => is_float,
             BinaryOp::Sub => is_float || node.dtype == DType::I32,
@@ -134,10 +121,11 @@ fn chunk(
                 UnaryOp::Round => out.extend(x.map(|x| x.round_ties_even())),
                 UnaryOp::Floor => out.extend(x.map(|x| x.floor())),
                 UnaryOp::Sqrt => out.extend(x.map(|x| x.sqrt())),
-                UnaryOp::Exp => out.extend(x.map(|&x| f64::from(x).exp() as f32)),
-                UnaryOp::Sigmoid => out.extend(x.map(|&x| sigmoid(x.into()) as f32)),
-                UnaryOp::Silu => out.extend(x.map(|&x| (f64::from(x) * sigmoid(x.into())) as f32)),
-                _ => out.extend(x.map(|&x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0))),
+                // In `f64` and rounded once, as the evaluator does.
+                op => match float_function(op) {
+                    Some(function) => out.extend(x.map(|&x| function(x.into()) as f32)),
+                    None => out.resize(len, f32::NAN),
+                },
             }
         }
         Scalar::Binary(op, a, b) => {
@@ -162,10 +150,6 @@ fn chunk(
         }
         _ => {}
     }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 fn encode(values: &[f32], dtype: DType, out: &mut Vec<u8>) -> Option<()> {

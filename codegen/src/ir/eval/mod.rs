@@ -31,6 +31,7 @@ pub use control::{MAX_DEPTH, MAX_TRIPS, Observer, evaluate, evaluate_with};
 pub use movement::movement;
 pub(crate) use numbers::int_limits;
 pub use numbers::{Numbers, largest, round_to};
+pub(crate) use scalar::float_function;
 
 /// The largest result of one operation, in bytes.
 pub const MAX_BYTES: usize = 1 << 31;
