@@ -1,12 +1,16 @@
 //! A network in floats that is quantized while it is compiled.
 
 onnxide::include_model! {
-    mod digits = "models/digits_cnn_fp32.onnx", dims(batch = 1);
-    mod bytes = "models/digits_cnn_fp32.onnx", dims(batch = 1),
+    /// In floats.
+    pub mod digits = "models/digits_cnn_fp32.onnx", dims(batch = 1);
+    /// In bytes.
+    pub mod bytes = "models/digits_cnn_fp32.onnx", dims(batch = 1),
         quantize(int8, calibration = "models/digits_calibration.npz");
-    mod careful = "models/digits_cnn_fp32.onnx", dims(batch = 1),
+    /// In bytes but for what does the most harm.
+    pub mod careful = "models/digits_cnn_fp32.onnx", dims(batch = 1),
         quantize(int8, calibration = "models/digits_calibration.npz", observer = min_max, max_drift = 0.003);
-    mod rows = "models/digits_cnn_fp32.onnx", dims(batch = 1), quantize(int8 dynamic);
+    /// With a scale for each row.
+    pub mod rows = "models/digits_cnn_fp32.onnx", dims(batch = 1), quantize(int8 dynamic);
 }
 
 type Image = [[[[f32; 8]; 8]; 1]; 1];

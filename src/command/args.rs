@@ -109,7 +109,7 @@ pub(crate) struct ModelArgs {
 Examples:
   onnxide compile magika.onnx --dim batch=1
   onnxide compile minilm.onnx -o src/models --dim batch=1 --dim sequence=1..=256
-  onnxide compile digits.onnx --dim batch=1 --quantize int8 --calibration samples.npz --drift-svg drift.svg")]
+  onnxide compile digits.onnx --dim batch=1 --quantize int8 --calibration samples.npz")]
 pub(crate) struct Compile {
     #[command(flatten)]
     pub(crate) model: ModelArgs,

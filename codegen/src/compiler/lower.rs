@@ -74,7 +74,7 @@ fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
         passes::clean(&mut graph);
         let batches = batches(model);
         let report = quantize::quantize(&mut graph, quantize, &options.calibration, &batches);
-        quantization = Some(report.map_err(|finding| Diagnostics::one(&model.name, finding))?);
+        quantization = Some(report.map_err(|finding| Diagnostics::one(&model.name, *finding))?);
     }
     passes::optimize(&mut graph, &mut |_, _| {});
     let plan_options = PlanOptions {

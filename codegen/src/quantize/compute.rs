@@ -133,8 +133,8 @@ impl Sizes {
             before,
             shape,
         };
-        let fits = sizes.channels % groups == 0
-            && out_channels % groups == 0
+        let fits = sizes.channels.is_multiple_of(groups)
+            && out_channels.is_multiple_of(groups)
             && w.shape[1] * groups == sizes.channels
             && pair(&w.shape[2..]) == kernel;
         (fits && sizes.shape.iter().all(|&size| size > 0) && !x.is_empty() && !w.is_empty()).then_some(sizes)

@@ -55,12 +55,12 @@ fn is_known(node: &ScalarNode, expr: &Expr) -> bool {
             BinaryOp::Sub => is_float || node.dtype == DType::I32,
             _ => false,
         },
-        &Scalar::Cast(x) => match (expr.nodes[x].dtype, node.dtype) {
-            (DType::F32, DType::U8 | DType::I8) => true,
-            (DType::U8 | DType::I8 | DType::I32, DType::F32) => true,
-            (DType::U8 | DType::I8, DType::I32) => true,
-            _ => false,
-        },
+        &Scalar::Cast(x) => matches!(
+            (expr.nodes[x].dtype, node.dtype),
+            (DType::F32, DType::U8 | DType::I8)
+                | (DType::U8 | DType::I8 | DType::I32, DType::F32)
+                | (DType::U8 | DType::I8, DType::I32)
+        ),
         _ => false,
     }
 }

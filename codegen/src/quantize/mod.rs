@@ -47,14 +47,15 @@ pub(crate) fn quantize(
     options: &Quantize,
     files: &Files,
     batches: &[&str],
-) -> Result<QuantizationReport, Diagnostic> {
+) -> Result<QuantizationReport, Box<Diagnostic>> {
     let layers = find(graph, options.scheme)?;
-    let about_data = |error: String| Diagnostic::new(format!("calibration: {error}"));
+    let about_data = |error: String| Box::new(Diagnostic::new(format!("calibration: {error}")));
     let samples = files.samples(graph, batches).map_err(about_data)?;
     let scales = match options.scheme {
         Scheme::Int8 if samples.is_empty() => {
-            return Err(Diagnostic::new("quantization to int8 needs calibration data")
-                .help("give samples of the inputs, an archive of NumPy arrays; int8-dynamic needs none"));
+            let finding = Diagnostic::new("quantization to int8 needs calibration data");
+            let help = "give samples of the inputs, an archive of NumPy arrays; int8-dynamic needs none";
+            return Err(Box::new(finding.help(help)));
         }
         Scheme::Int8 => Some(Scales::new(graph, &layers)),
         Scheme::Int8Dynamic => None,
@@ -80,11 +81,10 @@ pub(crate) fn quantize(
     let mut alone = None;
     if let Some(most) = options.max_drift {
         if measured.is_empty() {
-            return Err(Diagnostic::new(
-                "a bound of the drift needs calibration data to measure it on",
-            ));
+            let message = "a bound of the drift needs calibration data to measure it on";
+            return Err(Box::new(Diagnostic::new(message)));
         }
-        let found = sensitivity::keep(&plan, most, measured).map_err(Diagnostic::new)?;
+        let found = sensitivity::keep(&plan, most, measured).map_err(|error| Box::new(Diagnostic::new(error)))?;
         alone = Some(found.alone);
         plan.kept = found.kept;
     }
@@ -99,7 +99,7 @@ pub(crate) fn quantize(
 }
 
 /// The layers that a scheme quantizes.
-fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Diagnostic> {
+fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Box<Diagnostic>> {
     let mut layers = layers::find(graph);
     if scheme == Scheme::Int8Dynamic {
         layers.retain(|layer| layer.kind == Kind::Product);
@@ -109,16 +109,16 @@ fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Diagnostic> {
     }
     if layers::has_integers(graph) {
         let finding = Diagnostic::new("the model is quantized already: its products are of integers");
-        return Err(finding.help("compile it without quantization"));
+        return Err(Box::new(finding.help("compile it without quantization")));
     }
     let what = match scheme {
         Scheme::Int8 => "no matrix product or convolution over one or two axes",
         Scheme::Int8Dynamic => "no matrix product",
     };
-    Err(Diagnostic::new(format!(
+    Err(Box::new(Diagnostic::new(format!(
         "nothing can be quantized to {scheme}: the model has {what} of floats with constant weights outside of branches and \
          loops"
-    )))
+    ))))
 }
 
 /// All that a graph is quantized with.
