@@ -44,7 +44,7 @@ fn help_lists_the_commands() {
       new      Make a package with a program that runs a model
       inspect  Show the steps of a model and its memory over time
       check    Compare a model's outputs with those of a reference
-      drift    Compare a model in one precision with itself in f32, layer by layer
+      drift    Compare a model in one precision, or quantized, with itself in f32, layer by layer
       run      Run a model once
       bench    Measure how long a model takes
       help     Print this message or the help of the given subcommand(s)
@@ -80,17 +80,30 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration, or to
+                                  int8-dynamic, which computes the scales of what matrix products read
+                                  in each run
+          --calibration <PATH>    Samples of inputs, from which scales are chosen: an archive of NumPy
+                                  arrays with `in:NAME` or `NAME` for every input, each with one sample
+                                  or several along its first axis, or a folder of such
+          --observer <NAME>       How the ranges of activations are chosen from the samples: min-max,
+                                  percentile, mse (the default) or entropy
+          --max-drift <X>         Largest drift of an output over the samples, as a fraction of it, such
+                                  as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
                                   what is fast
           --tuning <FILE>         What `bench --tune` has found to be fastest for this model
       -o, --output <DIR>          Folder for NAME.rs and NAME.weights [default: .]
           --name <NAME>           Name of the module; by default that of the file
           --force                 Overwrite files that this command has not written
+          --drift-json <FILE>     Write what quantization has done to each layer and output as JSON
+          --drift-svg <FILE>      Write a picture of the ratios of signal to noise over the samples
       -h, --help                  Print help
 
     Examples:
       onnxide compile magika.onnx --dim batch=1
       onnxide compile minilm.onnx -o src/models --dim batch=1 --dim sequence=1..=256
+      onnxide compile digits.onnx --dim batch=1 --quantize int8 --calibration samples.npz
     ");
     insta::assert_snapshot!(help(&["new", "--help"]), @r"
     Make a package with a program that runs a model
@@ -112,6 +125,16 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
+                                      to int8-dynamic, which computes the scales of what matrix products
+                                      read in each run
+          --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
+                                      NumPy arrays with `in:NAME` or `NAME` for every input, each with
+                                      one sample or several along its first axis, or a folder of such
+          --observer <NAME>           How the ranges of activations are chosen from the samples:
+                                      min-max, percentile, mse (the default) or entropy
+          --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
+                                      such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
           --tuning <FILE>             What `bench --tune` has found to be fastest for this model
@@ -142,6 +165,16 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration, or to
+                                  int8-dynamic, which computes the scales of what matrix products read
+                                  in each run
+          --calibration <PATH>    Samples of inputs, from which scales are chosen: an archive of NumPy
+                                  arrays with `in:NAME` or `NAME` for every input, each with one sample
+                                  or several along its first axis, or a folder of such
+          --observer <NAME>       How the ranges of activations are chosen from the samples: min-max,
+                                  percentile, mse (the default) or entropy
+          --max-drift <X>         Largest drift of an output over the samples, as a fraction of it, such
+                                  as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
                                   what is fast
           --tuning <FILE>         What `bench --tune` has found to be fastest for this model
@@ -172,6 +205,16 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
+                                      to int8-dynamic, which computes the scales of what matrix products
+                                      read in each run
+          --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
+                                      NumPy arrays with `in:NAME` or `NAME` for every input, each with
+                                      one sample or several along its first axis, or a folder of such
+          --observer <NAME>           How the ranges of activations are chosen from the samples:
+                                      min-max, percentile, mse (the default) or entropy
+          --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
+                                      such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
           --tuning <FILE>             What `bench --tune` has found to be fastest for this model
@@ -195,7 +238,7 @@ fn help_of_each_command() {
           --operator 'my.domain::Unpack = crate::ops::unpack: (u8[n, k]) -> f32[n, 8 * k]'
     ");
     insta::assert_snapshot!(help(&["drift", "--help"]), @r"
-    Compare a model in one precision with itself in f32, layer by layer
+    Compare a model in one precision, or quantized, with itself in f32, layer by layer
 
     Usage: onnxide drift [OPTIONS] --reference <REF.npz> <MODEL>
 
@@ -213,6 +256,16 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
+                                      to int8-dynamic, which computes the scales of what matrix products
+                                      read in each run
+          --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
+                                      NumPy arrays with `in:NAME` or `NAME` for every input, each with
+                                      one sample or several along its first axis, or a folder of such
+          --observer <NAME>           How the ranges of activations are chosen from the samples:
+                                      min-max, percentile, mse (the default) or entropy
+          --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
+                                      such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
           --tuning <FILE>             What `bench --tune` has found to be fastest for this model
@@ -224,14 +277,17 @@ fn help_of_each_command() {
           --svg <FILE>                Write a picture of the ratios of signal to noise
       -h, --help                      Print help
 
-    The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the
+    The model runs twice on the same inputs, in f32 and in the precision or quantized. SNR is the ratio
+    of the
     squares of the results in f32 to those of the differences, error/range the largest difference over
     the range of the results in f32. What a layer shows has gathered on the way to it. A decision is
     which number is the greatest along the last axis. The results of layers are kept for this, which
-    takes memory.
+    takes memory. Those of a quantized model are no floats: what its layers show was computed with the
+    quantized numbers on the samples of the calibration.
 
-    Example:
+    Examples:
       onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg
+      onnxide drift resnet50.onnx --reference ref.npz --quantize int8 --calibration samples.npz
     ");
     insta::assert_snapshot!(help(&["run", "--help"]), @r"
     Run a model once
@@ -252,6 +308,16 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
+                                      to int8-dynamic, which computes the scales of what matrix products
+                                      read in each run
+          --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
+                                      NumPy arrays with `in:NAME` or `NAME` for every input, each with
+                                      one sample or several along its first axis, or a folder of such
+          --observer <NAME>           How the ranges of activations are chosen from the samples:
+                                      min-max, percentile, mse (the default) or entropy
+          --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
+                                      such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
           --tuning <FILE>             What `bench --tune` has found to be fastest for this model
@@ -289,6 +355,16 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
+                                      to int8-dynamic, which computes the scales of what matrix products
+                                      read in each run
+          --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
+                                      NumPy arrays with `in:NAME` or `NAME` for every input, each with
+                                      one sample or several along its first axis, or a folder of such
+          --observer <NAME>           How the ranges of activations are chosen from the samples:
+                                      min-max, percentile, mse (the default) or entropy
+          --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
+                                      such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
                                       default what is fast
           --tuning <FILE>             What `bench --tune` has found to be fastest for this model

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use onnxide_codegen::Compiler;
 use onnxide_codegen::compiler::Front;
+use onnxide_codegen::{Compiler, Quantize};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -27,6 +27,19 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
         .winograd(item.winograd)
         .precision(item.precision)
         .front(Front::Macro);
+    if let Some(option) = &item.quantize {
+        let mut quantize = Quantize::new(option.scheme);
+        if let Some(path) = &option.calibration {
+            quantize = quantize.calibration(manifest.join(path.value()));
+        }
+        if let Some(observer) = option.observer {
+            quantize = quantize.observer(observer);
+        }
+        if let Some(drift) = option.max_drift {
+            quantize = quantize.max_drift(drift);
+        }
+        compiler = compiler.quantize(quantize);
+    }
     if let Some(ram) = item.ram {
         compiler = compiler.ram(ram);
     }

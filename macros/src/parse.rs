@@ -1,5 +1,6 @@
 //! The input of the macro.
 
+use onnxide_codegen::quantize::{MaxDrift, Observer, Scheme};
 use onnxide_codegen::{DimRange, Operator, Precision, RamSize};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -24,9 +25,18 @@ pub(crate) struct ModuleItem {
     pub(crate) threads: usize,
     pub(crate) winograd: bool,
     pub(crate) precision: Precision,
+    pub(crate) quantize: Option<QuantizeOption>,
     pub(crate) ram: Option<RamSize>,
     pub(crate) tuning: Option<LitStr>,
     pub(crate) operators: Vec<Operator>,
+}
+
+/// `quantize(SCHEME, calibration = "PATH", observer = NAME, max_drift = NUMBER)`
+pub(crate) struct QuantizeOption {
+    pub(crate) scheme: Scheme,
+    pub(crate) calibration: Option<LitStr>,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) max_drift: Option<MaxDrift>,
 }
 
 /// `NAME = SIZE`, `NAME <= MAX` or `NAME in MIN..=MAX`
@@ -59,7 +69,7 @@ impl Parse for ModuleItem {
         input.parse::<Token![=]>()?;
         let path = input.parse()?;
         let (mut dims, mut threads, mut winograd, mut operators) = (None, None, None, None);
-        let (mut precision, mut ram, mut tuning) = (None, None, None);
+        let (mut precision, mut quantize, mut ram, mut tuning) = (None, None, None, None);
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
             if input.peek(Token![;]) {
@@ -75,6 +85,8 @@ impl Parse for ModuleItem {
                 "winograd" => winograd = Some(parse_flag(input)?),
                 "precision" if precision.is_some() => return Err(repeated(option.span(), "precision")),
                 "precision" => precision = Some(parse_precision(input)?),
+                "quantize" if quantize.is_some() => return Err(repeated(option.span(), "quantize")),
+                "quantize" => quantize = Some(parse_quantize(input)?),
                 "ram" if ram.is_some() => return Err(repeated(option.span(), "ram")),
                 "ram" => ram = Some(parse_ram(input)?),
                 "tuning" if tuning.is_some() => return Err(repeated(option.span(), "tuning")),
@@ -82,7 +94,8 @@ impl Parse for ModuleItem {
                 "operators" if operators.is_some() => return Err(repeated(option.span(), "operators")),
                 "operators" => operators = Some(parse_operators(input)?),
                 other => {
-                    let known = "`dims`, `operators`, `precision`, `ram`, `threads`, `tuning` and `winograd`";
+                    let known =
+                        "`dims`, `operators`, `precision`, `quantize`, `ram`, `threads`, `tuning` and `winograd`";
                     let message = format!("unknown option `{other}`; the known ones are {known}");
                     return Err(syn::Error::new(option.span(), message));
                 }
@@ -101,6 +114,7 @@ impl Parse for ModuleItem {
             threads: threads.unwrap_or(1),
             winograd: winograd.unwrap_or(true),
             precision: precision.unwrap_or_default(),
+            quantize,
             ram,
             tuning,
             operators: operators.unwrap_or_default(),
@@ -163,6 +177,62 @@ fn parse_precision(input: ParseStream<'_>) -> Result<Precision> {
     let name: Ident = input.call(Ident::parse_any)?;
     let error = |message| syn::Error::new(name.span(), message);
     name.to_string().parse().map_err(error)
+}
+
+/// `(int8, calibration = "PATH", ..)` or `(int8 dynamic, ..)`
+fn parse_quantize(input: ParseStream<'_>) -> Result<QuantizeOption> {
+    let content;
+    let _: token::Paren = parenthesized!(content in input);
+    let scheme: Ident = content.call(Ident::parse_any)?;
+    let mut name = scheme.to_string();
+    while content.peek(Ident::peek_any) {
+        name += &format!("-{}", content.call(Ident::parse_any)?);
+    }
+    let error = |message| syn::Error::new(scheme.span(), message);
+    let mut quantize = QuantizeOption {
+        scheme: name.parse().map_err(error)?,
+        calibration: None,
+        observer: None,
+        max_drift: None,
+    };
+    while !content.is_empty() {
+        content.parse::<Token![,]>()?;
+        if content.is_empty() {
+            break;
+        }
+        let option: Ident = content.call(Ident::parse_any)?;
+        let known = match option.to_string().as_str() {
+            "calibration" => quantize.calibration.replace(parse_path(&content)?).is_some(),
+            "observer" => quantize.observer.replace(parse_observer(&content)?).is_some(),
+            "max_drift" => quantize.max_drift.replace(parse_drift(&content)?).is_some(),
+            other => {
+                let known = "`calibration`, `max_drift` and `observer`";
+                let message = format!("unknown option `{other}` of `quantize`; the known ones are {known}");
+                return Err(syn::Error::new(option.span(), message));
+            }
+        };
+        if known {
+            return Err(repeated(option.span(), &option.to_string()));
+        }
+    }
+    Ok(quantize)
+}
+
+/// `= NAME`
+fn parse_observer(input: ParseStream<'_>) -> Result<Observer> {
+    input.parse::<Token![=]>()?;
+    let name: Ident = input.call(Ident::parse_any)?;
+    let error = |message| syn::Error::new(name.span(), message);
+    // A name in Rust has no hyphen.
+    name.to_string().replace('_', "-").parse().map_err(error)
+}
+
+/// `= NUMBER`
+fn parse_drift(input: ParseStream<'_>) -> Result<MaxDrift> {
+    input.parse::<Token![=]>()?;
+    let number: syn::LitFloat = input.parse()?;
+    let error = |message| syn::Error::new(number.span(), message);
+    number.base10_digits().parse().map_err(error)
 }
 
 /// `"DOMAIN::NAME" => PATH: SIGNATURE, ..`
@@ -247,14 +317,15 @@ mod tests {
             r#"
             /// A cat.
             pub mod cat = "cat.onnx", ram <= "64K", tuning = "cat.tuning", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
-            mod dog = "dog.onnx", threads = 2, ram <= 1_000K, winograd = false, precision = bf16, operators(
+            mod owl = "owl.onnx", quantize(int8, calibration = "owl.npz", observer = min_max, max_drift = 0.05,);
+            mod dog = "dog.onnx", quantize(int8 dynamic), threads = 2, ram <= 1_000K, winograd = false, precision = bf16, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
             );
             "#,
         )
         .unwrap();
-        let [cat, dog] = &modules[..] else {
+        let [cat, owl, dog] = &modules[..] else {
             panic!("{} modules", modules.len())
         };
         assert_eq!(
@@ -279,7 +350,15 @@ mod tests {
         assert_eq!((cat.precision, dog.precision), (Precision::F32, Precision::Bf16));
         assert_eq!((cat.ram, dog.ram), (Some(RamSize(65536)), Some(RamSize(1_024_000))));
         assert_eq!(cat.tuning.as_ref().map(LitStr::value), Some("cat.tuning".into()));
-        assert!(dog.tuning.is_none());
+        assert!(dog.tuning.is_none() && cat.quantize.is_none());
+        let quantize = owl.quantize.as_ref().unwrap();
+        assert_eq!(
+            (quantize.scheme, quantize.observer),
+            (Scheme::Int8, Some(Observer::MinMax))
+        );
+        assert_eq!(quantize.calibration.as_ref().map(LitStr::value), Some("owl.npz".into()));
+        assert_eq!(quantize.max_drift.map(MaxDrift::get), Some(0.05));
+        assert_eq!(dog.quantize.as_ref().unwrap().scheme, Scheme::Int8Dynamic);
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -298,9 +377,30 @@ mod tests {
             ("mod m = \"m\"", "expected `,` and an option, or `;`"),
             ("mod m = \"m\" dims(a = 1);", "expected `,` and an option, or `;`"),
             (
-                "mod m = \"m\", quantize = 2;",
-                "unknown option `quantize`; the known ones are `dims`, `operators`, `precision`, `ram`, \
+                "mod m = \"m\", quantise = 2;",
+                "unknown option `quantise`; the known ones are `dims`, `operators`, `precision`, `quantize`, `ram`, \
                  `threads`, `tuning` and `winograd`",
+            ),
+            ("mod m = \"m\", quantize = int8;", "expected parentheses"),
+            (
+                "mod m = \"m\", quantize(int3);",
+                "unknown quantization `int3`; the known ones are `int8` and `int8-dynamic`",
+            ),
+            (
+                "mod m = \"m\", quantize(int8, data = \"d\");",
+                "unknown option `data` of `quantize`; the known ones are `calibration`, `max_drift` and `observer`",
+            ),
+            (
+                "mod m = \"m\", quantize(int8, max_drift = 1.5);",
+                "`1.5` is no bound of a drift; expected a number between 0 and 1, such as 0.05",
+            ),
+            (
+                "mod m = \"m\", quantize(int8, observer = mse, observer = mse);",
+                "`observer` is given twice",
+            ),
+            (
+                "mod m = \"m\", quantize(int8), quantize(int8);",
+                "`quantize` is given twice",
             ),
             ("mod m = \"m\", threads = 2, threads = 2;", "`threads` is given twice"),
             ("mod m = \"m\", threads(2);", "expected `=`"),

@@ -8,7 +8,8 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
-use onnxide_codegen::{Compiler, DimRange, Operator, Precision, RamSize};
+use onnxide_codegen::quantize::Scheme;
+use onnxide_codegen::{Compiler, DimRange, MaxDrift, Observer, Operator, Precision, Quantize, RamSize};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Compare a model's outputs with those of a reference
     Check(Check),
-    /// Compare a model in one precision with itself in f32, layer by layer
+    /// Compare a model in one precision, or quantized, with itself in f32, layer by layer
     Drift(Drift),
     /// Run a model once
     Run(Run),
@@ -75,6 +76,25 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) precision: Precision,
 
+    /// Quantize a model in floats: to int8, which needs --calibration, or to int8-dynamic, which computes the scales
+    /// of what matrix products read in each run
+    #[arg(long, value_name = "SCHEME")]
+    pub(crate) quantize: Option<Scheme>,
+
+    /// Samples of inputs, from which scales are chosen: an archive of NumPy arrays with `in:NAME` or `NAME` for every
+    /// input, each with one sample or several along its first axis, or a folder of such
+    #[arg(long, value_name = "PATH", requires = "quantize")]
+    pub(crate) calibration: Option<PathBuf>,
+
+    /// How the ranges of activations are chosen from the samples: min-max, percentile, mse (the default) or entropy
+    #[arg(long, value_name = "NAME", requires = "quantize")]
+    pub(crate) observer: Option<Observer>,
+
+    /// Largest drift of an output over the samples, as a fraction of it, such as 0.05: layers that do the most harm
+    /// stay in floats
+    #[arg(long, value_name = "X", requires = "calibration")]
+    pub(crate) max_drift: Option<MaxDrift>,
+
     /// Most memory that a run works in, such as 65536, 64K or 2M; by default what is fast
     #[arg(long, value_name = "SIZE")]
     pub(crate) ram: Option<RamSize>,
@@ -88,7 +108,8 @@ pub(crate) struct ModelArgs {
 #[command(after_help = "\
 Examples:
   onnxide compile magika.onnx --dim batch=1
-  onnxide compile minilm.onnx -o src/models --dim batch=1 --dim sequence=1..=256")]
+  onnxide compile minilm.onnx -o src/models --dim batch=1 --dim sequence=1..=256
+  onnxide compile digits.onnx --dim batch=1 --quantize int8 --calibration samples.npz")]
 pub(crate) struct Compile {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -104,6 +125,14 @@ pub(crate) struct Compile {
     /// Overwrite files that this command has not written
     #[arg(long)]
     pub(crate) force: bool,
+
+    /// Write what quantization has done to each layer and output as JSON
+    #[arg(long, value_name = "FILE", requires = "quantize")]
+    pub(crate) drift_json: Option<PathBuf>,
+
+    /// Write a picture of the ratios of signal to noise over the samples
+    #[arg(long, value_name = "FILE", requires = "calibration")]
+    pub(crate) drift_svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -187,14 +216,16 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The model runs twice on the same inputs, in f32 and in the precision. SNR is the ratio of the
+The model runs twice on the same inputs, in f32 and in the precision or quantized. SNR is the ratio of the
 squares of the results in f32 to those of the differences, error/range the largest difference over
 the range of the results in f32. What a layer shows has gathered on the way to it. A decision is
 which number is the greatest along the last axis. The results of layers are kept for this, which
-takes memory.
+takes memory. Those of a quantized model are no floats: what its layers show was computed with the
+quantized numbers on the samples of the calibration.
 
-Example:
-  onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg")]
+Examples:
+  onnxide drift resnet50.onnx --reference ref.npz --precision bf16 --svg drift.svg
+  onnxide drift resnet50.onnx --reference ref.npz --quantize int8 --calibration samples.npz")]
 pub(crate) struct Drift {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -342,6 +373,21 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 impl ModelArgs {
+    /// How the model is quantized, if it is.
+    pub(crate) fn quantization(&self) -> Option<Quantize> {
+        let mut quantize = Quantize::new(self.quantize?);
+        if let Some(path) = &self.calibration {
+            quantize = quantize.calibration(path);
+        }
+        if let Some(observer) = self.observer {
+            quantize = quantize.observer(observer);
+        }
+        if let Some(drift) = self.max_drift {
+            quantize = quantize.max_drift(drift);
+        }
+        Some(quantize)
+    }
+
     /// A compiler of the model with these sizes.
     pub(crate) fn compiler(&self) -> Compiler {
         let mut compiler = Compiler::new(&self.model)
@@ -349,6 +395,9 @@ impl ModelArgs {
             .winograd(!self.no_winograd)
             .precision(self.precision)
             .front(Front::Command);
+        if let Some(quantize) = self.quantization() {
+            compiler = compiler.quantize(quantize);
+        }
         if let Some(ram) = self.ram {
             compiler = compiler.ram(ram);
         }

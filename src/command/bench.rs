@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::args::Bench;
 use crate::inspect::nodes;
-use crate::npz::{self, Array};
 use crate::program::{Measured, Program};
 use crate::term::{self, BOLD, DIM};
 use crate::{Outcome, model, tune};
+use onnxide_codegen::npz::{self, Array};
 
 /// What was measured, as it is printed in JSON.
 #[derive(Debug, Serialize)]

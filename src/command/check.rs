@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::args::Check;
 use crate::compare::{Difference, compare};
-use crate::npz::{self, Array};
 use crate::program::Program;
 use crate::term::{BAD, BOLD, GOOD};
 use crate::{Outcome, model};
+use onnxide_codegen::npz::{self, Array};
 
 /// The result of a check, as it is printed in JSON.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use onnxide_runtime::element::*;
 use serde::Serialize;
 
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 
 /// The difference of an output from its reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use onnxide_codegen::compiler::MARKER;
 
-use crate::Outcome;
 use crate::args::Compile;
 use crate::term::{self, BOLD};
+use crate::{Outcome, quantization};
 
 pub(crate) fn compile(args: &Compile) -> Result<Outcome> {
     let mut compiler = args.model.compiler();
@@ -41,6 +41,15 @@ pub(crate) fn compile(args: &Compile) -> Result<Outcome> {
         weights.display(),
         term::bytes(report.weight_bytes)
     )?;
+    if let Some(quantized) = &report.quantization {
+        quantization::print(quantized, &mut out)?;
+        if let Some(path) = &args.drift_json {
+            quantization::write_json(quantized, path)?;
+        }
+        if let Some(path) = &args.drift_svg {
+            quantization::write_svg(name, quantized, path)?;
+        }
+    }
     Ok(Outcome::Success)
 }
 

@@ -9,7 +9,7 @@ use onnxide_codegen::{Compiler, DimRange};
 use onnxide_runtime::element::DType;
 
 use crate::args::{DimArg, ModelArgs};
-use crate::npz::Array;
+use onnxide_codegen::npz::Array;
 
 /// The arrays of the inputs, in the order of the model, and a compiler that has the sizes of all dimensions.
 #[derive(Debug)]
@@ -204,6 +204,10 @@ mod tests {
             threads: NonZeroUsize::MIN,
             no_winograd: false,
             precision: Precision::F32,
+            quantize: None,
+            calibration: None,
+            observer: None,
+            max_drift: None,
             ram: None,
             tuning: None,
         }

@@ -6,10 +6,10 @@ use std::io::Write;
 use anyhow::Result;
 
 use crate::args::Run;
-use crate::npz::{self, Array};
 use crate::program::Program;
 use crate::term::BOLD;
 use crate::{Outcome, model};
+use onnxide_codegen::npz::{self, Array};
 
 pub(crate) fn run(args: &Run) -> Result<Outcome> {
     let mut arrays: BTreeMap<String, Array> = npz::read(&args.inputs)?.into_iter().collect();

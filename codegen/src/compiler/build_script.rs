@@ -46,6 +46,9 @@ impl Compiler {
         let folder = env::var_os("OUT_DIR").map(PathBuf::from).ok_or(BuildError::NoOutDir)?;
         // Before anything can fail, so that a model which is repaired or put in place is noticed.
         println!("cargo::rerun-if-changed={}", self.path.display());
+        if let Some(data) = self.quantize.as_ref().and_then(crate::Quantize::data) {
+            println!("cargo::rerun-if-changed={}", data.display());
+        }
         for file in self.compile_into(&folder)? {
             println!("cargo::rerun-if-changed={}", file.display());
         }

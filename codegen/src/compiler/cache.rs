@@ -14,7 +14,7 @@ pub struct Cached {
     pub source: PathBuf,
     /// The file with the weights.
     pub weights: PathBuf,
-    /// The files that the model was read from, the model itself first, and what it was tuned with.
+    /// The files that the model was read from, the model itself first, and what it was tuned and quantized with.
     pub files: Vec<PathBuf>,
     /// A hash of the model, the options and the compiler, in hexadecimal.
     pub hash: String,

@@ -6,11 +6,12 @@ use super::layers;
 use super::{LayerReport, Options, PortReport, Report, SlotReport, StepReport, SymbolReport, WeightsPath};
 use crate::diagnostics::{CompileError, Diagnostic, Diagnostics};
 use crate::emit::{EmitOptions, WeightsSource, emit};
-use crate::frontend::Model;
+use crate::frontend::{DeclaredDim, Model, ValueType};
 use crate::import::{self, import};
 use crate::ir::TensorType;
 use crate::passes;
 use crate::plan::{Base, Plan, PlanError, PlanOptions};
+use crate::quantize::{self, QuantizationReport};
 
 /// What a model becomes.
 pub(super) struct Lowered {
@@ -32,7 +33,7 @@ const OBJECT_BYTES: usize = 1 << 22;
 ///
 /// All that is wrong with the model, or that the compiler does not support.
 pub(super) fn lower(model: Model, options: &Options, header: Vec<String>) -> Result<Lowered, CompileError> {
-    let (plan, layers) = plan(&model, options)?;
+    let (plan, layers, quantization) = plan(&model, options)?;
     let blob = plan.weights.blob();
     let emit_options = EmitOptions {
         runtime: "onnxide_runtime".into(),
@@ -45,14 +46,18 @@ pub(super) fn lower(model: Model, options: &Options, header: Vec<String>) -> Res
         source: emit(&plan, &emit_options),
         report: Report {
             layers,
+            quantization,
             ..report(&plan, &model, options)
         },
         weights: Bytes::from_owner(blob),
     })
 }
 
+/// A plan, the results of layers that are outputs, and what quantization has done.
+type Planned = (Plan, Vec<LayerReport>, Option<QuantizationReport>);
+
 /// Takes every decision.
-fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), CompileError> {
+fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
     let dims = options.dims.iter().map(|(name, range)| {
         let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         (name.clone(), size(range.min)..=size(range.max))
@@ -64,6 +69,13 @@ fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), Co
     };
     let mut graph = import(model, &import_options)?;
     graph.name.clone_from(&options.name);
+    let mut quantization = None;
+    if let Some(quantize) = &options.quantize {
+        passes::clean(&mut graph);
+        let batches = batches(model);
+        let report = quantize::quantize(&mut graph, quantize, &options.calibration, &batches);
+        quantization = Some(report.map_err(|finding| Diagnostics::one(&model.name, *finding))?);
+    }
     passes::optimize(&mut graph, &mut |_, _| {});
     let plan_options = PlanOptions {
         threads: options.threads,
@@ -77,6 +89,7 @@ fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), Co
         true => layers::expose(&mut graph, &plan_options),
         false => Plan::with(&graph, &plan_options).map(|plan| (plan, Vec::new())),
     };
+    let planned = planned.map(|(plan, layers)| (plan, layers, quantization));
     planned.map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
         for PlanError {
@@ -95,6 +108,17 @@ fn plan(model: &Model, options: &Options) -> Result<(Plan, Vec<LayerReport>), Co
     })
 }
 
+/// The inputs whose first axis has no fixed size in the model.
+fn batches(model: &Model) -> Vec<&str> {
+    let inputs = model.graph.inputs.iter().filter(|input| match &input.ty {
+        Some(ValueType::Tensor { shape: Some(shape), .. }) => shape
+            .first()
+            .is_some_and(|first| !matches!(first, DeclaredDim::Fixed(_))),
+        _ => false,
+    });
+    inputs.map(|input| input.name.as_str()).collect()
+}
+
 fn weights_source(model: &Model, options: &Options, bytes: usize) -> WeightsSource {
     let path = options.weights.expression();
     // The assembler does not look beside the source file.
@@ -108,7 +132,7 @@ fn weights_source(model: &Model, options: &Options, bytes: usize) -> WeightsSour
 fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
     let port = |name: &str, ty: &TensorType| PortReport {
         name: name.to_owned(),
-        dtype: numpy_name(ty),
+        dtype: ty.dtype.numpy_name(),
         shape: ty.shape.iter().map(ToString::to_string).collect(),
     };
     let bounds = plan.bounds();
@@ -171,17 +195,6 @@ fn report(plan: &Plan, model: &Model, options: &Options) -> Report {
         weight_bytes: plan.weights.bytes as u64,
         decisions: plan.decisions.clone(),
         layers: Vec::new(),
-    }
-}
-
-/// The element type as NumPy spells it.
-fn numpy_name(ty: &TensorType) -> String {
-    let name = ty.dtype.name();
-    let (letter, digits) = name.split_at(1);
-    match letter {
-        "f" => format!("float{digits}"),
-        "i" => format!("int{digits}"),
-        "u" => format!("uint{digits}"),
-        _ => name.to_owned(),
+        quantization: None,
     }
 }

@@ -12,6 +12,7 @@ use crate::Precision;
 use crate::ir::{Bounds, Interval};
 use crate::operator::Operator;
 use crate::plan::{RamSize, Tuning};
+use crate::quantize::{Files, Quantize};
 
 /// The options of a compilation, complete: every one has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct Options {
     pub winograd: bool,
     /// In what matrix products and convolutions multiply.
     pub precision: Precision,
+    /// To what the model is quantized.
+    pub quantize: Option<Quantize>,
+    /// The files with the data for that.
+    pub calibration: Files,
     /// Whether the results of layers are outputs, too.
     #[doc(hidden)]
     pub layers: bool,
@@ -150,6 +155,10 @@ impl Options {
         field(self.name.as_bytes());
         field(&[self.profile, self.program, self.winograd, self.layers].map(u8::from));
         field(self.precision.name().as_bytes());
+        // The text of a module has these options.
+        let quantize = self.quantize.as_ref().map(ToString::to_string);
+        field(quantize.unwrap_or_default().as_bytes());
+        field(&self.calibration.hash);
         field(self.ram.map_or(String::new(), |ram| ram.0.to_string()).as_bytes());
         field(&(self.threads as u64).to_le_bytes());
         for (name, range) in &self.dims {
@@ -249,6 +258,8 @@ mod tests {
             threads: 1,
             winograd: true,
             precision: Precision::F32,
+            quantize: None,
+            calibration: Files::default(),
             layers: false,
             ram: None,
             tuning: Tuning::default(),
@@ -270,6 +281,8 @@ mod tests {
         assert_ne!(key, with(&|o| o.threads = 2));
         assert_ne!(key, with(&|o| o.winograd = false));
         assert_ne!(key, with(&|o| o.precision = Precision::Bf16));
+        assert_ne!(key, with(&|o| o.quantize = Some(Quantize::int8_dynamic())));
+        assert_ne!(key, with(&|o| o.calibration.hash = [1; 32]));
         assert_ne!(key, with(&|o| o.layers = true));
         assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));
         assert_ne!(key, with(&|o| o.tuning.choose("a", Choice::Direct)));

@@ -1,6 +1,7 @@
 //! What a compiled module consists of, for people and tools.
 
 use crate::plan::Decision;
+use crate::quantize::QuantizationReport;
 
 /// The steps, the memory and the interface of a module. Sizes that depend on symbols are those at their bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +33,9 @@ pub struct Report {
     /// The layers whose results are outputs after those of the model; for tools that ask for it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub layers: Vec<LayerReport>,
+    /// What quantization has done, if the model was quantized when it was compiled.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub quantization: Option<QuantizationReport>,
 }
 
 /// A matrix product or a convolution whose result is an output.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::quantize::Scheme;
 
 /// A model with dimensions `batch` and `sequence`.
 const BERT: &str = "../models/bert_tiny_dyn.onnx";
@@ -175,4 +176,35 @@ fn layers_become_outputs() {
         }
     }
     assert!(rounded.report.layers.iter().any(|layer| layer.precision == "bf16"));
+}
+
+#[test]
+fn models_are_quantized_with_calibration_data() {
+    let (model, data) = ("../models/digits_cnn_fp32.onnx", "../models/digits_calibration.npz");
+    let quantized = |quantize: Quantize| Compiler::new(model).dim("batch", 1).quantize(quantize);
+    let module = quantized(Quantize::int8(data)).compile_module().unwrap();
+    assert_eq!(module.files, [Path::new(model), Path::new(data)]);
+    let header = quantized(Quantize::int8(data)).load().unwrap().header();
+    let options = "--dim batch=1 --quantize int8 --calibration digits_calibration.npz";
+    assert!(header[2].ends_with(options), "{header:?}");
+    let report = module.report.quantization.unwrap();
+    assert_eq!((report.samples, report.layers.len()), (64, 5));
+    assert!(report.drift.unwrap() < 0.01, "{report:?}");
+    let float = Compiler::new(model).dim("batch", 1).compile_module().unwrap();
+    assert_ne!(float.hash, module.hash);
+    assert!(module.weights.len() * 3 < float.weights.len());
+    // The same again, to the bit; and with another batch, for which samples are taken several times.
+    let again = quantized(Quantize::int8(data)).compile_module().unwrap();
+    assert_eq!((again.source, again.weights), (module.source, module.weights));
+    let batch = Compiler::new(model).dim("batch", 100).quantize(Quantize::int8(data));
+    assert_eq!(batch.compile_module().unwrap().report.quantization.unwrap().samples, 1);
+    insta::assert_snapshot!(quantized(Quantize::new(Scheme::Int8)).compile_module().unwrap_err(), @r"
+    cannot compile ../models/digits_cnn_fp32.onnx
+      quantization to int8 needs calibration data
+        help: give samples of the inputs, an archive of NumPy arrays; int8-dynamic needs none
+    ");
+    insta::assert_snapshot!(error(quantized(Quantize::int8("../docs"))), @r"
+    cannot compile ../models/digits_cnn_fp32.onnx
+      calibration: the folder ../docs has no file `*.npz` with samples
+    ");
 }

@@ -117,6 +117,17 @@ impl DType {
         }
     }
 
+    /// The name that NumPy has for the type, or would have.
+    pub fn numpy_name(self) -> String {
+        let (letter, digits) = self.name().split_at(1);
+        match letter {
+            "f" => format!("float{digits}"),
+            "i" => format!("int{digits}"),
+            "u" => format!("uint{digits}"),
+            _ => self.name().to_owned(),
+        }
+    }
+
     /// The type of a [`name`](DType::name).
     pub fn from_name(name: &str) -> Option<DType> {
         DType::ALL.into_iter().find(|dtype| dtype.name() == name)

@@ -175,6 +175,10 @@ const PHASES: &[&[Pass]] = &[
     ],
 ];
 
+/// The number of the phases after which constants are folded and scales are in the weights of what they follow, and
+/// nothing depends on kernels yet.
+const CLEAN_PHASES: usize = 4;
+
 /// The most rounds of a phase. Each round of a long chain of rewrites does most of what is left; what is not done then
 /// is left undone.
 const MAX_ROUNDS: usize = 12;
@@ -192,8 +196,22 @@ impl Pass {
 ///
 /// With debug assertions, if a pass leaves a graph that was [sound](verify) before in another state.
 pub fn optimize(graph: &mut Graph, observe: &mut dyn FnMut(&'static str, &Graph)) {
+    run(PHASES, graph, observe);
+}
+
+/// Runs the passes that know nothing of kernels: activations and normalizations are recognized, and what follows products
+/// and convolutions by channel is in their weights. [`optimize`] may run after it.
+///
+/// # Panics
+///
+/// As [`optimize`].
+pub fn clean(graph: &mut Graph) {
+    run(&PHASES[..CLEAN_PHASES], graph, &mut |_, _| {});
+}
+
+fn run(phases: &[&[Pass]], graph: &mut Graph, observe: &mut dyn FnMut(&'static str, &Graph)) {
     let sound = cfg!(debug_assertions) && verify(graph).is_ok();
-    for phase in PHASES {
+    for phase in phases {
         for _ in 0..MAX_ROUNDS {
             let mut changed = false;
             for pass in *phase {

@@ -1,7 +1,6 @@
 //! `onnxide drift`
 
-mod measure;
-mod svg;
+pub(crate) mod svg;
 mod table;
 
 use std::collections::BTreeMap;
@@ -10,14 +9,15 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use onnxide_codegen::compiler::LayerReport;
-use onnxide_codegen::{Precision, Report};
+use onnxide_codegen::measure::{self, Decisions, Noise};
+use onnxide_codegen::npz::{self, Array};
+use onnxide_codegen::{Compiler, Precision, QuantizationReport, Report};
 use serde::Serialize;
 
 use crate::args::Drift;
-use crate::npz::{self, Array};
+use crate::compare::numbers;
 use crate::program::Program;
 use crate::{Outcome, model};
-use measure::{Decisions, Noise};
 
 /// How far a model in one precision is from itself in another, as it is printed in JSON.
 #[derive(Serialize)]
@@ -50,7 +50,9 @@ struct Layer {
     kernel: String,
     /// In what the layer itself multiplies.
     precision: &'static str,
-    macs: u64,
+    /// Multiply-accumulate operations, where the kernel is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    macs: Option<u64>,
     weight_bytes: u64,
     weight_bytes_against: u64,
     #[serde(flatten)]
@@ -58,21 +60,28 @@ struct Layer {
 }
 
 pub(crate) fn drift(args: &Drift) -> Result<Outcome> {
-    let (precision, against) = (args.model.precision, Precision::F32);
+    let (precision, quantize) = (args.model.precision, args.model.quantize);
+    let against = Precision::F32;
     ensure!(
-        precision != against,
-        "{against} is what other precisions are compared with; choose one with --precision, such as bf16"
+        precision != against || quantize.is_some(),
+        "{against} is what others are compared with; choose one with --precision, such as bf16, or with --quantize"
     );
     let mut arrays: BTreeMap<String, Array> = npz::read(&args.reference)?.into_iter().collect();
     let bound = model::bind(&args.model, &mut arrays, &args.reference)?;
-    let run = |precision: Precision| -> Result<_> {
-        let compiler = bound.compiler.clone().precision(precision).layers(true);
+    let run = |compiler: Compiler| -> Result<_> {
         let program = Program::build(compiler, &args.run.operators_from)?;
         let outputs = program.run(&bound.inputs, &args.run)?;
         Ok((program.report, outputs))
     };
-    let (expected, found) = (run(against)?, run(precision)?);
-    let comparison = compare(precision, against, (&found.0, &found.1), (&expected.0, &expected.1))?;
+    // The results of quantized layers are no floats. How far these are from floats, the compiler has measured.
+    let compiler = bound.compiler.clone().layers(quantize.is_none());
+    let expected = run(compiler.clone().without_quantization().precision(against))?;
+    let found = run(compiler)?;
+    let name = quantize.map_or(precision.name(), |scheme| scheme.name());
+    let mut comparison = compare(name, against.name(), (&found.0, &found.1), (&expected.0, &expected.1))?;
+    if let Some(quantization) = &found.0.quantization {
+        comparison.layers = quantized_layers(quantization, name, against.name());
+    }
     if let Some(path) = &args.svg {
         fs::write(path, svg::draw(&comparison)).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -89,7 +98,7 @@ pub(crate) fn drift(args: &Drift) -> Result<Outcome> {
 /// A report and the outputs, those of layers among them.
 type Ran<'a> = (&'a Report, &'a [(String, Array)]);
 
-fn compare(precision: Precision, against: Precision, found: Ran<'_>, expected: Ran<'_>) -> Result<Comparison> {
+fn compare(precision: &'static str, against: &'static str, found: Ran<'_>, expected: Ran<'_>) -> Result<Comparison> {
     let named = |(_, arrays): Ran<'_>, name: &str| -> Result<Array> {
         let array = arrays.iter().find(|(other, _)| other == name);
         Ok(array
@@ -118,8 +127,8 @@ fn compare(precision: Precision, against: Precision, found: Ran<'_>, expected: R
             name: port.name.clone(),
             dtype: found.dtype.name(),
             shape: found.shape.clone(),
-            noise: measure::noise(&found, &expected),
-            decisions: measure::decisions(&found, &expected),
+            noise: measure::noise(numbers(&found), numbers(&expected)),
+            decisions: decisions(&found, &expected),
         });
     }
     let mut layers = Vec::new();
@@ -135,21 +144,44 @@ fn compare(precision: Precision, against: Precision, found: Ran<'_>, expected: R
             name: output.clone(),
             kernel: layer.kernel.clone(),
             precision: layer.precision,
-            macs: layer.macs,
+            macs: Some(layer.macs),
             weight_bytes: layer.weight_bytes,
             weight_bytes_against: *weight_bytes,
-            noise: measure::noise(&found, &expected),
+            noise: measure::noise(numbers(&found), numbers(&expected)),
         });
     }
     Ok(Comparison {
         name: found.0.name.clone(),
-        precision: precision.name(),
-        against: against.name(),
+        precision,
+        against,
         weight_bytes: found.0.weight_bytes,
         weight_bytes_against: expected.0.weight_bytes,
         outputs,
         layers,
     })
+}
+
+/// The layers of a quantized model, with the noise that the compiler has measured.
+fn quantized_layers(report: &QuantizationReport, scheme: &'static str, against: &'static str) -> Vec<Layer> {
+    let layers = report.layers.iter().filter_map(|layer| {
+        Some(Layer {
+            name: layer.name.clone(),
+            kernel: layer.kind.to_owned(),
+            precision: if layer.quantized { scheme } else { against },
+            macs: None,
+            weight_bytes: layer.weight_bytes,
+            weight_bytes_against: layer.weight_bytes_before,
+            noise: layer.noise?,
+        })
+    });
+    layers.collect()
+}
+
+fn decisions(found: &Array, expected: &Array) -> Option<Decisions> {
+    let name = found.dtype.name();
+    let is_float = name.starts_with("float") || name.starts_with("bfloat");
+    let [a, b] = [found, expected].map(|array| numbers(array).collect::<Vec<f64>>());
+    measure::decisions(&a, &b, &found.shape, is_float)
 }
 
 #[cfg(test)]
@@ -202,13 +234,7 @@ mod tests {
     pub(super) fn comparison() -> Comparison {
         let (report, outputs) = ran("bf16", 2048, &[1.0, 2.0, 3.5, 4.0]);
         let (report_against, outputs_against) = ran("f32", 4096, &[1.0, 2.0, 4.5, 4.0]);
-        compare(
-            Precision::Bf16,
-            Precision::F32,
-            (&report, &outputs),
-            (&report_against, &outputs_against),
-        )
-        .unwrap()
+        compare("bf16", "f32", (&report, &outputs), (&report_against, &outputs_against)).unwrap()
     }
 
     #[test]
@@ -222,12 +248,7 @@ mod tests {
         let (report, outputs) = ran("bf16", 2048, &[1.0; 4]);
         let mut shorter = outputs.clone();
         shorter[0].1 = floats(&[1, 2], &[1.0; 2]);
-        let error = compare(
-            Precision::Bf16,
-            Precision::F32,
-            (&report, &shorter),
-            (&report, &outputs),
-        );
+        let error = compare("bf16", "f32", (&report, &shorter), (&report, &outputs));
         assert_eq!(
             error.err().unwrap().to_string(),
             "output `scores` has the shape [1, 2] in bf16 and [2, 2] in f32"

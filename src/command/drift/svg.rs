@@ -10,32 +10,40 @@ const HEIGHT: f64 = 500.0;
 /// The highest ratio that is shown, in decibels: about that of `f32` itself.
 const MOST: f64 = 140.0;
 
-/// A picture with the ratio of signal to noise after each layer, from left to right, and of the outputs at the end.
-pub(super) fn draw(comparison: &Comparison) -> String {
-    let mut svg = String::new();
-    write(comparison, &mut svg).expect("writing to a string does not fail");
-    svg
+/// A layer or an output in a picture.
+pub(crate) struct Bar<'a> {
+    pub(crate) name: &'a str,
+    /// The kernel, or what it is else.
+    pub(crate) kind: &'a str,
+    /// The ratio of signal to noise in decibels.
+    pub(crate) snr_db: f64,
+    pub(crate) color: &'static str,
 }
 
-fn write(comparison: &Comparison, svg: &mut String) -> fmt::Result {
-    let layers = comparison.layers.iter().map(|layer| {
-        let color = if layer.precision == comparison.precision {
-            "#4878a8"
-        } else {
-            "#b0b0b0"
-        };
-        (layer.name.as_str(), layer.kernel.as_str(), layer.noise.snr_db, color)
+/// The color of layers of the precision that is compared.
+pub(crate) const CHANGED: &str = "#4878a8";
+/// The color of layers that are as they were.
+pub(crate) const UNCHANGED: &str = "#b0b0b0";
+/// The color of outputs.
+pub(crate) const OUTPUT: &str = "crimson";
+
+/// A picture with the ratio of signal to noise after each layer, from left to right, and of the outputs at the end.
+pub(super) fn draw(comparison: &Comparison) -> String {
+    let layers = comparison.layers.iter().map(|layer| Bar {
+        name: &layer.name,
+        kind: &layer.kernel,
+        snr_db: layer.noise.snr_db,
+        color: match layer.precision == comparison.precision {
+            true => CHANGED,
+            false => UNCHANGED,
+        },
     });
-    let outputs = comparison.outputs.iter().map(|output| {
-        let name = output.name.as_str();
-        (name, "output", output.noise.snr_db, "crimson")
+    let outputs = comparison.outputs.iter().map(|output| Bar {
+        name: &output.name,
+        kind: "output",
+        snr_db: output.noise.snr_db,
+        color: OUTPUT,
     });
-    let bars: Vec<_> = layers.chain(outputs).collect();
-    let finite = bars.iter().map(|bar| bar.2).filter(|ratio| ratio.is_finite());
-    // A mark every 10 decibels, and one above the highest bar.
-    let top = (finite.fold(0.0, f64::max).min(MOST) / 10.0).floor() * 10.0 + 10.0;
-    let x = |bar: usize| LEFT + bar as f64 / bars.len().max(1) as f64 * (WIDTH - LEFT - RIGHT);
-    let y = |ratio: f64| HEIGHT - BOTTOM - ratio.clamp(0.0, top) / top * (HEIGHT - TOP - BOTTOM);
     let title = format!(
         "{}: signal to noise of {} against {}, weights {} of {}",
         comparison.name,
@@ -44,7 +52,23 @@ fn write(comparison: &Comparison, svg: &mut String) -> fmt::Result {
         term::bytes(comparison.weight_bytes),
         term::bytes(comparison.weight_bytes_against)
     );
-    begin(svg, HEIGHT, &title)?;
+    bars(&title, &layers.chain(outputs).collect::<Vec<_>>())
+}
+
+/// A picture of bars.
+pub(crate) fn bars(title: &str, bars: &[Bar<'_>]) -> String {
+    let mut svg = String::new();
+    write(title, bars, &mut svg).expect("writing to a string does not fail");
+    svg
+}
+
+fn write(title: &str, bars: &[Bar<'_>], svg: &mut String) -> fmt::Result {
+    let finite = bars.iter().map(|bar| bar.snr_db).filter(|ratio| ratio.is_finite());
+    // A mark every 10 decibels, and one above the highest bar.
+    let top = (finite.fold(0.0, f64::max).min(MOST) / 10.0).floor() * 10.0 + 10.0;
+    let x = |bar: usize| LEFT + bar as f64 / bars.len().max(1) as f64 * (WIDTH - LEFT - RIGHT);
+    let y = |ratio: f64| HEIGHT - BOTTOM - ratio.clamp(0.0, top) / top * (HEIGHT - TOP - BOTTOM);
+    begin(svg, HEIGHT, title)?;
     for mark in 0..=(top / 10.0) as usize {
         let ratio = 10.0 * mark as f64;
         writeln!(
@@ -57,7 +81,13 @@ fn write(comparison: &Comparison, svg: &mut String) -> fmt::Result {
             line = y(ratio)
         )?;
     }
-    for (index, (name, kernel, ratio, color)) in bars.iter().enumerate() {
+    for (index, bar) in bars.iter().enumerate() {
+        let Bar {
+            name,
+            kind,
+            snr_db: ratio,
+            color,
+        } = bar;
         let (left, width) = (x(index), x(index + 1) - x(index));
         let text = if *ratio == f64::INFINITY {
             "exact".into()
@@ -72,7 +102,7 @@ fn write(comparison: &Comparison, svg: &mut String) -> fmt::Result {
             0.8 * width,
             HEIGHT - BOTTOM - y(*ratio),
             Escaped(name),
-            Escaped(kernel)
+            Escaped(kind)
         )?;
     }
     writeln!(

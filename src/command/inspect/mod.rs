@@ -91,6 +91,7 @@ mod tests {
             weight_bytes: 82_432,
             decisions: Vec::new(),
             layers: Vec::new(),
+            quantization: None,
         }
     }
 }

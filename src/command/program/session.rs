@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::Program;
 use crate::args::{Bench, RunArgs};
-use crate::npz::Array;
 use crate::term;
+use onnxide_codegen::npz::Array;
 
 /// What a program has measured. Times are in nanoseconds.
 #[derive(Debug, Deserialize)]

@@ -16,11 +16,11 @@ use onnxide_codegen::compiler::TuningFile;
 use onnxide_codegen::plan::{Choice, Tuning};
 
 use crate::args::Bench;
-use crate::npz::Array;
 use crate::program::{Measured, Program};
 use crate::term::{self, BOLD, DIM};
 use crate::{Outcome, bench};
 use compare::{Gain, Profile, best, gains};
+use onnxide_codegen::npz::Array;
 
 /// How many times each program is measured, by turns.
 const ROUNDS: u32 = 5;

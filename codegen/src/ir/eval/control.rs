@@ -15,6 +15,37 @@ pub const MAX_DEPTH: usize = 64;
 /// How often a loop may run.
 pub const MAX_TRIPS: i64 = 1 << 24;
 
+/// What takes part in an evaluation.
+pub trait Observer {
+    /// The results of an operation without regions, if they are computed in another way than by the evaluator.
+    ///
+    /// # Errors
+    ///
+    /// The operation cannot be computed.
+    fn compute(
+        &mut self,
+        _node: &Node,
+        _inputs: &[Tensor],
+        _dims: super::Symbols<'_>,
+    ) -> Option<Result<Vec<Tensor>, String>> {
+        None
+    }
+
+    /// Sees a value. Those of a loop are seen in every iteration.
+    ///
+    /// # Errors
+    ///
+    /// The value ends the evaluation.
+    fn see(&mut self, _value: ValueId, _tensor: &Tensor) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Nobody takes part.
+struct Alone;
+
+impl Observer for Alone {}
+
 /// Evaluates a graph.
 ///
 /// Symbols get their values from the shapes of the inputs, or from the first result whose shape has them.
@@ -23,8 +54,18 @@ pub const MAX_TRIPS: i64 = 1 << 24;
 ///
 /// If the inputs are not what the graph accepts (types, bounds, constraints), or a node cannot be evaluated.
 pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    evaluate_with(graph, inputs, &mut Alone)
+}
+
+/// Evaluates a graph with an observer.
+///
+/// # Errors
+///
+/// As of [`evaluate`], and what the observer gives.
+pub fn evaluate_with(graph: &Graph, inputs: &[Tensor], observer: &mut dyn Observer) -> Result<Vec<Tensor>, String> {
     let mut run = Run {
         graph,
+        observer,
         symbols: HashMap::new(),
         values: vec![None; graph.value_count()],
     };
@@ -50,13 +91,14 @@ pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String>
     run.block(&graph.body, 0)
 }
 
-struct Run<'a> {
+struct Run<'a, 'o> {
     graph: &'a Graph,
+    observer: &'o mut dyn Observer,
     symbols: HashMap<Arc<str>, i64>,
     values: Vec<Option<Tensor>>,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn eval(&self, dim: &Dim) -> Option<i64> {
         dim.eval(&|symbol| self.symbols.get(symbol).copied())
     }
@@ -102,6 +144,9 @@ impl Run<'_> {
                 None if complete => return Err(format!("{}: {dim} has no value", mismatch())),
                 _ => {}
             }
+        }
+        if complete {
+            self.observer.see(id, &tensor)?;
         }
         self.values[id.0 as usize] = Some(tensor);
         Ok(())
@@ -160,7 +205,14 @@ impl Run<'_> {
                 }
                 Op::Scan { carried } => self.scan(node, *carried, &inputs, depth)?,
                 Op::Bind { symbol } => self.bind(symbol, &inputs).map_err(describe)?,
-                op => eval_node(op, &inputs, &|symbol| self.symbols.get(symbol).copied()).map_err(describe)?,
+                op => {
+                    let symbols = &self.symbols;
+                    let dims = |symbol: &str| symbols.get(symbol).copied();
+                    let computed = self.observer.compute(node, &inputs, &dims);
+                    computed
+                        .unwrap_or_else(|| eval_node(op, &inputs, &dims))
+                        .map_err(describe)?
+                }
             };
             if results.len() != node.outputs.len() {
                 let counts = format!("{} results, not {}", results.len(), node.outputs.len());
@@ -293,7 +345,7 @@ struct Stack {
 
 impl Stacks {
     /// Stacks of the results of a region after the first `skip`.
-    fn new(run: &Run<'_>, body: &Block, skip: usize) -> Stacks {
+    fn new(run: &Run<'_, '_>, body: &Block, skip: usize) -> Stacks {
         let stack = |&id: &ValueId| {
             let ty: &TensorType = run.graph.ty(id);
             let size = |dim: &Dim| run.eval(dim).and_then(|size| usize::try_from(size).ok());

@@ -27,10 +27,11 @@ use super::dtype::DType;
 use super::op::Op;
 use super::tensor::Tensor;
 
-pub use control::{MAX_DEPTH, MAX_TRIPS, evaluate};
+pub use control::{MAX_DEPTH, MAX_TRIPS, Observer, evaluate, evaluate_with};
 pub use movement::movement;
 pub(crate) use numbers::int_limits;
 pub use numbers::{Numbers, largest, round_to};
+pub(crate) use scalar::float_function;
 
 /// The largest result of one operation, in bytes.
 pub const MAX_BYTES: usize = 1 << 31;

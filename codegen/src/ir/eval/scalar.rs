@@ -118,7 +118,7 @@ fn to_odd(x: i128) -> f64 {
     ((kept | sticky) << excess) as f64
 }
 
-fn float_function(op: UnaryOp) -> Option<fn(f64) -> f64> {
+pub(crate) fn float_function(op: UnaryOp) -> Option<fn(f64) -> f64> {
     Some(match op {
         UnaryOp::Neg => |x| -x,
         UnaryOp::Abs => f64::abs,

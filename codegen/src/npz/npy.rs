@@ -2,12 +2,13 @@
 //!
 //! The format is described in NEP 1 and in the documentation of `numpy.lib.format`.
 
-use anyhow::{Context, Result, bail, ensure};
 use onnxide_runtime::element::DType;
 
-use super::Array;
+use super::{Array, NpzError, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+
+const TRUNCATED: &str = "the array is truncated";
 
 /// The array in a file's bytes.
 ///
@@ -15,15 +16,23 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 ///
 /// The bytes are no such file, or elements of a type that models do not have.
 pub(super) fn decode(file: &[u8]) -> Result<Array> {
-    let rest = file.strip_prefix(MAGIC).context("it is not an array of NumPy")?;
+    let rest = file
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| NpzError::new("it is not an array of NumPy"))?;
     let (header_len, rest) = match *rest {
         [1, _, a, b, ref rest @ ..] => (usize::from(u16::from_le_bytes([a, b])), rest),
         [2 | 3, _, a, b, c, d, ref rest @ ..] => (u32::from_le_bytes([a, b, c, d]) as usize, rest),
-        [] | [1..=3, ..] => bail!("the array is truncated"),
-        [version, ..] => bail!("version {version} of the array format is not known"),
+        [] | [1..=3, ..] => return Err(NpzError::new(TRUNCATED)),
+        [version, ..] => {
+            return Err(NpzError::new(format!(
+                "version {version} of the array format is not known"
+            )));
+        }
     };
-    let (header, data) = rest.split_at_checked(header_len).context("the array is truncated")?;
-    let header = Header::parse(std::str::from_utf8(header)?).context("the header of the array is damaged")?;
+    let parts = rest.split_at_checked(header_len);
+    let (header, data) = parts.ok_or_else(|| NpzError::new(TRUNCATED))?;
+    let header = std::str::from_utf8(header).ok().and_then(Header::parse);
+    let header = header.ok_or_else(|| NpzError::new("the header of the array is damaged"))?;
     let (dtype, swapped) = dtype(&header.descr)?;
 
     let count = header
@@ -32,12 +41,12 @@ pub(super) fn decode(file: &[u8]) -> Result<Array> {
         .try_fold(1usize, |count, &size| count.checked_mul(size));
     let bytes = count
         .and_then(|count| count.checked_mul(dtype.size()))
-        .context("the array is too large")?;
-    ensure!(
-        data.len() == bytes,
-        "the array has {} bytes, but its shape needs {bytes}",
-        data.len()
-    );
+        .ok_or_else(|| NpzError::new("the array is too large"))?;
+    if data.len() != bytes {
+        let found = data.len();
+        let message = format!("the array has {found} bytes, but its shape needs {bytes}");
+        return Err(NpzError::new(message));
+    }
 
     let mut data = data.to_vec();
     if swapped {
@@ -75,11 +84,8 @@ pub(super) fn encode(array: &Array) -> Result<Vec<u8>> {
 
     let mut file = MAGIC.to_vec();
     file.extend([1, 0]);
-    file.extend(
-        u16::try_from(length)
-            .context("the array has too many dimensions")?
-            .to_le_bytes(),
-    );
+    let length = u16::try_from(length).map_err(|_| NpzError::new("the array has too many dimensions"))?;
+    file.extend(length.to_le_bytes());
     file.extend(header.as_bytes());
     file.extend(&array.data);
     Ok(file)
@@ -87,6 +93,7 @@ pub(super) fn encode(array: &Array) -> Result<Vec<u8>> {
 
 /// The type of elements, and whether they are big-endian.
 fn dtype(descr: &str) -> Result<(DType, bool)> {
+    let unsupported = || NpzError::new(format!("elements of type `{descr}` are not supported"));
     let (order, kind) = descr.split_at_checked(1).unwrap_or_default();
     let dtype = match kind {
         "f2" => DType::F16,
@@ -101,12 +108,12 @@ fn dtype(descr: &str) -> Result<(DType, bool)> {
         "u4" => DType::U32,
         "u8" => DType::U64,
         "b1" => DType::Bool,
-        _ => bail!("elements of type `{descr}` are not supported"),
+        _ => return Err(unsupported()),
     };
     match order {
         "<" | "|" | "=" => Ok((dtype, false)),
         ">" => Ok((dtype, true)),
-        _ => bail!("elements of type `{descr}` are not supported"),
+        _ => Err(unsupported()),
     }
 }
 
@@ -124,7 +131,7 @@ fn descr(dtype: DType) -> Result<&'static str> {
         DType::U32 => "<u4",
         DType::U64 => "<u8",
         DType::Bool => "|b1",
-        other => bail!("NumPy has no elements of type {other}"),
+        other => return Err(NpzError::new(format!("NumPy has no elements of type {other}"))),
     })
 }
 

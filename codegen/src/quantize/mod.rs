@@ -1,0 +1,207 @@
+//! Quantization of a model in floats while it is compiled.
+//!
+//! It happens on the cleaned graph, in which normalization by channel is in the weights and activations are recognized. The
+//! model runs on samples, [`observe`] chooses a range for every value that is quantized, and [`insert`] puts numbers of 8 bits
+//! before layers and in the place of their weights, in the form that quantized models have. What becomes of that is the work
+//! of the passes, which know nothing of this.
+
+mod calibrate;
+mod compute;
+mod data;
+mod drift;
+mod elements;
+mod insert;
+mod layers;
+mod observe;
+mod options;
+mod report;
+mod sensitivity;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use std::collections::{BTreeSet, HashMap};
+
+pub use data::Files;
+pub use observe::Observer;
+pub use options::{MaxDrift, Quantize, Scheme};
+pub use report::{QuantizationReport, QuantizedLayer, QuantizedOutput};
+
+use crate::diagnostics::Diagnostic;
+use crate::ir::{Graph, ValueId};
+use insert::{Activations, Encoding, Target};
+use layers::{Kind, Layer, Scales};
+use weights::Numbers;
+
+/// The most samples that drift is measured on.
+const MEASURED: usize = 32;
+
+/// Quantizes a cleaned graph, with the calibration data of `files`, if there is any. `batches` are the inputs whose first axis
+/// has no fixed size in the model.
+///
+/// # Errors
+///
+/// Nothing can be quantized, the data does not fit the model, or the bound of the drift cannot be met.
+pub(crate) fn quantize(
+    graph: &mut Graph,
+    options: &Quantize,
+    files: &Files,
+    batches: &[&str],
+) -> Result<QuantizationReport, Box<Diagnostic>> {
+    let layers = find(graph, options.scheme)?;
+    let about_data = |error: String| Box::new(Diagnostic::new(format!("calibration: {error}")));
+    let samples = files.samples(graph, batches).map_err(about_data)?;
+    let scales = match options.scheme {
+        Scheme::Int8 if samples.is_empty() => {
+            let finding = Diagnostic::new("quantization to int8 needs calibration data");
+            let help = "give samples of the inputs, an archive of NumPy arrays; int8-dynamic needs none";
+            return Err(Box::new(finding.help(help)));
+        }
+        Scheme::Int8 => Some(Scales::new(graph, &layers)),
+        Scheme::Int8Dynamic => None,
+    };
+    let mut plan = Plan::new(graph, &layers);
+    if let Some(scales) = &scales {
+        let seen = calibrate::observe(graph, &layers, scales, &samples).map_err(about_data)?;
+        let histograms = seen.histograms.iter();
+        plan.encodings = histograms
+            .map(|(&leader, histogram)| {
+                let (low, high) = histogram.range(options.observer);
+                (leader, Encoding::new(low, high))
+            })
+            .collect();
+        let corrections = layers.iter().zip(&plan.numbers).map(|(layer, numbers)| {
+            let means = seen.means(layer);
+            means.map(|means| numbers.correction(layer, &means))
+        });
+        plan.corrections = corrections.collect();
+        plan.scales = Some(scales);
+    }
+    let measured = &samples[..samples.len().min(MEASURED)];
+    let mut alone = None;
+    if let Some(most) = options.max_drift {
+        if measured.is_empty() {
+            let message = "a bound of the drift needs calibration data to measure it on";
+            return Err(Box::new(Diagnostic::new(message)));
+        }
+        let found = sensitivity::keep(&plan, most, measured).map_err(|error| Box::new(Diagnostic::new(error)))?;
+        alone = Some(found.alone);
+        plan.kept = found.kept;
+    }
+    let quantized = plan.graph_without(&plan.kept);
+    let drift = match measured.is_empty() {
+        true => None,
+        false => Some(drift::measure(graph, &quantized, &layers, measured).map_err(about_data)?),
+    };
+    let report = plan.report(options, samples.len(), measured.len(), drift.as_ref(), alone.as_deref());
+    *graph = quantized;
+    Ok(report)
+}
+
+/// The layers that a scheme quantizes.
+fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Box<Diagnostic>> {
+    let mut layers = layers::find(graph);
+    if scheme == Scheme::Int8Dynamic {
+        layers.retain(|layer| layer.kind == Kind::Product);
+    }
+    if !layers.is_empty() {
+        return Ok(layers);
+    }
+    if layers::has_integers(graph) {
+        let finding = Diagnostic::new("the model is quantized already: its products are of integers");
+        return Err(Box::new(finding.help("compile it without quantization")));
+    }
+    let what = match scheme {
+        Scheme::Int8 => "no matrix product or convolution over one or two axes",
+        Scheme::Int8Dynamic => "no matrix product",
+    };
+    Err(Box::new(Diagnostic::new(format!(
+        "nothing can be quantized to {scheme}: the model has {what} of floats with constant weights outside of branches and \
+         loops"
+    ))))
+}
+
+/// All that a graph is quantized with.
+struct Plan<'a> {
+    graph: &'a Graph,
+    layers: &'a [Layer],
+    numbers: Vec<Numbers>,
+    corrections: Vec<Option<Vec<f32>>>,
+    scales: Option<&'a Scales>,
+    encodings: HashMap<ValueId, Encoding>,
+    /// The layers that stay in floats.
+    kept: BTreeSet<usize>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(graph: &'a Graph, layers: &'a [Layer]) -> Plan<'a> {
+        Plan {
+            graph,
+            layers,
+            numbers: layers.iter().map(Numbers::new).collect(),
+            corrections: vec![None; layers.len()],
+            scales: None,
+            encodings: HashMap::new(),
+            kept: BTreeSet::new(),
+        }
+    }
+
+    /// The quantized graph but for some layers.
+    fn graph_without(&self, kept: &BTreeSet<usize>) -> Graph {
+        let quantized = (0..self.layers.len()).filter(|index| !kept.contains(index));
+        let targets: Vec<Target<'_>> = quantized
+            .map(|index| Target {
+                layer: &self.layers[index],
+                numbers: &self.numbers[index],
+                correction: self.corrections[index].as_deref(),
+            })
+            .collect();
+        let activations = match self.scales {
+            Some(scales) => Activations::Static {
+                scales,
+                encodings: &self.encodings,
+            },
+            None => Activations::Dynamic,
+        };
+        insert::quantized(self.graph, &targets, &activations)
+    }
+
+    fn report(
+        &self,
+        options: &Quantize,
+        samples: usize,
+        measured: usize,
+        drift: Option<&drift::Drift>,
+        alone: Option<&[f64]>,
+    ) -> QuantizationReport {
+        let layers = self.layers.iter().enumerate().map(|(index, layer)| {
+            let quantized = !self.kept.contains(&index);
+            let before = 4 * layer.weights.len() as u64;
+            let after = (layer.weights.len() + 4 * layer.outputs()) as u64;
+            QuantizedLayer {
+                name: layer.name.clone(),
+                kind: layer.kind.name(),
+                quantized,
+                noise: drift
+                    .and_then(|drift| drift.layers.get(&layer.result))
+                    .map(|sums| sums.noise()),
+                drift_alone: alone.map(|alone| alone[index]),
+                weight_bytes_before: before,
+                weight_bytes: if quantized { after } else { before },
+            }
+        });
+        let layers: Vec<QuantizedLayer> = layers.collect();
+        QuantizationReport {
+            scheme: options.scheme.name(),
+            observer: self.scales.map(|_| options.observer.name()),
+            samples,
+            measured,
+            drift: drift.map(drift::Drift::relative),
+            max_drift: options.max_drift.map(MaxDrift::get),
+            weight_bytes_before: layers.iter().map(|layer| layer.weight_bytes_before).sum(),
+            weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
+            layers,
+            outputs: drift.map(|drift| drift.outputs(self.graph)).unwrap_or_default(),
+        }
+    }
+}
