@@ -27,7 +27,7 @@ impl Context<'_> {
     }
 
     pub(super) fn dequantize(&self, rows: usize) -> Result<Vec<TensorType>, String> {
-        let (numbers, scales) = (self.rank(0, 2)?, self.rank(1, 2)?);
+        let numbers = self.rank(0, 2)?;
         let dtypes = self.types.iter().map(|ty| ty.dtype);
         if !dtypes.eq([DType::I8, DType::F32, DType::I8].into_iter().take(self.types.len())) {
             return Err("numbers and zero points are not of i8, or scales not of f32".into());

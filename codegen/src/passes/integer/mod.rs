@@ -5,6 +5,7 @@ mod constants;
 mod conv;
 mod elements;
 mod encode;
+mod gather;
 mod matmul;
 mod pool;
 
@@ -35,6 +36,9 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// Where the left matrix is of `f32` and the weights are `w t` of 8-bit differences, `t` the same in blocks of rows of a column,
 /// the product is left as it is, and its weights become a [dequantization](Op::Dequantize) of constants.
 ///
+/// Rows that are gathered from a table, which is computed elementwise of constant 8-bit numbers, are computed of gathered rows of
+/// these numbers.
+///
 /// Postcondition: no matrix product, convolution or average of these forms is left whose weights are of at most
 /// [`MAX_WEIGHTS`] elements and constant, or a few operations away from constants, and no signed value that is computed
 /// elementwise has an operand of these as its encoding.
@@ -48,6 +52,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
         }
         Op::Conv { epilogue: None, .. } => conv::conv(rewriter, node),
         Op::Pool { .. } => pool::average(rewriter, node),
+        Op::Gather { axis: 0 } => gather::rows(rewriter, node),
         Op::Elementwise { .. } if signed.contains(&node.outputs[0]) => encode::unsigned(rewriter, node),
         _ => None,
     })

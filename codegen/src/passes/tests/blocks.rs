@@ -122,3 +122,29 @@ fn what_no_product_reads_or_does_not_compress_is_folded() {
     let sum = b.binary(Add, x, w);
     assert_eq!(ops(&optimized(b.finish(&[sum]))), "elementwise");
 }
+
+#[test]
+fn rows_of_a_quantized_table() {
+    // A scale for each row, for each column, and for all of them.
+    for scale in [vec![200, 1], vec![1, 32], vec![32], vec![]] {
+        let mut b = Builder::new();
+        let ids = b.input(DType::I64, "b s");
+        let w = weights(
+            &mut b,
+            bytes(&[200, 32], -100, 100),
+            None,
+            random(DType::F32, &scale, 1),
+        );
+        let rows = b.op(Op::Gather { axis: 0 }, &[w, ids]);
+        let graph = optimized(b.finish(&[rows]));
+        let gathers = if scale.first() == Some(&200) { 2 } else { 1 };
+        assert_eq!(ops(&graph), ["gather "].repeat(gathers).concat() + "elementwise");
+        let tables = graph
+            .body
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Gather { .. }));
+        let dtypes: Vec<DType> = tables.map(|node| graph.ty(node.inputs[0]).dtype).collect();
+        assert!(dtypes.contains(&DType::I8));
+    }
+}
