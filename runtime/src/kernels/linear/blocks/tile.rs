@@ -140,25 +140,25 @@ unsafe fn tile<S: Numbers, const BITS: u32, const ZEROS: bool, const ROWS: usize
     let mut left = k;
     while left > 0 {
         let count = left.min(format.rows);
-        let (mut scales, mut zeros) = ([isa.splat(0.0); VECTORS], [isa.splat(0.0); VECTORS]);
-        for vector in 0..VECTORS {
-            // SAFETY: the caller vouches for the panels, of which this is the beginning of a block.
-            unsafe {
-                scales[vector] = isa.load(vectors[vector].add(at).cast());
-                if ZEROS {
-                    let panel = first.add(vector * S::LANES / PANEL_COLUMNS * panel + at + PANEL_COLUMNS);
-                    zeros[vector] = isa.bytes(panel.cast::<u8>().add(vector * S::LANES % PANEL_COLUMNS));
-                }
-            }
-        }
+        let lane = |vector: usize| vector * S::LANES;
+        // SAFETY: the caller vouches for the panels, of which this is the beginning of a block.
+        let scales: [S::F32; VECTORS] =
+            core::array::from_fn(|vector| unsafe { isa.load(vectors[vector].add(at).cast()) });
+        let zeros: [S::F32; VECTORS] = core::array::from_fn(|vector| match ZEROS {
+            // SAFETY: as above; the zero points are a byte each.
+            true => unsafe {
+                let zeros = first.add(lane(vector) / PANEL_COLUMNS * panel + at + PANEL_COLUMNS);
+                isa.bytes(zeros.cast::<u8>().add(lane(vector) % PANEL_COLUMNS))
+            },
+            false => isa.splat(0.0),
+        });
         at += format.header();
         // The products of one row of the words.
         macro_rules! add {
             ($words:expr, $row:expr) => {{
-                let mut lines = [isa.splat(0.0); VECTORS];
-                for vector in 0..VECTORS {
-                    lines[vector] = weights::<S, BITS, ZEROS>(isa, $words[vector], $row, zeros[vector], scales[vector]);
-                }
+                let lines: [S::F32; VECTORS] = core::array::from_fn(|vector| {
+                    weights::<S, BITS, ZEROS>(isa, $words[vector], $row, zeros[vector], scales[vector])
+                });
                 unrolled!(row of [ROWS] => {
                     // SAFETY: the caller vouches for `k` elements of the rows.
                     let factor = isa.splat(unsafe { *rows[row].wrapping_add(offset) });
