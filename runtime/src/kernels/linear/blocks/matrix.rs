@@ -3,7 +3,7 @@
 use super::numbers::Numbers;
 use super::tile::{FewRows, Strip};
 use super::unpack::Unpacked;
-use super::{FEW_ROWS, RhsBlocks, packed_rhs_blocks_len};
+use super::{FEW_ROWS, RhsBlocks, STRIP_ROWS, packed_rhs_blocks_len};
 use crate::isa::Isa;
 use crate::kernels::linear::block::Blocks;
 use crate::kernels::linear::gemm::{Gemm, GemmPart, Source, block_scratch, block_scratch_min, multiply_part, shares};
@@ -14,20 +14,23 @@ use crate::team::{Compute, Team};
 
 /// Rows up to which a block of the weights is unpacked that stays in the first level cache, as so few passes over it do not
 /// take longer than unpacking it.
-const SHORT: usize = 24;
+const SHORT: usize = 48;
 
 /// Columns of such a block.
 const SHORT_COLUMNS: usize = 2 * PANEL_COLUMNS;
 
+/// Columns that several strips of few rows pass over one after another, a multiple of those of the widest tile.
+const FEW_COLUMNS: usize = 4 * PANEL_COLUMNS;
+
 /// Values of scratch that a product of at most `[m, k]` with packed numbers `[k, n]` is fastest with.
 pub const fn gemm_blocks_scratch(m: usize, n: usize, k: usize) -> usize {
-    match m {
-        0..=FEW_ROWS => 0,
-        ..=SHORT => min(
-            block_scratch(n, k),
-            block_scratch_min(n, k) * (SHORT_COLUMNS / PANEL_COLUMNS),
-        ),
-        _ => block_scratch(n, k),
+    if m <= FEW_ROWS {
+        0
+    } else if m <= SHORT {
+        let panels = SHORT_COLUMNS / PANEL_COLUMNS;
+        min(block_scratch(n, k), block_scratch_min(n, k) * panels)
+    } else {
+        block_scratch(n, k)
     }
 }
 
@@ -100,18 +103,17 @@ fn few_rows<S: FewRows>(
         return;
     }
     assert!(m <= FEW_ROWS, "gemm: there are more than few rows");
-    const { assert!(FEW_ROWS <= PANEL_ROWS) };
-    let (a, row, column) = match a {
+    let (a, group, row, column) = match a {
         Lhs::Strided { data, row, column } => {
             assert!(
                 data.len() >= extent([(m, row), (k, column)]),
                 "gemm: the left matrix is too short"
             );
-            (data, row, column)
+            (data, row.saturating_mul(PANEL_ROWS), row, column)
         }
         Lhs::Packed(data) => {
             assert!(data.len() >= packed_lhs_len(m, k), "gemm: the left matrix is too short");
-            (data, 1, PANEL_ROWS)
+            (data, k * PANEL_ROWS, 1, PANEL_ROWS)
         }
     };
     let (target, c_row) = (c.as_mut_ptr(), c.stride());
@@ -127,19 +129,36 @@ fn few_rows<S: FewRows>(
             Start::PerRow(values.as_ptr())
         }
     };
-    // Rows that do not exist are read as the last that does.
-    let a = core::array::from_fn(|index| a.as_ptr().wrapping_add(index.min(m - 1) * row));
-    let target = Target {
-        rows: m,
-        n,
-        start,
-        c: target,
-        c_row,
-        bounds: epilogue.bounds_if(true),
-    };
-    // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, and that of the caller all panels of `b`.
-    let strip = unsafe { Strip::new(a, column, k, b.format, b.data.as_ptr(), target) };
-    isa.run_few_rows(&strip);
+    let panel = b.format.panel_words(k);
+    // All rows pass over a few panels, which stay in the second level cache meanwhile.
+    let step = if m > STRIP_ROWS { FEW_COLUMNS } else { n };
+    for j in (0..n).step_by(step) {
+        for first in (0..m).step_by(STRIP_ROWS) {
+            let rows = STRIP_ROWS.min(m - first);
+            // Rows that do not exist are read as the last that does.
+            let address = |index: usize| {
+                let row_index = first + index.min(rows - 1);
+                a.as_ptr()
+                    .wrapping_add(row_index / PANEL_ROWS * group + row_index % PANEL_ROWS * row)
+            };
+            let target = Target {
+                rows,
+                n: step.min(n - j),
+                start: match start.at_row(first) {
+                    Start::Matrix(start, stride) => Start::Matrix(start.wrapping_add(j), stride),
+                    other => other,
+                },
+                c: target.wrapping_add(first * c_row + j),
+                c_row,
+                bounds: epilogue.bounds_if(true),
+            };
+            let b_panels = b.data.as_ptr().wrapping_add(j / PANEL_COLUMNS * panel);
+            // SAFETY: the assertions above cover `m` rows of `a`, `c` and `start`, of which these are some, and that of the
+            // caller all panels of `b`, of which one begins with column `j`.
+            let strip = unsafe { Strip::new(core::array::from_fn(address), column, k, b.format, b_panels, target) };
+            isa.run_few_rows(&strip);
+        }
+    }
     epilogue.finish(&mut c, 0..m, 0..n);
 }
 

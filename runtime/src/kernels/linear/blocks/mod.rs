@@ -22,7 +22,10 @@ pub use matrix::{gemm_blocks_scratch, gemm_blocks_scratch_min};
 pub use pack::{BlockFormat, pack_rhs_blocks, packed_rhs_blocks_len};
 
 /// Rows up to which weights are unpacked in registers.
-const FEW_ROWS: usize = 4;
+const FEW_ROWS: usize = 8;
+
+/// Rows that multiply with weights in registers. Unpacking them again for as many rows takes less time than writing them.
+const STRIP_ROWS: usize = 4;
 
 /// The right matrix `[k, n]` of a product, in numbers of 4 or 8 bits.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Products of few rows, whose weights are unpacked in registers.
 
-use super::FEW_ROWS;
+use super::STRIP_ROWS;
 use super::numbers::Numbers;
 use super::pack::BlockFormat;
 use crate::kernels::linear::PANEL_COLUMNS;
@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 /// All columns of `c = start + a b` for few rows.
 pub(in crate::kernels::linear) struct Strip<'a> {
     /// The first element of each row of `a`.
-    a: [*const f32; FEW_ROWS],
+    a: [*const f32; STRIP_ROWS],
     /// Elements between columns of `a`.
     a_column: usize,
     k: usize,
@@ -25,14 +25,14 @@ impl Strip<'_> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `target.rows` is at least 1 and at most [`FEW_ROWS`].
+    /// - `target.rows` is at least 1 and at most [`STRIP_ROWS`].
     /// - Every row of `a` is valid for reading `k` elements `a_column` apart; those from `target.rows` on may be any that are.
     /// - `b` is valid for reading `ceil(n / 16)` panels of the format.
     /// - The `c` of `target` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by
     ///   `n` elements.
     #[inline(always)]
     pub(super) unsafe fn new(
-        a: [*const f32; FEW_ROWS],
+        a: [*const f32; STRIP_ROWS],
         a_column: usize,
         k: usize,
         format: BlockFormat,
@@ -68,10 +68,10 @@ fn run<S: Numbers>(isa: S, strip: &Strip<'_>) {
             (4, true, 1) => columns::<S, 4, true, 1>(isa, strip),
             (_, false, 1) => columns::<S, 8, false, 1>(isa, strip),
             (_, true, 1) => columns::<S, 8, true, 1>(isa, strip),
-            (4, false, _) => columns::<S, 4, false, FEW_ROWS>(isa, strip),
-            (4, true, _) => columns::<S, 4, true, FEW_ROWS>(isa, strip),
-            (_, false, _) => columns::<S, 8, false, FEW_ROWS>(isa, strip),
-            (_, true, _) => columns::<S, 8, true, FEW_ROWS>(isa, strip),
+            (4, false, _) => columns::<S, 4, false, STRIP_ROWS>(isa, strip),
+            (4, true, _) => columns::<S, 4, true, STRIP_ROWS>(isa, strip),
+            (_, false, _) => columns::<S, 8, false, STRIP_ROWS>(isa, strip),
+            (_, true, _) => columns::<S, 8, true, STRIP_ROWS>(isa, strip),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::numbers::Numbers;
 use super::tile::weights;
 use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::gemm::Pack;
+use crate::kernels::linear::store::unrolled;
 
 /// Packed numbers of a right-hand side of depth `k`.
 pub(super) struct Unpacked<'a, S> {
@@ -56,16 +57,31 @@ impl<S: Numbers> Unpacked<'_, S> {
                     };
                     (isa.load(block[..PANEL_COLUMNS].as_ptr().add(lane).cast()), zero)
                 };
-                let mut row = within;
-                for line in lines.chunks_exact_mut(PANEL_COLUMNS) {
-                    let at = row / per_word * PANEL_COLUMNS + lane;
-                    // SAFETY: the words of so many rows are there, as asserted, 16 for each; a line has 16 values.
-                    unsafe {
-                        let word = isa.words(words.as_ptr().add(at));
-                        let weights = weights::<S, BITS, ZEROS>(isa, word, row % per_word, zero, scale);
-                        isa.store(line.as_mut_ptr().add(lane), weights);
+                let source = words.as_ptr().wrapping_add(lane);
+                let target = lines.as_mut_ptr().wrapping_add(lane);
+                let mut row = 0;
+                // The line of a row, of whose words it is number `index`.
+                macro_rules! unpack {
+                    ($words:expr, $index:expr) => {{
+                        let weights = weights::<S, BITS, ZEROS>(isa, $words, $index, zero, scale);
+                        // SAFETY: there are as many lines as rows, each of 16 values.
+                        unsafe { isa.store(target.add(row * PANEL_COLUMNS), weights) };
+                        row += 1;
+                    }};
+                }
+                while row < rows {
+                    let (word, index) = ((within + row) / per_word, (within + row) % per_word);
+                    // SAFETY: the words of so many rows are there, as asserted, 16 for each.
+                    let words = unsafe { isa.words(source.add(word * PANEL_COLUMNS)) };
+                    if index == 0 && rows - row >= per_word {
+                        unrolled!(index of [8] => {
+                            if index < per_word {
+                                unpack!(words, index);
+                            }
+                        });
+                    } else {
+                        unpack!(words, index);
                     }
-                    row += 1;
                 }
             }
             (p, target) = (p + rows, rest);

@@ -128,30 +128,12 @@ fn check<I: Isa>(isa: I, case: Case) {
     let b = Weights::new(k, n, format);
     let mut actual = held.clone();
     case.run(isa, &a, &b, &mut actual, true, Epilogue::None);
-    let expected = if m <= 4 {
+    // A product of more rows than a tile has cuts its depth in one way.
+    let expected = if m <= 8 {
         case.sums::<I>(&a, &b, &held)
     } else {
         let mut expected = held.clone();
-        // A product of so many rows has the order of sums of one of more rows than there are in a tile.
-        let more = Case { m: m.max(9), ..case };
-        if m < more.m {
-            let mut a = a.clone();
-            a.resize(extent([(more.m, row), (k, column)]), 0.0);
-            if case.lhs != 1 && case.init != 2 {
-                let mut taller = held.clone();
-                taller.resize(extent([(more.m, n + 3), (n, 1)]), 0.0);
-                more.run(isa, &a, &b, &mut taller, false, Epilogue::None);
-                taller.truncate(held.len());
-                expected = taller;
-                for (at, value) in expected.iter_mut().enumerate().filter(|(at, _)| at % (n + 3) >= n) {
-                    *value = held[at];
-                }
-            } else {
-                return;
-            }
-        } else {
-            case.run(isa, &a, &b, &mut expected, false, Epilogue::None);
-        }
+        case.run(isa, &a, &b, &mut expected, false, Epilogue::None);
         expected
     };
     for (at, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
@@ -215,6 +197,7 @@ fn several_blocks_of_depth_and_columns() {
     for level in levels() {
         for (m, n, k) in [
             (1, 600, 1300),
+            (7, 150, 1300),
             (4, 40, 7000),
             (3, 130, 513),
             (9, 700, 1025),
