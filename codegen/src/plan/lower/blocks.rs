@@ -10,6 +10,7 @@ use crate::plan::kernel::Matrix;
 use crate::plan::layout::Layout;
 use crate::plan::weights::Packing;
 use onnxide_runtime::linear::BlockFormat;
+use std::collections::hash_map::Entry;
 
 /// A matrix of quantized numbers, which no step but products may read.
 #[derive(Debug)]
@@ -105,9 +106,8 @@ impl Lowering<'_> {
             let access = Access::weight(id, DType::U32, 0);
             return Ok(Some((Matrix::PackedBlocks(quantized.format), access)));
         }
-        if !self.constants.contains_key(&value) {
-            let constant = (quantized.unpacked()?, quantized.name.clone());
-            self.constants.insert(value, constant);
+        if let Entry::Vacant(place) = self.constants.entry(value) {
+            place.insert((quantized.unpacked()?, quantized.name.clone()));
         }
         Ok(None)
     }
