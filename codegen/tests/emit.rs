@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 18] = [
+const CASES: [&str; 19] = [
     "elementwise",
     "convolution",
     "images",
@@ -36,6 +36,7 @@ const CASES: [&str; 18] = [
     rounding::BF16,
     "integers",
     "quantized",
+    "compressed",
     "memory",
     "reordered",
 ];

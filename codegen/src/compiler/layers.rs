@@ -60,7 +60,7 @@ fn precision(step: &Step) -> Option<Precision> {
         Kernel::Gemm(gemm) => match gemm.b {
             Matrix::Packed => Some(Precision::F32),
             Matrix::PackedBf16 => Some(Precision::Bf16),
-            Matrix::PackedInt8 | Matrix::Strided { .. } => None,
+            Matrix::PackedInt8 | Matrix::PackedBlocks(_) | Matrix::Strided { .. } => None,
         },
         Kernel::Conv(conv) => match conv.kind {
             ConvKind::Bf16 => Some(Precision::Bf16),

@@ -9,6 +9,7 @@ use crate::plan::kernel::{
     Attention, Conv, ConvKind, ConvTranspose, ConvWindow, DepthwiseBlock, EpilogueMap, Gemm, Init, Matrix, Pointwise,
     Recurrent,
 };
+use onnxide_runtime::linear::BlockFormat;
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let sizes = body.sizes;
@@ -33,6 +34,7 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let (b, method) = match gemm.b {
         Matrix::PackedInt8 => unreachable!("integers are apart"),
         Matrix::PackedBf16 => (body.read(1), "s.gemm_bf16"),
+        Matrix::PackedBlocks(format) => (blocks(body, format), "s.gemm_blocks"),
         Matrix::Packed | Matrix::Strided { .. } => (matrix(body, "Rhs", "b", &gemm.b, 1), "s.gemm"),
     };
     let epilogue = outside.unwrap_or_else(|| epilogue(body, first, gemm.epilogue.as_ref()));
@@ -338,7 +340,9 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
     body.imports.add("linear", side);
     let data = body.read(index);
     match matrix {
-        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 => format!("{side}::Packed({data})"),
+        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 | Matrix::PackedBlocks(_) => {
+            format!("{side}::Packed({data})")
+        }
         Matrix::Strided { row, column } => {
             let fields = vec![
                 format!("data: {data}").into(),
@@ -350,6 +354,23 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
             name.to_owned()
         }
     }
+}
+
+/// The right matrix in numbers of few bits.
+fn blocks(body: &mut Body<'_>, format: BlockFormat) -> String {
+    let BlockFormat { bits, rows, zeros } = format;
+    body.imports.add("linear", "BlockFormat");
+    body.imports.add("linear", "RhsBlocks");
+    let fields = [
+        format!("bits: {bits}"),
+        format!("rows: {rows}"),
+        format!("zeros: {zeros}"),
+    ];
+    let literal = Code::structure("BlockFormat", fields.into_iter().map(Into::into).collect());
+    body.writer.code("let format = ", &literal, ";");
+    let fields = vec![format!("data: {}", body.read(1)).into(), "format".into()];
+    body.writer.code("let b = ", &Code::structure("RhsBlocks", fields), ";");
+    "b".to_owned()
 }
 
 /// What accumulators start from.

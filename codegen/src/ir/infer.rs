@@ -214,6 +214,7 @@ impl Context<'_> {
             Op::Concat { .. } => self.expect_operands(op, 1, usize::MAX)?,
             Op::Gather { .. } | Op::GatherElements { .. } => self.expect_operands(op, 2, 2)?,
             Op::Scatter { .. } => self.expect_operands(op, 3, 3)?,
+            Op::Dequantize { .. } => self.expect_operands(op, 2, 3)?,
             Op::Pad {
                 mode: super::op::PadMode::Constant,
                 ..
@@ -289,6 +290,7 @@ impl Context<'_> {
                 result(x.shape.clone())
             }
             Op::MatMul { .. } => self.matmul(),
+            Op::Dequantize { rows } => self.dequantize(*rows),
             Op::Conv {
                 window, groups, bias, ..
             } => self.conv(window, *groups, *bias),

@@ -70,6 +70,15 @@ pub enum Op {
         /// What is done to the product.
         epilogue: Option<Epilogue>,
     },
+    /// The matrix `[k, n]` of `f32` that numbers `[k, n]` of `i8` stand for: `(number - zero) * scale`, where blocks of rows
+    /// that follow each other have a scale for each column, `[ceil(k / rows), n]`, and a zero point of `i8` for each or none
+    /// at all. The last block may have fewer rows.
+    ///
+    /// The difference is exact, and the product with the scale is rounded once. Operands: numbers, scales, zero points.
+    Dequantize {
+        /// The rows of a block, at least 1.
+        rows: usize,
+    },
     /// A convolution `[batch, channels, spatial...]` with weights `[out, channels / groups, kernel...]`.
     ///
     /// Operands: input, weights, the bias `[out]` if there is one, then the further operands of the epilogue.
@@ -446,6 +455,7 @@ impl Op {
             Op::ArgReduce { .. } => "arg_reduce",
             Op::CumSum { .. } => "cum_sum",
             Op::MatMul { .. } => "matmul",
+            Op::Dequantize { .. } => "dequantize",
             Op::Conv { .. } => "conv",
             Op::ConvTranspose { .. } => "conv_transpose",
             Op::Pool { .. } => "pool",

@@ -18,7 +18,7 @@ const MAX_GROWTH: usize = 4;
 /// Evaluates what depends on constants alone.
 ///
 /// Postcondition: no node has only constant operands, except broadcasts, views of large constants (which would only
-/// cost a copy), control flow, and what would be much larger or take much longer than keeping it is worth; no
+/// cost a copy), weights that products read as quantized numbers, control flow, and what would be much larger or take much longer than keeping it is worth; no
 /// expression has a node other than the operands themselves that depends on constant operands alone.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
@@ -46,7 +46,7 @@ fn whole(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operands: &[Tensor]) -> R
     }
     let inputs: usize = operands.iter().map(Tensor::len).sum();
     let worthwhile = match &node.op {
-        Op::Broadcast { .. } => false,
+        Op::Broadcast { .. } | Op::Dequantize { .. } => false,
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => inputs + results <= MAX_VIEW,
         Op::MatMul { .. } => {
             let inner = operands[0].shape.last().copied()?;

@@ -12,7 +12,8 @@ use std::rc::Rc;
 ///
 /// Postcondition: no elementwise node begins with the multiplication or division, by a constant per output channel, of
 /// a result of which it is the only user and whose weights nobody else uses; nor, for convolutions, with the addition
-/// of such a constant. (Types other than `f32` and weights that are not constant stay as they are.)
+/// of such a constant. (Types other than `f32` and weights that are not constant stay as they are. Quantized weights of matrix
+/// products take a factor with their scales.)
 ///
 /// Results may differ from the original by the rounding of weights.
 pub(super) fn outputs(graph: &mut Graph) -> bool {
@@ -113,6 +114,11 @@ fn after(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrit
 }
 
 fn scale_output(rewriter: &mut Rewriter<'_>, host: &Node, factors: &[f32]) -> Option<ValueId> {
+    if let Some(weights) = scaled_blocks(rewriter, host.inputs[1], factors) {
+        let mut inputs = host.inputs.clone();
+        inputs[1] = weights;
+        return rewriter.emit_like(host, host.op.clone(), inputs);
+    }
     let (tensor, transposed) = weights(rewriter, host.inputs[1])?;
     let weights = match (&host.op, &tensor.shape[..]) {
         (Op::Conv { .. }, &[out, ..]) => scaled(&tensor, out, |row| row, factors),
@@ -137,6 +143,19 @@ fn scale_output(rewriter: &mut Rewriter<'_>, host: &Node, factors: &[f32]) -> Op
     }
     inputs[1] = constant(rewriter, weights, transposed, &host.origin)?;
     rewriter.emit_like(host, host.op.clone(), inputs)
+}
+
+/// Quantized weights that only this use needs, with a factor for each column, which their scales take.
+fn scaled_blocks(rewriter: &mut Rewriter<'_>, value: ValueId, factors: &[f32]) -> Option<ValueId> {
+    let node = rewriter.definition(value).filter(|_| rewriter.uses(value) == 1)?;
+    let Op::Dequantize { .. } = node.op else {
+        return None;
+    };
+    let scales = rewriter.constant(node.inputs[1])?;
+    let scales = scaled(&scales, scales.len(), |at| at % factors.len(), factors);
+    let mut inputs = node.inputs.clone();
+    inputs[1] = rewriter.emit_like(&node, Op::Constant(scales), Vec::new())?;
+    rewriter.emit_like(&node, node.op.clone(), inputs)
 }
 
 fn offset_output(rewriter: &mut Rewriter<'_>, host: &Node, mut offsets: Vec<f32>) -> Option<ValueId> {

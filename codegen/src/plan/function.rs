@@ -129,6 +129,8 @@ fn function_name(step: &Step) -> String {
             let kind = match gemm.b {
                 Matrix::PackedBf16 => "matmul_bf16",
                 Matrix::PackedInt8 => "matmul_int8",
+                Matrix::PackedBlocks(format) if format.bits == 4 => "matmul_4_bits",
+                Matrix::PackedBlocks(_) => "matmul_8_bits",
                 Matrix::Packed | Matrix::Strided { .. } => "matmul",
             };
             format!("{kind}{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n]))

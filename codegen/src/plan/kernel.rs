@@ -236,6 +236,8 @@ pub enum Matrix {
     PackedBf16,
     /// The same of signed numbers of 8 bits, for a product with unsigned ones.
     PackedInt8,
+    /// Numbers of 4 or 8 bits with scales of blocks, which stand for `f32`.
+    PackedBlocks(linear::BlockFormat),
     /// Anywhere affine.
     Strided {
         /// Elements between rows.

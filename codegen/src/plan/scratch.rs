@@ -48,6 +48,11 @@ impl Elastic {
                 let [m, n, k] = [&gemm.m, &gemm.n, &gemm.k].map(upper);
                 match gemm.b {
                     Matrix::Packed | Matrix::PackedInt8 => None,
+                    // Few rows need none, and little is what is best for a few more.
+                    Matrix::PackedBlocks(_) => {
+                        let best = linear::gemm_blocks_scratch(m, n, k);
+                        (best == linear::gemm_scratch(m, n, k, false)).then_some(Elastic::Product { m, n, k })
+                    }
                     Matrix::PackedBf16 => Some(Elastic::Copied {
                         least: linear::gemm_bf16_scratch_min(m, k),
                         best: linear::gemm_bf16_scratch(m, k),

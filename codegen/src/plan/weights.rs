@@ -64,6 +64,19 @@ pub enum Packing {
         /// The first element.
         offset: usize,
     },
+    /// As the right matrix `[k, n]` of a product, in numbers of few bits.
+    RhsBlocks {
+        /// How the numbers are packed.
+        format: linear::BlockFormat,
+        /// Rows.
+        k: usize,
+        /// Columns.
+        n: usize,
+        /// The scale of each block of a column.
+        scales: Tensor,
+        /// The zero points, if there are any.
+        zeros: Option<Tensor>,
+    },
     /// As the weights of a convolution.
     Conv(linear::Conv2dNhwc),
     /// As the weights of a convolution in bf16.
@@ -92,6 +105,7 @@ impl Packing {
             Packing::GruBias { hidden } => 4 * hidden,
             Packing::RhsBf16 { k, n, .. } => linear::packed_rhs_bf16_len(*k, *n),
             Packing::RhsInt8 { k, n, .. } => linear::packed_rhs_int8_len(*k, *n),
+            Packing::RhsBlocks { format, k, n, .. } => linear::packed_rhs_blocks_len(*k, *n, *format),
             Packing::Conv(problem) => linear::conv2d_nhwc_packed_len(problem),
             Packing::ConvBf16(problem) => linear::conv2d_nhwc_bf16_packed_len(problem),
             Packing::ConvInt8(problem) => linear::conv2d_nhwc_int8_packed_len(problem),
@@ -134,7 +148,7 @@ impl WeightTable {
         let key = (
             tensor.data.as_ptr() as usize,
             tensor.data.len(),
-            format!("{} {packing:?}", tensor.dtype),
+            format!("{} {packing:?} {:?}", tensor.dtype, packing.parameters()),
         );
         if let Some(&id) = self.by_data.get(&key) {
             return id;
@@ -212,6 +226,7 @@ fn pack(packing: &Packing, tensor: &Tensor, packed: &mut [f32]) {
         Packing::RhsBf16 { .. }
         | Packing::ConvBf16(_)
         | Packing::RhsInt8 { .. }
+        | Packing::RhsBlocks { .. }
         | Packing::ConvInt8(_)
         | Packing::DepthwiseConvInt8(_) => unreachable!("these are words"),
         Packing::Rhs {
@@ -281,6 +296,21 @@ fn pack_words(packing: &Packing, tensor: &Tensor, packed: &mut [u32]) {
             let source = bytemuck::cast_slice(&tensor.data[*offset..]);
             linear::pack_rhs_int8(*k, *n, source, *row, *column, packed);
         }
+        Packing::RhsBlocks {
+            format,
+            k,
+            n,
+            scales,
+            zeros,
+        } => {
+            let center = 1 << (format.bits - 1);
+            let numbers = |tensor: &Tensor| -> Vec<u8> {
+                let numbers = tensor.data.iter();
+                numbers.map(|&number| number.wrapping_add(center)).collect()
+            };
+            let zeros = zeros.as_ref().map(numbers).unwrap_or_default();
+            linear::pack_rhs_blocks(*format, *k, *n, &numbers(tensor), &floats(scales), &zeros, packed);
+        }
         Packing::ConvInt8(problem) => {
             linear::pack_conv2d_nhwc_int8(problem, bytemuck::cast_slice(&tensor.data), packed);
         }
@@ -311,9 +341,21 @@ impl Packing {
             Packing::RhsBf16 { .. }
                 | Packing::ConvBf16(_)
                 | Packing::RhsInt8 { .. }
+                | Packing::RhsBlocks { .. }
                 | Packing::ConvInt8(_)
                 | Packing::DepthwiseConvInt8(_)
         )
+    }
+
+    /// Where the parameters are that go with the numbers of a constant.
+    fn parameters(&self) -> Vec<*const u8> {
+        match self {
+            Packing::RhsBlocks { scales, zeros, .. } => {
+                let parameters = std::iter::once(scales).chain(zeros);
+                parameters.map(|tensor| tensor.data.as_ptr()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The type of the elements in the blob of a constant of type `dtype`.

@@ -15,6 +15,7 @@ mod movement;
 mod normalize;
 mod numbers;
 mod order;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -98,6 +99,7 @@ pub fn eval_node(op: &Op, inputs: &[Tensor], dims: Symbols<'_>) -> Result<Vec<Te
             exclusive,
             reverse,
         } => one(reduce::cum_sum(*axis, *exclusive, *reverse, operand(inputs, 0)?)),
+        Op::Dequantize { rows } => one(quantized::dequantize(*rows, inputs)),
         Op::MatMul { .. } => {
             let product = contract::matmul(operand(inputs, 0)?, operand(inputs, 1)?)?;
             one(elementwise::epilogue(op, product, inputs, dims))

@@ -26,6 +26,22 @@ impl Context<'_> {
         Ok(vec![TensorType::new(dtype, shape)])
     }
 
+    pub(super) fn dequantize(&self, rows: usize) -> Result<Vec<TensorType>, String> {
+        let numbers = self.rank(0, 2)?;
+        let dtypes = self.types.iter().map(|ty| ty.dtype);
+        if !dtypes.eq([DType::I8, DType::F32, DType::I8].into_iter().take(self.types.len())) {
+            return Err("numbers and zero points are not of i8, or scales not of f32".into());
+        }
+        let rows = i64::try_from(rows).ok().filter(|rows| (1..1 << 32).contains(rows));
+        let blocks = numbers[0].ceil_div(rows.ok_or("blocks without rows, or with too many")?);
+        for parameter in 1..self.types.len() {
+            let shape = self.rank(parameter, 2)?;
+            self.equal("blocks and their parameters", &blocks, &shape[0])?;
+            self.equal("columns and the parameters of blocks", &numbers[1], &shape[1])?;
+        }
+        Ok(vec![TensorType::new(DType::F32, numbers.to_vec())])
+    }
+
     pub(super) fn conv_operands(&self, window: &Window, bias: bool, out: &Dim) -> Result<(), String> {
         let spatial = window.kernel.len();
         self.rank(0, spatial + 2)?;

@@ -223,6 +223,9 @@ impl Parser<'_> {
                 scales: self.optional(h, "scales", |parser| parser.bracketed(Parser::float))?,
                 shape: self.shape(h, result)?,
             },
+            "dequantize" => Op::Dequantize {
+                rows: self.required(h, "rows", Parser::integer_as)?,
+            },
             "softmax" => Op::Softmax {
                 axis: self.required(h, "axis", Parser::integer_as)?,
                 log: self.flag(h, "log")?,

@@ -64,6 +64,7 @@ pub(super) fn text(printer: &Printer<'_>, node: &Node) -> String {
             list.flag("reverse", *reverse);
         }
         Op::MatMul { .. } | Op::If => {}
+        Op::Dequantize { rows } => list.set("rows", rows),
         Op::Conv {
             window,
             groups,

@@ -22,7 +22,8 @@
 //! 10. The axes of a reduction are ascending.
 //! 11. Windows have one kernel size, stride and dilation, none of them 0, and one padding on either side for each spatial
 //!     axis; so has the output padding of a transposed convolution. There is at least one group.
-//! 12. The scales of a resize are positive and finite.
+//! 12. The scales of a resize are positive and finite. Blocks of quantized numbers have at least one row; numbers and zero
+//!     points are of `i8`, scales of `f32`, and there is one of each for every block of a column.
 //! 13. The operation has a meaning for its element type: softmax, normalization, attention, recurrent layers and pooling
 //!     other than of maxima are of floating-point values; reductions, running sums, products, convolutions, maxima and
 //!     interpolation are of numbers (maxima and minima of reductions, folds and scatters also of truth values). What an

@@ -1,14 +1,16 @@
 //! Products of quantized tensors, as products of integers of 8 bits.
 
+mod blocks;
 mod constants;
 mod conv;
 mod elements;
 mod encode;
+mod gather;
 mod matmul;
 mod pool;
 
 use crate::ir::{Graph, Op};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The most elements of constant weights.
 const MAX_WEIGHTS: usize = 1 << 26;
@@ -31,16 +33,26 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// Averages of such numbers over windows are convolutions with filters of ones, and their maxima those of the numbers. Signed numbers that are computed elementwise,
 /// and of which unsigned ones are made, are computed without a sign; those who need the sign change it back.
 ///
+/// Where the left matrix is of `f32` and the weights are `w t` of 8-bit differences, `t` the same in blocks of rows of a column,
+/// the product is left as it is, and its weights become a [dequantization](Op::Dequantize) of constants.
+///
+/// Rows that are gathered from a table, which is computed elementwise of constant 8-bit numbers, are computed of gathered rows of
+/// these numbers.
+///
 /// Postcondition: no matrix product, convolution, average or maximum of these forms is left whose weights are of at most
 /// [`MAX_WEIGHTS`] elements and constant, or a few operations away from constants, and no signed value that is computed
 /// elementwise has an operand of these as its encoding.
 pub(super) fn run(graph: &mut Graph) -> bool {
     let mut signed = HashSet::new();
     encode::signed_operands(&graph.body, &mut signed);
+    let mut found = HashMap::new();
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
-        Op::MatMul { epilogue: None } => matmul::matmul(rewriter, node),
+        Op::MatMul { epilogue: None } => {
+            matmul::matmul(rewriter, node).or_else(|| blocks::matmul(rewriter, node, &mut found))
+        }
         Op::Conv { epilogue: None, .. } => conv::conv(rewriter, node),
         Op::Pool { .. } => pool::average(rewriter, node).or_else(|| pool::greatest(rewriter, node)),
+        Op::Gather { axis: 0 } => gather::rows(rewriter, node),
         Op::Elementwise { .. } if signed.contains(&node.outputs[0]) => encode::unsigned(rewriter, node),
         _ => None,
     })

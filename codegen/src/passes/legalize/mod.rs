@@ -17,8 +17,9 @@ use std::rc::Rc;
 /// a kernel but without anything that need not exist.
 ///
 /// Postcondition: products and convolutions are of `f32`, or of `u8` with constant weights of `i8`, convolutions have constant
-/// weights and at most two spatial axes, softmax, normalization, attention, pooling (maxima of `u8`, too) and padding are of `f32`, reductions of
-/// types that have a kernel, unless their sizes forbid it.
+/// weights and at most two spatial axes, softmax, normalization, attention, pooling (maxima of `u8`, too) and padding are of
+/// `f32`, reductions of types that have a kernel, unless their sizes forbid it. What quantized numbers stand for is left of
+/// constants alone.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| {
         if has_kernel(rewriter, node) {
@@ -39,6 +40,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
             Op::ArgReduce { .. } => rows::arg_reduce(rewriter, node),
             Op::CumSum { .. } => rows::cum_sum(rewriter, node),
             Op::Pad { .. } => movement::pad(rewriter, node),
+            Op::Dequantize { rows } => movement::dequantize(rewriter, node, *rows),
             Op::GatherElements { .. } => movement::gather_elements(rewriter, node),
             _ => None,
         }
@@ -72,6 +74,7 @@ fn has_kernel(rewriter: &Rewriter<'_>, node: &Node) -> bool {
         Op::Conv { window, .. } | Op::ConvTranspose { window, .. } => {
             single && is_plane(rewriter, window) && is_weight(rewriter, node.inputs[1])
         }
+        Op::Dequantize { .. } => node.inputs.iter().all(|&input| is_weight(rewriter, input)),
         Op::Pool { kind, window, .. } => {
             (single || dtype == DType::U8 && *kind == PoolKind::Max) && is_plane(rewriter, window)
         }

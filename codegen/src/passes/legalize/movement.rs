@@ -111,3 +111,28 @@ fn check_indices(rewriter: &mut Rewriter<'_>, node: &Node, indices: ValueId, dty
     rewriter.demand(holds, "every index is inside of its axis", &node.origin);
     Some(())
 }
+
+/// What numbers stand for that only the run knows, or whose scales it alone knows.
+pub(super) fn dequantize(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, rows: usize) -> Rewrite {
+    let shape = rewriter.shape(node.outputs[0]).to_vec();
+    let parameters = rewriter.shape(node.inputs[1]).to_vec();
+    let mut expr = Expr::empty();
+    let (row, column) = (expr.index(0), expr.index(1));
+    let rows = expr.int(rows as i128, DType::I64);
+    let block = expr.apply2(BinaryOp::Div, row, rows);
+    let place = expr.row_major(&[block, column], &parameters);
+    let number = expr.input(0, DType::I8);
+    let mut difference = expr.convert(number, DType::F32);
+    if node.inputs.len() > 2 {
+        let zero = expr.at(2, place, DType::I8);
+        let zero = expr.convert(zero, DType::F32);
+        difference = expr.apply2(BinaryOp::Sub, difference, zero);
+    }
+    let scale = expr.at(1, place, DType::F32);
+    let value = expr.apply2(BinaryOp::Mul, difference, scale);
+    let op = Op::Elementwise {
+        expr: expr.finish(value),
+        shape,
+    };
+    Some(vec![rewriter.emit_like(node, op, node.inputs.clone())?])
+}

@@ -1,6 +1,7 @@
 //! Tests of the passes: what remains of a graph, and that it computes the same.
 
 mod attention;
+mod blocks;
 mod cleanup;
 mod control;
 mod fusion;

@@ -111,6 +111,7 @@ pub(super) fn writes_strided(op: &Op, part: &Ref) -> bool {
     let layout = &part.layout;
     match op {
         Op::Constant(_)
+        | Op::Dequantize { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Slice { .. }

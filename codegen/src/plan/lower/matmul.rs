@@ -78,7 +78,7 @@ impl Lowering<'_> {
         if !(c_view.layout.strides[1].is(1) || n.is(1)) {
             return Err("the columns of a product are not adjacent".into());
         }
-        let right = self.right_matrix(node, &b, b_view, &k, &n);
+        let right = self.right_matrix(node, &b, b_view, &k, &n)?;
         if is_int8 && right.0 != Matrix::PackedInt8 {
             return Err("a matrix product of 8-bit integers needs a constant right matrix".into());
         }
@@ -106,6 +106,7 @@ impl Lowering<'_> {
         let packed = !matches!(b_matrix, Matrix::Strided { .. });
         let scratch = match b_matrix {
             Matrix::PackedInt8 => 0,
+            Matrix::PackedBlocks(_) => linear::gemm_blocks_scratch(self.upper(&m), self.upper(&n), self.upper(&k)),
             Matrix::PackedBf16 => linear::gemm_bf16_scratch(self.upper(&m), self.upper(&k)),
             _ => linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed),
         };
@@ -149,7 +150,14 @@ impl Lowering<'_> {
     }
 
     /// The right matrix: packed in the weights if it is constant and the same in all loops.
-    fn right_matrix(&mut self, node: &Node, b: &Ref, view: &View, k: &Dim, n: &Dim) -> (Matrix, Access) {
+    fn right_matrix(
+        &mut self,
+        node: &Node,
+        b: &Ref,
+        view: &View,
+        k: &Dim,
+        n: &Dim,
+    ) -> Result<(Matrix, Access), String> {
         let [row, column] = [&view.layout.strides[0], &view.layout.strides[1]];
         let fixed = (
             k.as_usize(),
@@ -159,16 +167,19 @@ impl Lowering<'_> {
             view.layout.offset.as_usize(),
         );
         let same = view.loop_strides.iter().all(|stride| stride.is(0));
+        if let Some(packed) = self.quantized_right(node, b, view)? {
+            return Ok(packed);
+        }
         if let (Some((value, _)), (Some(k), Some(n), Some(row), Some(column), Some(offset)), true) =
             (self.constant_of(b), fixed, same)
         {
-            return self.packed_right(node, value, [k, n], [row, column], offset);
+            return Ok(self.packed_right(node, value, [k, n], [row, column], offset));
         }
         let matrix = Matrix::Strided {
             row: row.clone(),
             column: column.clone(),
         };
-        (matrix, self.access_view(b, view))
+        Ok((matrix, self.access_view(b, view)))
     }
 
     /// A constant right matrix `[k, n]` of a product, in the precision of the node.

@@ -7,6 +7,7 @@
 
 mod attention;
 mod block;
+mod blocks;
 mod control;
 mod conv;
 mod conv_transpose;
@@ -90,6 +91,8 @@ struct Lowering<'g> {
     items: Vec<Item>,
     refs: HashMap<ValueId, Ref>,
     constants: HashMap<ValueId, (Tensor, String)>,
+    /// The weights of products that are given as quantized numbers.
+    quantized: HashMap<ValueId, blocks::Quantized>,
     /// Where a value must be written, for values that have no storage of their own.
     destinations: HashMap<ValueId, Ref>,
     /// The order in which values store their axes, where it is not that of the IR.
@@ -125,6 +128,7 @@ pub(super) fn lower<'g>(graph: &'g Graph, options: LowerOptions<'g>) -> Result<P
         items: Vec::new(),
         refs: HashMap::new(),
         constants: HashMap::new(),
+        quantized: HashMap::new(),
         destinations: HashMap::new(),
         orders: HashMap::new(),
         chains: Vec::new(),
@@ -322,6 +326,7 @@ impl Lowering<'_> {
                 Ok(())
             }
             Op::MatMul { .. } => self.matmul(node),
+            Op::Dequantize { rows } => self.dequantize(node, *rows),
             Op::Conv { .. } => self.conv(node),
             Op::ConvTranspose { .. } => self.conv_transpose(node),
             Op::Pool { .. } => self.pool(node),
@@ -345,8 +350,7 @@ impl Lowering<'_> {
 
     fn constant(&mut self, node: &Node, tensor: &Tensor) -> Lowered {
         let value = node.outputs[0];
-        let name = self.graph.value(value).name.clone();
-        let name = name.or_else(|| node.origin.first().cloned()).unwrap_or_default();
+        let name = self.constant_name(node);
         let layout = Layout::dense(&self.graph.ty(value).shape);
         self.constants.insert(value, (tensor.clone(), name));
         let dtype = storage_dtype(tensor.dtype);
@@ -359,6 +363,12 @@ impl Lowering<'_> {
             },
         );
         Ok(())
+    }
+
+    /// The name of a constant.
+    fn constant_name(&self, node: &Node) -> String {
+        let name = self.graph.value(node.outputs[0]).name.clone();
+        name.or_else(|| node.origin.first().cloned()).unwrap_or_default()
     }
 
     fn view(&mut self, node: &Node) -> Lowered {

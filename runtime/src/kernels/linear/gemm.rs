@@ -145,9 +145,9 @@ pub(super) fn gemm<S: Simd + Blocks>(
 #[derive(Clone, Copy, Debug)]
 pub struct GemmPart {
     /// Columns of `a`, rows of `b`.
-    k: usize,
+    pub(super) k: usize,
     /// Rows of the whole product, on which the order of a sum depends.
-    whole_m: usize,
+    pub(super) whole_m: usize,
 }
 
 impl GemmPart {
@@ -307,7 +307,7 @@ pub(super) fn multiply<S: Simd + Blocks, P: Pack>(
 
 /// `c = epilogue(init + a b)` of a part of a product, whose operands begin where it does.
 #[inline(always)]
-fn multiply_part<S: Simd + Blocks, P: Pack>(
+pub(super) fn multiply_part<S: Simd + Blocks, P: Pack>(
     isa: S,
     part: GemmPart,
     a: Lhs<'_>,

@@ -18,6 +18,7 @@ mod ahead;
 mod attention;
 mod bf16;
 mod block;
+mod blocks;
 mod conv_transpose;
 mod depth;
 mod epilogue;
@@ -34,6 +35,9 @@ mod tile;
 
 pub use attention::{Attention, Mask, attention_scratch};
 pub use bf16::{gemm_bf16_scratch, gemm_bf16_scratch_min, pack_rhs_bf16, packed_rhs_bf16_len};
+pub use blocks::{
+    BlockFormat, RhsBlocks, gemm_blocks_scratch, gemm_blocks_scratch_min, pack_rhs_blocks, packed_rhs_blocks_len,
+};
 pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
     pack_conv_transpose2d,
@@ -146,6 +150,23 @@ crate::isa::kernel_table! {
             k: usize, a: Lhs<'_>, b: &[u32], init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = bf16::gemm_bf16_part;
+
+        /// [`gemm`](Linear::gemm) with weights in numbers of 4 or 8 bits with scales of blocks, as [`pack_rhs_blocks`] packs
+        /// them; `scratch` holds [`gemm_blocks_scratch`] values, or any number down to [`gemm_blocks_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or there is no such format.
+        fn gemm_blocks(
+            problem: &Gemm, a: Lhs<'_>, b: RhsBlocks<'_>, init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = blocks::gemm_blocks, divided by blocks::gemm_blocks_parts;
+
+        #[doc(hidden)]
+        fn gemm_blocks_part(
+            part: GemmPart, a: Lhs<'_>, b: RhsBlocks<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = blocks::gemm_blocks_part;
 
         /// `c = a b` of unsigned with signed numbers of 8 bits, summed modulo 2^32. `b` is the output of
         /// [`pack_rhs_int8`].

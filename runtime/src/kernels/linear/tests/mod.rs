@@ -3,6 +3,7 @@
 mod attention;
 mod bf16;
 mod block;
+mod blocks;
 mod gemm;
 mod nhwc;
 mod recurrent;
