@@ -4,7 +4,7 @@
 //! the forms that a later one looks for, and [`optimize`] repeats the cheap ones until nothing changes.
 //!
 //! Floating-point results may change by reassociation and by the rounding of constants that are combined at build
-//! time, never by more; the sign of a zero may change.
+//! time, never by more; the sign of a zero may change, and the number of 8 bits that not-a-number is quantized to.
 
 mod attention;
 mod control;

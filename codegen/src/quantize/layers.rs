@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::ir::eval::eval_node;
 use crate::ir::{DType, Graph, Node, Op, Tensor, ValueId};
 
 /// The most elements of constant weights.
@@ -146,7 +147,7 @@ fn layer(graph: &Graph, definitions: &HashMap<ValueId, &Node>, node: &Node, inde
     })
 }
 
-/// The constant behind a value, through a transposition of a matrix.
+/// The constant behind a value, through a transposition of a matrix, or what quantized constants stand for.
 fn constant(definitions: &HashMap<ValueId, &Node>, value: ValueId) -> Option<Tensor> {
     let node = definitions.get(&value)?;
     match &node.op {
@@ -158,6 +159,15 @@ fn constant(definitions: &HashMap<ValueId, &Node>, value: ValueId) -> Option<Ten
             };
             let values = transposed(&tensor.to_vec::<f32>()?, columns);
             Some(Tensor::new(vec![columns, rows], &values))
+        }
+        // Weights that alone are quantized in the model.
+        Op::Dequantize { .. } => {
+            let operand = |input: &ValueId| match &definitions.get(input)?.op {
+                Op::Constant(tensor) => Some(tensor.clone()),
+                _ => None,
+            };
+            let operands: Vec<Tensor> = node.inputs.iter().map(operand).collect::<Option<_>>()?;
+            eval_node(&node.op, &operands, &|_| None).ok()?.into_iter().next()
         }
         _ => None,
     }

@@ -229,7 +229,8 @@ impl Builder {
     }
 
     /// A rounded number that becomes one of 8 bits with a sign, whose bits become those of the number that is 128 more, as
-    /// one without a sign from the start, or the other way around.
+    /// one without a sign from the start, or the other way around. Not-a-number, of which quantization makes no number in
+    /// particular, may become another one.
     fn moved_number(&mut self, a: ScalarId, b: ScalarId, dtype: DType) -> Option<ScalarId> {
         let Scalar::Bits(signed) = *self.op(a) else {
             return None;

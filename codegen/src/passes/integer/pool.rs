@@ -11,6 +11,9 @@ use std::rc::Rc;
 /// The most ones that filters have, all of which are read. No sum of as many bytes is beyond 32 bits.
 const MAX_ONES: usize = 1 << 18;
 
+/// The largest magnitude of a zero point that maxima are taken before.
+const MAX_ZERO_POINT: u64 = 1 << 16;
+
 /// The average of quantized numbers as a convolution with filters of ones, if all windows have as many numbers.
 pub(super) fn average(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite {
     let Op::Pool {
@@ -77,7 +80,9 @@ pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
     };
     let x = node.inputs[0];
     // The maximum of nothing is another number.
-    if *ceil_mode || window.kernel.len() > 2 || !sees_something(window) {
+    let is_some = |size: &Dim| size.range(&rewriter.graph.bounds).low > 0;
+    let is_image = rewriter.shape(x).iter().skip(2).all(is_some);
+    if *ceil_mode || window.kernel.len() > 2 || !is_image || !sees_something(window) {
         return None;
     }
     let mut expr = Expr::empty();
@@ -100,7 +105,12 @@ pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
                 Some(zero) => Some(Part::of(rewriter, &image, zero, usize::MAX)?),
                 None => None,
             };
-            if !scale.is_positive(rewriter) {
+            // Differences to a zero point of another size could overflow.
+            let is_near = |zero: &Part| {
+                zero.number(rewriter)
+                    .is_some_and(|zero| zero.unsigned_abs() <= MAX_ZERO_POINT)
+            };
+            if !scale.is_positive(rewriter) || !zero.iter().all(is_near) {
                 return None;
             }
             let numbers = unsigned(rewriter, &image, &difference)?;
@@ -137,7 +147,7 @@ pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
     Some(vec![rewriter.elementwise(expr, inputs, shape, &node.origin)?])
 }
 
-/// Whether every window, none of which is beyond the padding, sees an element.
+/// Whether every window of an image that is not empty, none of which is beyond the padding, sees an element.
 fn sees_something(window: &Window) -> bool {
     let is_less = |(pad, &kernel): (&Dim, &usize)| pad.as_usize().is_some_and(|pad| pad < kernel);
     window.dilations.iter().all(|&dilation| dilation == 1)

@@ -4,12 +4,23 @@ use super::pack::QUAD;
 use super::quads::Quads;
 use core::hint::black_box;
 
-/// Independent sums, as many as hide the latency of one and fit 16 registers together with the operands.
-const SUMS: usize = 8;
+/// Independent sums of long vectors, of which there are 32 registers: as many as hide the latency of two products a cycle.
+const LONG: usize = 12;
+
+/// Those of shorter ones, whose products take registers of their own.
+const SHORT: usize = 4;
 
 /// Adds products to sums in registers, and returns how many.
 #[inline(always)]
 pub(super) fn run<Q: Quads>(quads: Q, rounds: usize) -> usize {
+    match Q::LANES {
+        16 => sums::<Q, LONG>(quads, rounds),
+        _ => sums::<Q, SHORT>(quads, rounds),
+    }
+}
+
+#[inline(always)]
+fn sums<Q: Quads, const SUMS: usize>(quads: Q, rounds: usize) -> usize {
     let words = [1u32; 16];
     // SAFETY: no vector has more than 16 lanes.
     let line = unsafe { quads.line(black_box(words.as_ptr())) };

@@ -54,7 +54,7 @@ impl DepthwiseStrip<'_> {
     /// - Each row is valid for reading `channels` numbers of `width` columns, and of the first `readable` columns `lanes`
     ///   numbers, a step apart.
     /// - Both `w` are valid for reading `lanes` words of `taps` lines.
-    /// - Both `sums` are valid for writing, and reading if they are added to.
+    /// - The `sums` of every row of the output that there is are valid for writing, and reading if they are added to.
     #[inline(always)]
     pub(in crate::kernels::linear) unsafe fn vouched(self) -> Self {
         self
@@ -145,14 +145,19 @@ unsafe fn lines<Q: Quads, const PAIR: bool>(
 ///
 /// As of [`DepthwiseStrip::vouched`], of a column and lane that there are.
 #[inline(always)]
-unsafe fn begin<Q: Quads>(quads: Q, strip: &DepthwiseStrip<'_>, column: usize, lane: usize) -> [Q::Sum; 2] {
-    match strip.accumulates {
-        // SAFETY: the caller vouches for the sums.
-        true => strip
-            .sums
-            .map(|sums| unsafe { quads.load(sums.wrapping_add(column * strip.lanes + lane)) }),
-        false => [quads.zero(); 2],
-    }
+unsafe fn begin<Q: Quads, const PAIR: bool>(
+    quads: Q,
+    strip: &DepthwiseStrip<'_>,
+    column: usize,
+    lane: usize,
+) -> [Q::Sum; 2] {
+    let at = |row: usize| strip.sums[row].wrapping_add(column * strip.lanes + lane);
+    // SAFETY: the caller vouches for the sums, of the second row if there is one.
+    let sum = |row: usize| match strip.accumulates && (PAIR || row == 0) {
+        true => unsafe { quads.load(at(row)) },
+        false => quads.zero(),
+    };
+    [sum(0), sum(1)]
 }
 
 /// Writes the sums of a column.
@@ -202,7 +207,7 @@ unsafe fn ring<Q: Quads, const STRIDE: usize, const PAIR: bool>(quads: Q, strip:
                 _ => [words[2], word(next), word(next + 1)],
             };
             next += STRIDE;
-            let mut sums = begin(quads, strip, column, lane);
+            let mut sums = begin::<Q, PAIR>(quads, strip, column, lane);
             for row in 0..if PAIR { 2 } else { 1 } {
                 sums[row] = quads.add_words(words[0], a[row], sums[row]);
                 sums[row] = quads.add_words(words[1], b[row], sums[row]);
@@ -224,7 +229,7 @@ unsafe fn any<Q: Quads, const PAIR: bool>(quads: Q, strip: &DepthwiseStrip<'_>, 
     for column in 0..strip.columns {
         // SAFETY: passed on.
         unsafe {
-            let mut sums = begin(quads, strip, column, lane);
+            let mut sums = begin::<Q, PAIR>(quads, strip, column, lane);
             for tap in 0..strip.taps {
                 let lines = lines::<Q, PAIR>(quads, strip, tap, lane);
                 let at = column * strip.stride + tap * strip.dilation;

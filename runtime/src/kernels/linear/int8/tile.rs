@@ -42,7 +42,7 @@ impl Strip<'_> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `rows` is at least 1 and at most [`STRIP_ROWS`], which is a multiple of the `ROWS` of what runs it.
+    /// - `rows` is at least 1 and, rounded up to whole tiles, at most [`STRIP_ROWS`].
     /// - From each of `starts` on, up to the end of the tile with the last row, `a` is valid for reading what
     ///   [`Depth::reach`] says; those from `rows` on may be any that are.
     /// - `b` is valid for reading as many quads as the depth has, all 16 columns of each of the `ceil(columns / 16)` panels.

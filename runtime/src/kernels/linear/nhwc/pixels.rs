@@ -188,6 +188,9 @@ impl<X: Copy> Pixels<'_, X> {
             .x
             .get(row * problem.x_row + first * problem.x_column..)
             .unwrap_or_default();
+        if inside == 0 {
+            return;
+        }
         let apart = step * problem.x_column;
         let copy = |numbers: &mut [V], source: &[X]| {
             for (to, &number) in numbers.iter_mut().zip(source) {

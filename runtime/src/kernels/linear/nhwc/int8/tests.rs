@@ -170,6 +170,11 @@ fn cases() -> Vec<Case> {
     cases.push(Case::new([1, 70], [5, 300], 1, WINDOWS[7], true));
     cases.push(Case::new([30, 41], [80, 80], 80, WINDOWS[0], false));
     cases.push(Case::new([1, 150], [70, 70], 70, WINDOWS[7], false));
+    for (stride, dilation) in [([1, 2], [1, 1]), ([1, 1], [1, 2])] {
+        let window = window([1, 6], stride, dilation, [[0, 0], [2, 3]]);
+        cases.push(Case::new([1, 70], [64, 64], 64, window, false));
+        cases.push(Case::new([2, 261], [16, 16], 16, window, false));
+    }
     cases
 }
 
