@@ -123,7 +123,7 @@ fn a_precision_is_compared_with_another() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "error: f32 is what other precisions are compared with; choose one with --precision, such as bf16\n"
+        "error: f32 is what others are compared with; choose one with --precision, such as bf16, or with --quantize\n"
     );
     let output = onnxide(&[&arguments[..], &["--precision", "int3"]].concat());
     assert_eq!(output.status.code(), Some(2));
