@@ -152,8 +152,8 @@ unsafe fn begin<Q: Quads, const PAIR: bool>(
     lane: usize,
 ) -> [Q::Sum; 2] {
     let at = |row: usize| strip.sums[row].wrapping_add(column * strip.lanes + lane);
-    // SAFETY: the caller vouches for the sums, of the second row if there is one.
     let sum = |row: usize| match strip.accumulates && (PAIR || row == 0) {
+        // SAFETY: the caller vouches for the sums, of the second row if there is one.
         true => unsafe { quads.load(at(row)) },
         false => quads.zero(),
     };
