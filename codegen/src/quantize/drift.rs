@@ -227,3 +227,40 @@ pub(super) fn measure_each(graph: &Graph, others: &[Graph], samples: &[Vec<Tenso
     }
     Ok(drifts.iter().map(Drift::relative).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+
+    #[test]
+    fn other_shapes_are_infinitely_far() {
+        let tensor = |shape: &[usize]| vec![Tensor::new(shape.to_vec(), &vec![1.0f32; shape.iter().product()])];
+        let mut drift = Drift::default();
+        drift.add(&tensor(&[2, 3]), &tensor(&[2, 3]));
+        assert_eq!(drift.relative(), 0.0);
+        drift.add(&tensor(&[1, 3]), &tensor(&[2, 3]));
+        assert_eq!(drift.relative(), f64::INFINITY);
+        let decisions = drift.outputs[0].decisions.unwrap();
+        assert_eq!((decisions.agreeing_decisions, decisions.decisions), (2, 4));
+        let integers = |count: usize| vec![Tensor::new(vec![count], &vec![1i64; count])];
+        let mut drift = Drift::default();
+        drift.add(&integers(2), &integers(3));
+        assert_eq!(drift.relative(), f64::INFINITY);
+    }
+
+    #[test]
+    fn nothing_is_reused_where_values_decide_symbols() {
+        let text = r#"graph "g" {
+  bounds { n: 1..=4, s: 1..=4 }
+  input "x" %0: f32[s]
+  input "n" %1: i64[]
+  %2: f32[s] = elementwise { exp(x0) } %0
+  output "y" %2
+}"#;
+        let graph = parse(text).unwrap();
+        assert!(unchanged(&graph, &graph).contains(&ValueId(2)));
+        let graph = parse(&text.replace("  %2:", "  = bind(symbol = n) %1\n  %2:")).unwrap();
+        assert!(unchanged(&graph, &graph).is_empty());
+    }
+}
