@@ -214,6 +214,10 @@ fn parse_quantize(input: ParseStream<'_>) -> Result<QuantizeOption> {
         if known {
             return Err(repeated(option.span(), &option.to_string()));
         }
+        if quantize.observer.is_some() && quantize.scheme == Scheme::Int8Dynamic {
+            let message = "`observer` chooses ranges from samples; int8 dynamic computes them in each run";
+            return Err(syn::Error::new(option.span(), message));
+        }
     }
     Ok(quantize)
 }
@@ -397,6 +401,10 @@ mod tests {
             (
                 "mod m = \"m\", quantize(int8, observer = mse, observer = mse);",
                 "`observer` is given twice",
+            ),
+            (
+                "mod m = \"m\", quantize(int8 dynamic, observer = mse);",
+                "`observer` chooses ranges from samples; int8 dynamic computes them in each run",
             ),
             (
                 "mod m = \"m\", quantize(int8), quantize(int8);",

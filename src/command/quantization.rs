@@ -75,6 +75,13 @@ pub(crate) fn print(report: &QuantizationReport, out: &mut impl Write) -> io::Re
         }
         writeln!(out, " (over {} of {} samples)", report.measured, report.samples)?;
     }
+    for layer in report.layers.iter().filter(|layer| layer.reads_zeros) {
+        writeln!(
+            out,
+            "  {} stays in floats: what it reads is zero in every sample",
+            layer.name
+        )?;
+    }
     Ok(())
 }
 
@@ -94,6 +101,7 @@ mod tests {
             name: name.into(),
             kind,
             quantized,
+            reads_zeros: !quantized,
             noise: Some(noise(if quantized { 35.0 } else { f64::INFINITY })),
             drift_alone: Some(0.02),
             weight_bytes_before: 4096,
@@ -128,6 +136,7 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8(plain).unwrap(), @r"
         int8: 1 of 2 layers, their weights 5.1 KiB of 8.0 KiB
           scores: SNR 35.0 dB, largest error 1.000 % of the range, 31 of 32 decisions agree (over 32 of 64 samples)
+          /stem<1> stays in floats: what it reads is zero in every sample
         ");
     }
 

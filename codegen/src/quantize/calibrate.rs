@@ -1,6 +1,6 @@
 //! What the values of a model are in the calibration data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::compute::compute;
 use super::layers::{Kind, Layer, Scales};
@@ -14,7 +14,15 @@ pub(super) struct Observations {
     /// The numbers of the values with one scale, by the value that stands for them.
     pub(super) histograms: HashMap<ValueId, Histogram>,
     /// The means of the channels of inputs of layers.
-    means: HashMap<ValueId, Means>,
+    means: HashMap<Channels, Means>,
+}
+
+/// A value, and whether its channels are those of a product: the last axis of matrices, rather than the second one of images.
+/// A value may have both.
+type Channels = (ValueId, bool);
+
+fn channels(layer: &Layer) -> Channels {
+    (layer.input, layer.kind == Kind::Product)
 }
 
 /// Sums over the channels of a value.
@@ -28,7 +36,7 @@ struct Means {
 impl Observations {
     /// The means of the channels of the input of a layer.
     pub(super) fn means(&self, layer: &Layer) -> Option<Vec<f64>> {
-        let Means { sums, count } = self.means.get(&layer.input)?;
+        let Means { sums, count } = self.means.get(&channels(layer))?;
         (*count > 0).then(|| sums.iter().map(|sum| sum / *count as f64).collect())
     }
 }
@@ -52,7 +60,7 @@ pub(super) fn observe(
     }
     let mut seen = Seen {
         sources,
-        axes: layers.iter().map(|layer| (layer.input, layer.kind)).collect(),
+        axes: layers.iter().map(channels).collect(),
         found: Observations::default(),
         names: names(graph),
     };
@@ -76,7 +84,7 @@ fn names(graph: &Graph) -> HashMap<ValueId, String> {
 struct Seen {
     /// The values whose numbers count, and who stands for them.
     sources: HashMap<ValueId, ValueId>,
-    axes: HashMap<ValueId, Kind>,
+    axes: HashSet<Channels>,
     found: Observations,
     names: HashMap<ValueId, String>,
 }
@@ -88,8 +96,11 @@ impl Observer for Seen {
 
     fn see(&mut self, value: ValueId, tensor: &Tensor) -> Result<(), String> {
         let leader = self.sources.get(&value);
-        let kind = self.axes.get(&value);
-        if leader.is_none() && kind.is_none() {
+        let axes: Vec<bool> = [false, true]
+            .into_iter()
+            .filter(|&is_product| self.axes.contains(&(value, is_product)))
+            .collect();
+        if leader.is_none() && axes.is_empty() {
             return Ok(());
         }
         let Some(numbers) = tensor.to_vec::<f32>() else {
@@ -102,13 +113,12 @@ impl Observer for Seen {
                 format!("`{name}` gives {number}, which has no number of 8 bits")
             })?;
         }
-        if let Some(kind) = kind {
-            // Channels are the second axis of images, and the last one of matrices.
-            let (channels, inner) = match kind {
-                Kind::Product => (tensor.shape.last().copied().unwrap_or(1), 1),
-                Kind::Convolution { .. } => (tensor.shape[1], tensor.shape[2..].iter().product()),
+        for is_product in axes {
+            let (channels, inner) = match is_product {
+                true => (tensor.shape.last().copied().unwrap_or(1), 1),
+                false => (tensor.shape[1], tensor.shape[2..].iter().product()),
             };
-            let means = self.found.means.entry(value).or_default();
+            let means = self.found.means.entry((value, is_product)).or_default();
             means.sums.resize(channels, 0.0);
             for (index, line) in numbers.chunks_exact(usize::max(inner, 1)).enumerate() {
                 means.sums[index % channels] += line.iter().map(|&x| f64::from(x)).sum::<f64>();

@@ -4,7 +4,7 @@
 //! order and roundings on every machine, so that what is measured, and with it the module, is the same everywhere. The rest
 //! is the evaluator's.
 
-use crate::ir::eval::{Symbols, eval_node};
+use crate::ir::eval::{Symbols, bytes, eval_node};
 use crate::ir::op::Window;
 use crate::ir::{DType, Node, Op, Tensor};
 use onnxide_runtime::isa::Scalar;
@@ -13,7 +13,7 @@ use onnxide_runtime::linear::{Epilogue, Gemm, Init, Lhs, Linear, Rhs, gemm_scrat
 /// Values of scratch of a product that is cut into pieces, about half a megabyte.
 const PIECE: usize = 1 << 17;
 
-/// The results of a node, if there is something faster than the evaluator.
+/// The results of a node, if there is something faster than the evaluator. What is too large is left to it to refuse.
 pub(super) fn compute(node: &Node, inputs: &[Tensor], dims: Symbols<'_>) -> Option<Result<Vec<Tensor>, String>> {
     let is_float = |count: usize| inputs.len() >= count && inputs[..count].iter().all(|x| x.dtype == DType::F32);
     let result = match &node.op {
@@ -66,6 +66,7 @@ fn matmul(a: &Tensor, b: &Tensor) -> Option<Tensor> {
         return None;
     }
     let shape = [a_lead, &[m, n]].concat();
+    bytes(DType::F32, &shape).ok()?;
     let mut out = vec![0.0; shape.iter().product()];
     let mut scratch = Vec::new();
     if b_lead.iter().all(|&size| size == 1) && b_lead.len() <= a_lead.len() {
@@ -137,6 +138,7 @@ impl Sizes {
             && out_channels.is_multiple_of(groups)
             && w.shape[1] * groups == sizes.channels
             && pair(&w.shape[2..]) == kernel;
+        bytes(DType::F32, &sizes.shape).ok()?;
         (fits && sizes.shape.iter().all(|&size| size > 0) && !x.is_empty() && !w.is_empty()).then_some(sizes)
     }
 
@@ -160,7 +162,7 @@ fn conv(sizes: &Sizes, inputs: &[Tensor]) -> Option<Tensor> {
     let (depth, input) = (channels * taps, sizes.input[0] * sizes.input[1]);
     let mut out = vec![0.0f32; sizes.batch * sizes.out_channels * pixels];
     let mut scratch = Vec::new();
-    let is_pointwise = taps == 1 && sizes.strides == [1; 2] && sizes.before == [0; 2] && pixels == input;
+    let is_pointwise = taps == 1 && sizes.strides == [1; 2] && sizes.before == [0; 2] && sizes.output == sizes.input;
     // Rows of the output at a time, so that what is copied of the image fits a cache.
     let lines = (PIECE / (depth * sizes.output[1])).clamp(1, sizes.output[0]);
     let mut columns = Vec::new();
@@ -222,6 +224,8 @@ fn attention(inputs: &[Tensor], scale: f32, has_mask: bool, causal: bool) -> Opt
         return None;
     }
     let shape = [lead, &[m, n]].concat();
+    bytes(DType::F32, &shape).ok()?;
+    bytes(DType::F32, &[lead, &[m, e]].concat()).ok()?;
     let mask = match has_mask {
         true => {
             let sizes = shape.iter().map(|&size| size.into()).collect();
@@ -329,10 +333,36 @@ mod tests {
             &format!("{two} conv(kernel = [3, 3], pads_before = [1, 1], pads_after = [1, 1], groups = 4) %0, %1"),
             &[&[1, 4, 5, 6], &[4, 1, 3, 3]],
         );
+        // As many pixels as before, but others.
+        compare(
+            &format!("{two} conv(kernel = [1, 1], pads_after = [1, -2]) %0, %1"),
+            &[&[1, 4, 2, 6], &[3, 4, 1, 1]],
+        );
         compare(
             &format!("{two} conv(kernel = [3], strides = [2], groups = 2) %0, %1"),
             &[&[1, 4, 9], &[6, 2, 3]],
         );
+    }
+
+    #[test]
+    fn what_is_too_large_is_left_to_the_evaluator() {
+        let refused = |text: &str, shapes: &[&[usize]]| {
+            let graph = parse(&format!("graph \"g\" {{ {text} }}")).unwrap();
+            let zeros = shapes.iter().map(|shape| {
+                let count: usize = shape.iter().product();
+                Tensor::new(shape.to_vec(), &vec![0.0f32; count])
+            });
+            let node = graph.body.nodes.last().unwrap();
+            assert!(compute(node, &zeros.collect::<Vec<_>>(), &|_| None).is_none(), "{text}");
+        };
+        let two = "input \"a\" %0: f32[1] input \"b\" %1: f32[1] %2: f32[1] =";
+        refused(&format!("{two} matmul %0, %1"), &[&[1 << 15, 1], &[1, 1 << 15]]);
+        refused(
+            &format!("{two} conv(kernel = [1, 1]) %0, %1"),
+            &[&[1, 1, 1 << 15, 1], &[1 << 15, 1, 1, 1]],
+        );
+        let text = "input \"a\" %0: f32[1] %1: f32[32768, 32768] = elementwise { add(x0, 1.0:f32) } %0";
+        refused(text, &[&[1]]);
     }
 
     #[test]

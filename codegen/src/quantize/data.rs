@@ -61,7 +61,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// An array is missing or does not fit the model, or has numbers that are not finite; the error names it.
+    /// An array is missing, does not fit the model, has no elements, or has numbers that are not finite; the error names it.
     pub(super) fn samples(&self, graph: &Graph, batches: &[&str]) -> Result<Vec<Vec<Tensor>>, String> {
         if let Some(port) = graph.inputs.iter().find(|port| port.part != Part::Whole) {
             return Err(format!(
@@ -150,6 +150,9 @@ fn pieces(graph: &Graph, ty: &TensorType, array: &Array, may_repeat: bool) -> Re
                 i64::try_from(size).is_ok_and(|size| (range.low..=range.high).contains(&size))
             })
     };
+    if tensor.is_empty() {
+        return Err(format!("has no elements in the shape {:?}", tensor.shape));
+    }
     if fits(&tensor.shape) {
         return Ok(vec![tensor]);
     }
@@ -178,7 +181,7 @@ fn pieces(graph: &Graph, ty: &TensorType, array: &Array, may_repeat: bool) -> Re
     };
     let bytes = |shape: &[usize]| shape.iter().product::<usize>() * ty.dtype.size();
     match shape {
-        Some(shape) if bytes(&shape) > 0 && !tensor.is_empty() => {
+        Some(shape) if bytes(&shape) > 0 => {
             let size = bytes(&shape);
             let piece = |start: usize| {
                 let data = tensor.data.slice(start..start + size);
@@ -269,6 +272,10 @@ mod tests {
             error(x(&[9, 3]), n()),
             "./calib.npz: input `x` has the shape [9, 3], but the model takes [2 to 4, 3], or several of these one after \
              another"
+        );
+        assert_eq!(
+            error(x(&[0, 3]), n()),
+            "./calib.npz: input `x` has no elements in the shape [0, 3]"
         );
         assert_eq!(
             error(array(DType::F64, &[3, 3]), n()),

@@ -2,7 +2,7 @@
 //!
 //! The evaluator means the same; it computes in `f64` and integers of 128 bits, which takes several times as long.
 
-use crate::ir::eval::float_function;
+use crate::ir::eval::{bytes, float_function};
 use crate::ir::expr::ScalarNode;
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Op, Scalar, Tensor, UnaryOp};
 
@@ -11,6 +11,7 @@ const CHUNK: usize = 1024;
 
 /// The elements of an expression; `None` if it has something that only the evaluator knows.
 pub(super) fn elementwise(expr: &Expr, shape: &[usize], inputs: &[Tensor]) -> Option<Tensor> {
+    let bytes = bytes(expr.dtype(), shape).ok()?;
     if !expr.nodes.iter().all(|node| is_known(node, expr)) {
         return None;
     }
@@ -19,7 +20,7 @@ pub(super) fn elementwise(expr: &Expr, shape: &[usize], inputs: &[Tensor]) -> Op
         .map(|input| Operand::new(input, shape))
         .collect::<Option<_>>()?;
     let total: usize = shape.iter().product();
-    let mut out = Vec::with_capacity(total * expr.dtype().size());
+    let mut out = Vec::with_capacity(bytes);
     let mut values: Vec<Vec<f32>> = vec![Vec::new(); expr.nodes.len()];
     for start in (0..total).step_by(CHUNK) {
         let len = CHUNK.min(total - start);

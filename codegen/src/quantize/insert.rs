@@ -16,18 +16,19 @@ pub(super) struct Encoding {
 }
 
 impl Encoding {
-    /// The encoding of a range; it has zero, which padding and activations need, exactly.
-    pub(super) fn new(low: f64, high: f64) -> Encoding {
+    /// The encoding of a range; it has zero, which padding and activations need, exactly. `None` for a range of zero alone,
+    /// or almost, which says nothing of a scale.
+    pub(super) fn new(low: f64, high: f64) -> Option<Encoding> {
         let (low, high) = (low.min(0.0), high.max(0.0));
         let scale = ((high - low) / 255.0) as f32;
         if !scale.is_normal() || !(1.0 / scale).is_normal() {
-            return Encoding { scale: 1.0, zero: 0 };
+            return None;
         }
         let zero = (-low / f64::from(scale)).round_ties_even().clamp(0.0, 255.0);
-        Encoding {
+        Some(Encoding {
             scale,
             zero: zero as u8,
-        }
+        })
     }
 }
 

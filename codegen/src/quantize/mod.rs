@@ -20,7 +20,7 @@ mod sensitivity;
 mod tests;
 mod weights;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use data::Files;
 pub use observe::Observer;
@@ -28,7 +28,7 @@ pub use options::{MaxDrift, Quantize, Scheme};
 pub use report::{QuantizationReport, QuantizedLayer, QuantizedOutput};
 
 use crate::diagnostics::Diagnostic;
-use crate::ir::{Graph, ValueId};
+use crate::ir::{Graph, Tensor, ValueId};
 use insert::{Activations, Encoding, Target};
 use layers::{Kind, Layer, Scales};
 use weights::Numbers;
@@ -48,6 +48,15 @@ pub(crate) fn quantize(
     files: &Files,
     batches: &[&str],
 ) -> Result<QuantizationReport, Box<Diagnostic>> {
+    if options.scheme == Scheme::Int8Dynamic
+        && let Some(observer) = options.observer
+    {
+        let finding = Diagnostic::new(format!(
+            "the observer {observer} has no ranges to choose in int8-dynamic"
+        ));
+        return Err(Box::new(finding.help("leave it out: each run computes the ranges")));
+    }
+    let observer = options.observer.unwrap_or_default();
     let layers = find(graph, options.scheme)?;
     let about_data = |error: String| Box::new(Diagnostic::new(format!("calibration: {error}")));
     let samples = files.samples(graph, batches).map_err(about_data)?;
@@ -65,9 +74,9 @@ pub(crate) fn quantize(
         let seen = calibrate::observe(graph, &layers, scales, &samples).map_err(about_data)?;
         let histograms = seen.histograms.iter();
         plan.encodings = histograms
-            .map(|(&leader, histogram)| {
-                let (low, high) = histogram.range(options.observer);
-                (leader, Encoding::new(low, high))
+            .filter_map(|(&leader, histogram)| {
+                let (low, high) = histogram.range(observer);
+                Some((leader, Encoding::new(low, high)?))
             })
             .collect();
         let corrections = layers.iter().zip(&plan.numbers).map(|(layer, numbers)| {
@@ -76,8 +85,9 @@ pub(crate) fn quantize(
         });
         plan.corrections = corrections.collect();
         plan.scales = Some(scales);
+        plan.find_unscaled()?;
     }
-    let measured = &samples[..samples.len().min(MEASURED)];
+    let measured = &spread(&samples, MEASURED)[..];
     let mut alone = None;
     if let Some(most) = options.max_drift {
         if measured.is_empty() {
@@ -93,9 +103,16 @@ pub(crate) fn quantize(
         true => None,
         false => Some(drift::measure(graph, &quantized, &layers, measured).map_err(about_data)?),
     };
-    let report = plan.report(options, samples.len(), measured.len(), drift.as_ref(), alone.as_deref());
+    let report = plan.report(options, samples.len(), measured.len(), drift.as_ref(), alone.as_ref());
     *graph = quantized;
     Ok(report)
+}
+
+/// At most so many of the samples, at even distances from the first one on.
+fn spread(samples: &[Vec<Tensor>], most: usize) -> Vec<Vec<Tensor>> {
+    let count = samples.len().min(most);
+    let sample = |index: usize| samples[index * samples.len() / count].clone();
+    (0..count).map(sample).collect()
 }
 
 /// The layers that a scheme quantizes.
@@ -129,7 +146,9 @@ struct Plan<'a> {
     corrections: Vec<Option<Vec<f32>>>,
     scales: Option<&'a Scales>,
     encodings: HashMap<ValueId, Encoding>,
-    /// The layers that stay in floats.
+    /// The layers that read zeros alone in all samples, which have no scale and stay in floats.
+    unscaled: BTreeSet<usize>,
+    /// The other layers that stay in floats.
     kept: BTreeSet<usize>,
 }
 
@@ -142,13 +161,39 @@ impl<'a> Plan<'a> {
             corrections: vec![None; layers.len()],
             scales: None,
             encodings: HashMap::new(),
+            unscaled: BTreeSet::new(),
             kept: BTreeSet::new(),
         }
     }
 
+    /// Finds the layers without a scale for what they read.
+    ///
+    /// # Errors
+    ///
+    /// No layer has one.
+    fn find_unscaled(&mut self) -> Result<(), Box<Diagnostic>> {
+        let encoding = |layer: &Layer| self.encodings.get(&self.scales?.leader(layer.input)?);
+        let layers = self.layers.iter().enumerate();
+        let unscaled = layers.filter(|(_, layer)| encoding(layer).is_none());
+        self.unscaled = unscaled.map(|(index, _)| index).collect();
+        match self.layers.first() {
+            Some(first) if self.unscaled.len() == self.layers.len() => Err(Box::new(Diagnostic::new(format!(
+                "nothing can be quantized to int8: what `{}` and all other layers read is zero in every sample",
+                first.name
+            )))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The layers that can be quantized.
+    fn candidates(&self) -> Vec<usize> {
+        let all = 0..self.layers.len();
+        all.filter(|index| !self.unscaled.contains(index)).collect()
+    }
+
     /// The quantized graph but for some layers.
     fn graph_without(&self, kept: &BTreeSet<usize>) -> Graph {
-        let quantized = (0..self.layers.len()).filter(|index| !kept.contains(index));
+        let quantized = self.candidates().into_iter().filter(|index| !kept.contains(index));
         let targets: Vec<Target<'_>> = quantized
             .map(|index| Target {
                 layer: &self.layers[index],
@@ -172,20 +217,22 @@ impl<'a> Plan<'a> {
         samples: usize,
         measured: usize,
         drift: Option<&drift::Drift>,
-        alone: Option<&[f64]>,
+        alone: Option<&BTreeMap<usize, f64>>,
     ) -> QuantizationReport {
         let layers = self.layers.iter().enumerate().map(|(index, layer)| {
-            let quantized = !self.kept.contains(&index);
+            let is_unscaled = self.unscaled.contains(&index);
+            let quantized = !is_unscaled && !self.kept.contains(&index);
             let before = 4 * layer.weights.len() as u64;
             let after = (layer.weights.len() + 4 * layer.outputs()) as u64;
             QuantizedLayer {
                 name: layer.name.clone(),
                 kind: layer.kind.name(),
                 quantized,
+                reads_zeros: is_unscaled,
                 noise: drift
                     .and_then(|drift| drift.layers.get(&layer.result))
                     .map(|sums| sums.noise()),
-                drift_alone: alone.map(|alone| alone[index]),
+                drift_alone: alone.and_then(|alone| alone.get(&index).copied()),
                 weight_bytes_before: before,
                 weight_bytes: if quantized { after } else { before },
             }
@@ -193,7 +240,7 @@ impl<'a> Plan<'a> {
         let layers: Vec<QuantizedLayer> = layers.collect();
         QuantizationReport {
             scheme: options.scheme.name(),
-            observer: self.scales.map(|_| options.observer.name()),
+            observer: self.scales.map(|_| options.observer.unwrap_or_default().name()),
             samples,
             measured,
             drift: drift.map(drift::Drift::relative),

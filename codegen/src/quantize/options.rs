@@ -11,7 +11,7 @@ use super::Observer;
 pub struct Quantize {
     pub(super) scheme: Scheme,
     pub(super) calibration: Option<PathBuf>,
-    pub(super) observer: Observer,
+    pub(super) observer: Option<Observer>,
     pub(super) max_drift: Option<MaxDrift>,
 }
 
@@ -58,8 +58,9 @@ impl FromStr for Scheme {
 }
 
 /// A bound of how far the outputs of a quantized model may be from those in floats: the root of the ratio of the squares of
-/// the differences to those of the outputs, over the calibration data. 0.1 is a ratio of signal to noise of 20 dB, 0.01 one
-/// of 40 dB.
+/// the differences to those of the outputs, over samples of the calibration data. 0.1 is a ratio of signal to noise of 20 dB,
+/// 0.01 one of 40 dB. The drift of an output that is not of floats is the fraction of its elements that differ, and that of one
+/// whose shape has changed is infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MaxDrift(u64);
 
@@ -105,7 +106,7 @@ impl Quantize {
         Quantize {
             scheme,
             calibration: None,
-            observer: Observer::default(),
+            observer: None,
             max_drift: None,
         }
     }
@@ -132,15 +133,16 @@ impl Quantize {
         self
     }
 
-    /// Says how the ranges of activations are chosen. The default is [`Observer::Mse`].
+    /// Says how the ranges of activations are chosen. The default is [`Observer::Mse`]. [`Scheme::Int8Dynamic`] chooses none, and
+    /// compiling with both is an error.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Quantize {
-        self.observer = observer;
+        self.observer = Some(observer);
         self
     }
 
-    /// Bounds the drift of the outputs over the calibration data: layers that do the most harm stay in floats until it is
-    /// met. This runs the model some more times, for every layer once.
+    /// Bounds the drift of the outputs over at most 32 samples, which are spread evenly over the calibration data: layers that
+    /// do the most harm stay in floats until it is met. This runs the model some more times, for every layer once.
     #[must_use]
     pub fn max_drift(mut self, drift: MaxDrift) -> Quantize {
         self.max_drift = Some(drift);
@@ -165,8 +167,8 @@ impl fmt::Display for Quantize {
         if let Some(name) = self.calibration.as_ref().and_then(|path| path.file_name()) {
             write!(f, " --calibration {}", name.to_string_lossy())?;
         }
-        if self.observer != Observer::default() {
-            write!(f, " --observer {}", self.observer)?;
+        if let Some(observer) = self.observer.filter(|&observer| observer != Observer::default()) {
+            write!(f, " --observer {observer}")?;
         }
         if let Some(drift) = self.max_drift {
             write!(f, " --max-drift {drift}")?;

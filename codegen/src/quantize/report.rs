@@ -15,9 +15,11 @@ pub struct QuantizationReport {
     pub observer: Option<&'static str>,
     /// The number of samples in the calibration data.
     pub samples: usize,
-    /// The number of samples that drifts are of, the first ones.
+    /// The number of samples that drifts are of, at even distances.
     pub measured: usize,
-    /// The root of the ratio of the squares of the differences to those of the outputs, of the output where it is greatest.
+    /// The root of the ratio of the squares of the differences to those of the outputs, of the output where it is greatest. Of
+    /// an output of other types than floats it is the fraction of the elements that differ; it is infinite if an output has
+    /// another shape, which is `null` in JSON.
     pub drift: Option<f64>,
     /// The bound of the drift.
     pub max_drift: Option<f64>,
@@ -41,6 +43,8 @@ pub struct QuantizedLayer {
     pub kind: &'static str,
     /// Whether it is quantized, rather than left in floats for what it would do.
     pub quantized: bool,
+    /// Whether it stays in floats because what it reads is zero in all samples, so that there is no scale for it.
+    pub reads_zeros: bool,
     /// The noise in its result, with all that has gathered on the way to it.
     pub noise: Option<Noise>,
     /// The drift of the outputs with this layer quantized alone, if it was measured.

@@ -1,9 +1,9 @@
 //! Which layers stay in floats so that the outputs are as close as they have to be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::drift::{measure, measure_each};
-use super::{MaxDrift, Plan};
+use super::{MaxDrift, Plan, spread};
 use crate::ir::Tensor;
 
 /// The most samples on which layers are measured alone.
@@ -11,8 +11,8 @@ const SAMPLES: usize = 4;
 
 /// What the layers do alone, and which of them stay in floats.
 pub(super) struct Kept {
-    /// The drift of the outputs with each layer quantized alone.
-    pub(super) alone: Vec<f64>,
+    /// The drift of the outputs with each layer quantized alone, by the number of the layer.
+    pub(super) alone: BTreeMap<usize, f64>,
     /// The layers that stay in floats, by their numbers.
     pub(super) kept: BTreeSet<usize>,
 }
@@ -26,13 +26,14 @@ pub(super) struct Kept {
 ///
 /// No layer can be quantized within the bound, or a sample cannot be run.
 pub(super) fn keep(plan: &Plan<'_>, most: MaxDrift, samples: &[Vec<Tensor>]) -> Result<Kept, String> {
-    let count = plan.layers.len();
-    let all: BTreeSet<usize> = (0..count).collect();
+    let mut order = plan.candidates();
+    let count = order.len();
+    let all: BTreeSet<usize> = order.iter().copied().collect();
     let without = |index: usize| plan.graph_without(&all.iter().copied().filter(|&other| other != index).collect());
-    let single: Vec<_> = (0..count).map(without).collect();
-    let alone = measure_each(plan.graph, &single, &samples[..samples.len().min(SAMPLES)])?;
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|&a, &b| alone[b].total_cmp(&alone[a]).then(a.cmp(&b)));
+    let single: Vec<_> = order.iter().map(|&index| without(index)).collect();
+    let drifts = measure_each(plan.graph, &single, &spread(samples, SAMPLES))?;
+    let alone: BTreeMap<usize, f64> = order.iter().copied().zip(drifts).collect();
+    order.sort_by(|a, b| alone[b].total_cmp(&alone[a]).then(a.cmp(b)));
     let kept = |worst: usize| order[..worst].iter().copied().collect::<BTreeSet<usize>>();
     let fits = |worst: usize| -> Result<bool, String> {
         let quantized = plan.graph_without(&kept(worst));
@@ -48,7 +49,7 @@ pub(super) fn keep(plan: &Plan<'_>, most: MaxDrift, samples: &[Vec<Tensor>]) -> 
         }
     }
     if high == count {
-        let least = order.last().map_or(0.0, |&index| alone[index]);
+        let least = order.last().map_or(0.0, |index| alone[index]);
         return Err(format!(
             "no layer can be quantized within a drift of {most}: the one that does the least harm has {least:.4} alone"
         ));

@@ -237,6 +237,113 @@ fn what_has_no_kernel_stays_in_floats() {
 }
 
 #[test]
+fn a_value_may_be_read_by_convolutions_and_products() {
+    let conv = r#"%1: f32[4, 3, 3, 3] = constant random(1)
+  %2: f32[1, 4, 6, 6] = conv(kernel = [3, 3]) %0, %1 from "conv""#;
+    let product = r#"%3: f32[8, 5] = constant random(2)
+  %4: f32[1, 3, 8, 5] = matmul %0, %3 from "product""#;
+    let shapes: &[&[usize]] = &[&[1, 3, 8, 8]];
+    for [first, second] in [[conv, product], [product, conv]] {
+        let text = format!(
+            r#"graph "g" {{
+  input "x" %0: f32[1, 3, 8, 8]
+  {first}
+  {second}
+  output "a" %2
+  output "b" %4
+}}"#
+        );
+        let (float, graph, _) = quantized(&text, shapes, Quantize::new(Scheme::Int8)).unwrap();
+        assert_eq!(factors(&graph), [DType::U8; 2]);
+        let drift = drift(&float, &graph, shapes);
+        assert!(drift < CLOSE, "{drift}");
+    }
+}
+
+#[test]
+fn what_reads_zeros_alone_stays_in_floats() {
+    let shapes: &[&[usize]] = &[&[2, 6]];
+    // The inputs are less than 1.
+    let text = SIMPLE.replace("max(x0, 0.0:f32)", "max(sub(x0, 100.0:f32), 0.0:f32)");
+    for options in [
+        Quantize::new(Scheme::Int8),
+        Quantize::new(Scheme::Int8).max_drift(MaxDrift::new(0.5).unwrap()),
+    ] {
+        let (_, graph, report) = quantized(&text, shapes, options).unwrap();
+        assert_eq!(factors(&graph), [DType::U8, DType::F32]);
+        let layers = report.layers.iter().map(|layer| (layer.quantized, layer.reads_zeros));
+        assert_eq!(layers.collect::<Vec<_>>(), [(true, false), (false, true)]);
+    }
+    let text = SIMPLE.replace("matmul %0, %1", "matmul %6, %1");
+    let text = text.replace(
+        "  %1:",
+        "  %6: f32[2, 6] = elementwise { max(sub(x0, 100.0:f32), 0.0:f32) } %0\n  %1:",
+    );
+    assert_eq!(
+        quantized(&text, shapes, Quantize::new(Scheme::Int8)).unwrap_err(),
+        "nothing can be quantized to int8: what `first` and all other layers read is zero in every sample"
+    );
+}
+
+#[test]
+fn samples_are_at_even_distances() {
+    let sample = |number: i64| vec![Tensor::new(vec![], &[number])];
+    let samples: Vec<_> = (0..10).map(sample).collect();
+    let numbers = |most: usize| -> Vec<i64> {
+        let samples = spread(&samples, most);
+        samples
+            .iter()
+            .flat_map(|sample| sample[0].to_vec::<i64>().unwrap())
+            .collect()
+    };
+    assert_eq!(numbers(4), [0, 2, 5, 7]);
+    assert_eq!(numbers(20), (0..10).collect::<Vec<_>>());
+    assert!(spread(&[], 4).is_empty());
+}
+
+#[test]
+fn drift_of_integers_is_how_many_differ() {
+    let text = SIMPLE.replace(
+        "output \"y\" %5",
+        "%6: i64[2, 4] = elementwise { i64(mul(x0, 1000.0:f32)) } %5\n  output \"y\" %6",
+    );
+    let (_, _, report) = quantized(&text, &[&[2, 6]], Quantize::new(Scheme::Int8)).unwrap();
+    let decisions = report.outputs[0].decisions.unwrap();
+    let expected = 1.0 - decisions.agreeing_decisions as f64 / decisions.decisions as f64;
+    assert!(decisions.agreeing_decisions < decisions.decisions, "{decisions:?}");
+    assert!((report.drift.unwrap() - expected).abs() < 1e-12, "{report:?}");
+    let bound = Quantize::new(Scheme::Int8).max_drift(MaxDrift::new(1e-9).unwrap());
+    assert!(quantized(&text, &[&[2, 6]], bound).is_err());
+}
+
+#[test]
+fn layers_alone_drift_through_loops() {
+    let text = SIMPLE.replace(
+        "output \"y\" %5",
+        r#"%6: i64[] = constant [3]
+  %7: bool[] = constant [true]
+  %8: f32[2, 4] = loop(carried = 1, trips = 3) %6, %7, %5 (%9: i64[], %10: bool[], %11: f32[2, 4]) {
+    %12: f32[2, 6] = elementwise { mul(x0, 0.5:f32) } %0
+    %13: f32[2, 4] = slice(starts = [0, 0]) %12
+    %14: f32[2, 4] = elementwise { add(mul(x0, 0.5:f32), x1) } %11, %13
+    yield %10, %14
+  }
+  %15: f32[2, 4] = elementwise { mul(x0, 3.0:f32) } %8
+  output "y" %15"#,
+    );
+    let graph = parse(&text).unwrap();
+    let layers = layers::find(&graph);
+    let samples: Vec<_> = (0..3).map(|seed| inputs(&[&[2, 6]], seed)).collect();
+    let plan = Plan::new(&graph, &layers);
+    let others: Vec<Graph> = [1, 0].map(|kept| plan.graph_without(&BTreeSet::from([kept]))).into();
+    let found = drift::measure_each(&graph, &others, &samples).unwrap();
+    for (other, found) in others.iter().zip(found) {
+        let expected = drift::measure(&graph, other, &[], &samples).unwrap().relative();
+        assert!(found > 0.0 && found == expected, "{found} is not {expected}");
+    }
+}
+
+#[test]
 fn a_bound_keeps_what_does_the_most_harm() {
     // A column of weights with an outlier, and numbers of which most are small: the second product loses more.
     let text = SIMPLE.replace("max(x0, 0.0:f32)", "mul(mul(x0, x0), mul(x0, mul(x0, mul(x0, x0))))");
@@ -280,6 +387,10 @@ fn errors_say_what_is_missing() {
     assert_eq!(
         again.message,
         "the model is quantized already: its products are of integers"
+    );
+    assert_eq!(
+        error(SIMPLE, Quantize::int8_dynamic().observer(Observer::Mse)),
+        "the observer mse has no ranges to choose in int8-dynamic"
     );
     let infinite = SIMPLE.replace("max(x0, 0.0:f32)", "div(x0, 0.0:f32)");
     let error = quantized(&infinite, &[&[2, 6]], Quantize::new(Scheme::Int8)).unwrap_err();

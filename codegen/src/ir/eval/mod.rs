@@ -233,7 +233,7 @@ fn sizes(shape: &[Dim], dims: Symbols<'_>) -> Result<Vec<usize>, String> {
 }
 
 /// The number of bytes of a tensor, if that is within the limit.
-fn bytes(dtype: DType, shape: &[usize]) -> Result<usize, String> {
+pub(crate) fn bytes(dtype: DType, shape: &[usize]) -> Result<usize, String> {
     // An empty tensor is held to the same limit with its empty axes left out, so that no product of sizes overflows.
     let total = shape
         .iter()
