@@ -1,7 +1,7 @@
 //! Quantization of a model in floats while it is compiled.
 //!
 //! It happens on the cleaned graph, in which normalization by channel is in the weights and activations are recognized. The
-//! model runs on samples, [`observe`] chooses a range for every value that is quantized, and [`insert`] puts numbers of 8 bits
+//! model runs on samples, `observe` chooses a range for every value that is quantized, and `insert` puts numbers of 8 bits
 //! before layers and in the place of their weights, in the form that quantized models have. What becomes of that is the work
 //! of the passes, which know nothing of this.
 
