@@ -2,7 +2,7 @@
 
 use super::ahead::{Ahead, Share};
 use super::pack::{PANEL_COLUMNS, PANEL_ROWS};
-use super::store::{Start, Target};
+use super::store::Target;
 use super::tile::{Heights, MAX_ROWS, Operands, Segment, Strip, Tiles};
 use super::{Init, MatrixMut, extent};
 use crate::kernels::simd::Simd;
@@ -66,18 +66,7 @@ fn gemm_block<S: Simd + Tiles>(isa: S, block: Block<'_>) {
     let b_len = extent([(n.div_ceil(PANEL_COLUMNS), b_panel), (k, b_row), (PANEL_COLUMNS, 1)]);
     assert!(b.len() >= b_len, "gemm: the right matrix is too short");
     let c = c.as_mut_ptr();
-    let start = match init {
-        Init::Zero => Start::Zero,
-        Init::Accumulate => Start::Matrix(c, c_row),
-        Init::PerColumn(values) => {
-            assert!(values.len() >= n, "gemm: the initial row is too short");
-            Start::Matrix(values.as_ptr(), 0)
-        }
-        Init::PerRow(values) => {
-            assert!(values.len() >= m, "gemm: the initial column is too short");
-            Start::PerRow(values.as_ptr())
-        }
-    };
+    let start = init.start([m, n], c, c_row);
     let is_strided = a_group == PANEL_ROWS.wrapping_mul(a_row);
     let height = if is_strided { S::STRIDED_ROWS } else { S::TILE_ROWS };
     let mut operands = Operands {

@@ -2,7 +2,8 @@
 
 use super::ahead::Ahead;
 use super::block::{Block, Blocks};
-use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_lhs_len, packed_rhs_len};
+use super::pack::{PANEL_COLUMNS, PANEL_ROWS, pack_rhs, packed_rhs_len};
+use super::share::divide;
 use super::{Epilogue, Init, Lhs, MatrixMut, Rhs, extent, min};
 use crate::isa::Isa;
 use crate::kernels::simd::Simd;
@@ -202,89 +203,21 @@ pub(super) fn gemm_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    let &Gemm { m, n, k, c_row } = problem;
+    let &Gemm { m, n, k, .. } = problem;
     // Every part packs its columns for itself, one block after another.
-    let room = match b {
-        Rhs::Packed(_) => usize::MAX,
-        Rhs::Strided { .. } => scratch.len().checked_div(block_scratch_min(n, k)).unwrap_or(usize::MAX),
+    let needed = match b {
+        Rhs::Packed(_) => 0,
+        Rhs::Strided { .. } => block_scratch_min(n, k),
     };
-    let team = team.parts(team.count(room));
     let unit = match a {
         Lhs::Packed(_) => PANEL_ROWS,
         Lhs::Strided { .. } => 2,
     };
-    let (rows, columns) = shares(m, n, unit, |units| team.share(units));
-    let c = MatrixMut::new(c, m, n, c_row);
-    let parts = m.div_ceil(rows) * n.div_ceil(columns);
-    let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
-    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
-    team.each(c.divide(rows, columns).zip(scratch), |index, (c, scratch)| {
-        let (row, column) = (
-            index / n.div_ceil(columns) * rows,
-            index % n.div_ceil(columns) * columns,
-        );
-        let part = GemmPart::whole(m, k);
-        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
-        let (a, b) = (a.rows_from(row, k), b.columns_from(column, k));
-        team.isa().gemm_part(part, a, b, init, c, scratch, epilogue);
+    divide(team, problem, unit, init, c, (scratch, needed), epilogue, |piece| {
+        let (a, b) = (a.rows_from(piece.at[0], k), b.columns_from(piece.at[1], k));
+        let (part, isa) = (GemmPart::whole(m, k), team.isa());
+        isa.gemm_part(part, a, b, piece.init, piece.c, piece.scratch, piece.epilogue);
     });
-}
-
-/// Rows and columns of a part of a product, one of which are all: those with which the largest part takes the least time.
-/// Rows are divided in steps of `unit`, and `share` says how many of some units a part has.
-pub(super) fn shares(m: usize, n: usize, unit: usize, share: impl Fn(usize) -> usize) -> (usize, usize) {
-    // The time, for each row of `b`, of the products and of reading `b`, in products: an element comes from the third level
-    // cache in the time of some four.
-    let time = |rows: usize, columns: usize| rows.saturating_add(4).saturating_mul(columns);
-    let rows = (share(m.div_ceil(unit)) * unit).min(m.max(1));
-    let columns = (share(n.div_ceil(PANEL_COLUMNS)) * PANEL_COLUMNS).min(n.max(1));
-    // Steps that are all divided by rows leave them in the caches of the cores that need them next. A part of the columns
-    // needs the rows of other cores, too, whose elements take several times as long.
-    let others = (m - rows.min(m)).saturating_mul(32);
-    if time(rows, n) <= time(m, columns).saturating_add(others) {
-        (rows, n.max(1))
-    } else {
-        (m.max(1), columns)
-    }
-}
-
-impl<'a> Init<'a> {
-    /// What is left from a row and a column on.
-    pub(super) fn from(self, row: usize, column: usize) -> Init<'a> {
-        match self {
-            Init::PerRow(values) => Init::PerRow(&values[row..]),
-            Init::PerColumn(values) => Init::PerColumn(&values[column..]),
-            other => other,
-        }
-    }
-}
-
-impl Lhs<'_> {
-    /// The matrix from a row on, which begins a panel.
-    pub(super) fn rows_from(self, first: usize, k: usize) -> Self {
-        match self {
-            Lhs::Strided { data, row, column } => Lhs::Strided {
-                data: data.get(first * row..).unwrap_or_default(),
-                row,
-                column,
-            },
-            Lhs::Packed(data) => Lhs::Packed(data.get(packed_lhs_len(first, k)..).unwrap_or_default()),
-        }
-    }
-}
-
-impl Rhs<'_> {
-    /// The matrix from a column on, which begins a panel.
-    fn columns_from(self, first: usize, k: usize) -> Self {
-        match self {
-            Rhs::Strided { data, row, column } => Rhs::Strided {
-                data: data.get(first * column..).unwrap_or_default(),
-                row,
-                column,
-            },
-            Rhs::Packed(data) => Rhs::Packed(data.get(packed_rhs_len(k, first)..).unwrap_or_default()),
-        }
-    }
 }
 
 /// `c = epilogue(init + a b)`.
@@ -321,28 +254,12 @@ pub(super) fn multiply_part<S: Simd + Blocks, P: Pack>(
     if m == 0 || n == 0 {
         return;
     }
-    match init {
-        Init::PerColumn(values) => assert!(values.len() >= n, "gemm: the initial row is too short"),
-        Init::PerRow(values) => assert!(values.len() >= m, "gemm: the initial column is too short"),
-        Init::Zero | Init::Accumulate => {}
-    }
+    init.check(m, n);
     let height = match a {
         Lhs::Strided { .. } => S::STRIDED_ROWS,
         Lhs::Packed(_) => S::TILE_ROWS,
     };
-    let (a, a_group, a_row, a_column) = match a {
-        Lhs::Strided { data, row, column } => {
-            assert!(
-                data.len() >= extent([(m, row), (k, column)]),
-                "gemm: the left matrix is too short"
-            );
-            (data, row.saturating_mul(PANEL_ROWS), row, column)
-        }
-        Lhs::Packed(data) => {
-            assert!(data.len() >= packed_lhs_len(m, k), "gemm: the left matrix is too short");
-            (data, k * PANEL_ROWS, 1, PANEL_ROWS)
-        }
-    };
+    let (a, [a_group, a_row, a_column]) = a.layout(m, k);
     let (depth_limit, columns_limit) = match &b {
         Source::Packed(data) => {
             assert!(

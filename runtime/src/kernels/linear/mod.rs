@@ -26,8 +26,10 @@ mod gemm;
 mod int8;
 mod matrix;
 mod nhwc;
+mod operands;
 mod pack;
 mod recurrent;
+mod share;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@ use super::product::{Product, Products, Rows};
 use super::{VALUES, packed_rhs_bf16_len};
 use crate::isa::Isa;
 use crate::kernels::linear::depth::Depth;
-use crate::kernels::linear::gemm::{Gemm, shares};
-use crate::kernels::linear::pack::{PANEL_ROWS, packed_lhs_len};
-use crate::kernels::linear::{Epilogue, Init, Lhs, Linear, MatrixMut, extent, min};
+use crate::kernels::linear::gemm::Gemm;
+use crate::kernels::linear::pack::PANEL_ROWS;
+use crate::kernels::linear::share::divide;
+use crate::kernels::linear::{Epilogue, Init, Lhs, Linear, MatrixMut, min};
 use crate::team::{Compute, Team};
 
 /// Rows of a block are a multiple of this, and so whole tiles on every instruction set, if there is scratch for them.
@@ -42,33 +43,13 @@ struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     #[inline(always)]
     fn new(a: Lhs<'a>, m: usize, k: usize) -> Matrix<'a> {
-        match a {
-            Lhs::Strided { data, row, column } => {
-                assert!(
-                    data.len() >= extent([(m, row), (k, column)]),
-                    "product: the left matrix is too short"
-                );
-                Matrix {
-                    data,
-                    k,
-                    group: row.saturating_mul(PANEL_ROWS),
-                    row,
-                    column,
-                }
-            }
-            Lhs::Packed(data) => {
-                assert!(
-                    data.len() >= packed_lhs_len(m, k),
-                    "product: the left matrix is too short"
-                );
-                Matrix {
-                    data,
-                    k,
-                    group: k * PANEL_ROWS,
-                    row: 1,
-                    column: PANEL_ROWS,
-                }
-            }
+        let (data, [group, row, column]) = a.layout(m, k);
+        Matrix {
+            data,
+            k,
+            group,
+            row,
+            column,
         }
     }
 
@@ -180,20 +161,12 @@ pub(in crate::kernels::linear) fn gemm_bf16_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    let &Gemm { m, n, k, c_row } = problem;
-    let room = scratch.len().checked_div(gemm_bf16_scratch_min(m, k));
-    let team = team.parts(team.count(room.unwrap_or(usize::MAX)));
-    let (rows, columns) = shares(m, n, PANEL_ROWS, |units| team.share(units));
-    let parts = m.div_ceil(rows) * n.div_ceil(columns);
-    let c = MatrixMut::new(c, m, n, c_row);
-    let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
-    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
-    let across = n.div_ceil(columns).max(1);
-    team.each(c.divide(rows, columns).zip(scratch), |index, (c, scratch)| {
-        let (row, column) = (index / across * rows, index % across * columns);
-        let a = a.rows_from(row, k);
-        let b = b.get(packed_rhs_bf16_len(k, column)..).unwrap_or_default();
-        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
-        team.isa().gemm_bf16_part(k, a, b, init, c, scratch, epilogue);
+    let &Gemm { m, k, .. } = problem;
+    let scratch = (scratch, gemm_bf16_scratch_min(m, k));
+    divide(team, problem, PANEL_ROWS, init, c, scratch, epilogue, |piece| {
+        let a = a.rows_from(piece.at[0], k);
+        let b = b.get(packed_rhs_bf16_len(k, piece.at[1])..).unwrap_or_default();
+        let isa = team.isa();
+        isa.gemm_bf16_part(k, a, b, piece.init, piece.c, piece.scratch, piece.epilogue);
     });
 }

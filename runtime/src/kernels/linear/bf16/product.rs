@@ -90,11 +90,7 @@ fn multiply<P: Pairs, R: Rows>(pairs: P, product: Product<'_, R>) {
     if m == 0 || n == 0 {
         return;
     }
-    match init {
-        Init::PerColumn(values) => assert!(values.len() >= n, "product: the initial row is too short"),
-        Init::PerRow(values) => assert!(values.len() >= m, "product: the initial column is too short"),
-        Init::Zero | Init::Accumulate => {}
-    }
+    init.check(m, n);
     let values = values_of::<P>(scratch);
     let mut first = 0;
     while first < m {

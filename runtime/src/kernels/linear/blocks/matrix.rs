@@ -6,10 +6,11 @@ use super::unpack::Unpacked;
 use super::{FEW_ROWS, RhsBlocks, STRIP_ROWS, packed_rhs_blocks_len};
 use crate::isa::Isa;
 use crate::kernels::linear::block::Blocks;
-use crate::kernels::linear::gemm::{Gemm, GemmPart, Source, block_scratch, block_scratch_min, multiply_part, shares};
-use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS, packed_lhs_len};
+use crate::kernels::linear::gemm::{Gemm, GemmPart, Source, block_scratch, block_scratch_min, multiply_part};
+use crate::kernels::linear::pack::{PANEL_COLUMNS, PANEL_ROWS};
+use crate::kernels::linear::share::divide;
 use crate::kernels::linear::store::{Start, Target};
-use crate::kernels::linear::{Epilogue, Init, Lhs, Linear, MatrixMut, extent, min};
+use crate::kernels::linear::{Epilogue, Init, Lhs, Linear, MatrixMut, min};
 use crate::team::{Compute, Team};
 
 /// Rows up to which a block of the weights is unpacked that stays in the first level cache, as so few passes over it do not
@@ -103,32 +104,9 @@ fn few_rows<S: FewRows>(
         return;
     }
     assert!(m <= FEW_ROWS, "gemm: there are more than few rows");
-    let (a, group, row, column) = match a {
-        Lhs::Strided { data, row, column } => {
-            assert!(
-                data.len() >= extent([(m, row), (k, column)]),
-                "gemm: the left matrix is too short"
-            );
-            (data, row.saturating_mul(PANEL_ROWS), row, column)
-        }
-        Lhs::Packed(data) => {
-            assert!(data.len() >= packed_lhs_len(m, k), "gemm: the left matrix is too short");
-            (data, k * PANEL_ROWS, 1, PANEL_ROWS)
-        }
-    };
+    let (a, [group, row, column]) = a.layout(m, k);
     let (target, c_row) = (c.as_mut_ptr(), c.stride());
-    let start = match init {
-        Init::Zero => Start::Zero,
-        Init::Accumulate => Start::Matrix(target, c_row),
-        Init::PerColumn(values) => {
-            assert!(values.len() >= n, "gemm: the initial row is too short");
-            Start::Matrix(values.as_ptr(), 0)
-        }
-        Init::PerRow(values) => {
-            assert!(values.len() >= m, "gemm: the initial column is too short");
-            Start::PerRow(values.as_ptr())
-        }
-    };
+    let start = init.start([m, n], target, c_row);
     let panel = b.format.panel_words(k);
     // All rows pass over a few panels, which stay in the second level cache meanwhile.
     let step = if m > STRIP_ROWS { FEW_COLUMNS } else { n };
@@ -173,21 +151,12 @@ pub(in crate::kernels::linear) fn gemm_blocks_parts<S: Isa>(
     scratch: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    let &Gemm { m, n, k, c_row } = problem;
+    let &Gemm { m, n, k, .. } = problem;
     // Every part unpacks its columns for itself, one block after another.
-    let room = scratch.len().checked_div(gemm_blocks_scratch_min(m, n, k));
-    let team = team.parts(team.count(room.unwrap_or(usize::MAX)));
-    let (rows, columns) = shares(m, n, PANEL_ROWS, |units| team.share(units));
-    let parts = m.div_ceil(rows) * n.div_ceil(columns);
-    let c = MatrixMut::new(c, m, n, c_row);
-    let scratch = scratch.chunks_mut((scratch.len() / parts.max(1)).max(1));
-    let scratch = scratch.chain(core::iter::repeat_with(Default::default));
-    let across = n.div_ceil(columns).max(1);
-    team.each(c.divide(rows, columns).zip(scratch), |index, (c, scratch)| {
-        let (row, column) = (index / across * rows, index % across * columns);
-        let part = GemmPart::whole(m, k);
-        let (a, b) = (a.rows_from(row, k), b.columns_from(column, k));
-        let (init, epilogue) = (init.from(row, column), epilogue.from(row, column));
-        team.isa().gemm_blocks_part(part, a, b, init, c, scratch, epilogue);
+    let scratch = (scratch, gemm_blocks_scratch_min(m, n, k));
+    divide(team, problem, PANEL_ROWS, init, c, scratch, epilogue, |piece| {
+        let (a, b) = (a.rows_from(piece.at[0], k), b.columns_from(piece.at[1], k));
+        let (part, isa) = (GemmPart::whole(m, k), team.isa());
+        isa.gemm_blocks_part(part, a, b, piece.init, piece.c, piece.scratch, piece.epilogue);
     });
 }

@@ -1,7 +1,7 @@
 //! Nothing but products of quads, which is the most that an instruction set can do.
 
 use super::pack::QUAD;
-use super::quads::Quads;
+use super::quads::{Products, Quads, Task};
 use core::hint::black_box;
 
 /// Independent sums of long vectors, of which there are 32 registers: as many as hide the latency of two products a cycle.
@@ -9,6 +9,24 @@ const LONG: usize = 12;
 
 /// Those of shorter ones, whose products take registers of their own.
 const SHORT: usize = 4;
+
+/// Rounds of sums.
+struct Burst(usize);
+
+impl Task for Burst {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<Q: Quads>(self, quads: Q) -> usize {
+        quads.run_burst(self.0)
+    }
+}
+
+/// Adds products to sums in registers, and returns how many.
+#[inline(always)]
+pub(in crate::kernels::linear) fn burst_int8<S: Products>(isa: S, rounds: usize) -> usize {
+    isa.with_quads(Burst(rounds))
+}
 
 /// Adds products to sums in registers, and returns how many.
 #[inline(always)]

@@ -6,7 +6,8 @@ use super::quads::Products;
 use super::sink::{Share, Sink, SinkPart};
 use crate::isa::Isa;
 use crate::kernels::linear::depth::Depth;
-use crate::kernels::linear::gemm::{Gemm, shares};
+use crate::kernels::linear::gemm::Gemm;
+use crate::kernels::linear::share::shares;
 use crate::kernels::linear::{Linear, extent};
 use crate::team::{Compute, Team};
 
@@ -42,7 +43,7 @@ pub(in crate::kernels::linear) fn gemm_int8_part<S: Products>(
         "product: the left matrix is too short"
     );
     let rows = Matrix { a, k };
-    isa.product(Product {
+    isa.with_quads(Product {
         rows,
         b,
         c,

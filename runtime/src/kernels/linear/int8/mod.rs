@@ -21,6 +21,7 @@ mod sink;
 mod tests;
 mod tile;
 
+pub(super) use burst::burst_int8;
 #[doc(hidden)]
 pub use convert::Sums;
 pub use convert::{Convert, Each, PerColumn, PerElement, PerRow, SumOperand, SumOperands};
@@ -30,7 +31,6 @@ pub(super) use matrix::{gemm_int8, gemm_int8_part, gemm_int8_parts};
 pub(super) use pack::QUAD;
 pub use pack::{pack_rhs_int8, packed_rhs_int8_len};
 pub(super) use product::{Product, Rows};
-pub(super) use quads::burst_int8;
-pub(super) use quads::{Products, Quads, Room};
+pub(super) use quads::{Products, Quads, Room, Task};
 pub(super) use sink::Share;
 pub use sink::{Sink, SinkPart};

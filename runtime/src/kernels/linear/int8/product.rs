@@ -1,7 +1,7 @@
 //! The blocked product, of whatever the rows of the left-hand side are.
 
 use super::pack::QUAD;
-use super::quads::{Quads, Room};
+use super::quads::{Quads, Room, Task};
 use super::sink::SinkPart;
 use super::tile::{STRIP_ROWS, Strip};
 use crate::kernels::linear::PANEL_COLUMNS;
@@ -42,35 +42,39 @@ pub(in crate::kernels::linear) struct Product<'a, R> {
     pub(in crate::kernels::linear) scratch: &'a mut [u8],
 }
 
-/// Computes a product in strips of rows, of as many columns as there is room for sums.
-#[inline(always)]
-pub(super) fn multiply<Q: Quads, R: Rows>(quads: Q, product: Product<'_, R>) {
-    let Product {
-        rows,
-        b,
-        mut c,
-        scratch,
-    } = product;
-    let (m, n) = (c.rows(), c.columns());
-    if m == 0 || n == 0 {
-        return;
-    }
-    let mut sums = Q::Sums::default();
-    let mut first = 0;
-    while first < m {
-        let count = rows.block(first, scratch.len()).min(m - first);
-        assert!(count > 0, "product: the scratch is too short");
-        let block = Block {
-            numbers: rows.numbers(first, count, scratch),
-            depth: rows.depth(count),
+impl<R: Rows> Task for Product<'_, R> {
+    type Output = ();
+
+    /// Computes a product in strips of rows, of as many columns as there is room for sums.
+    #[inline(always)]
+    fn run<Q: Quads>(self, quads: Q) {
+        let Product {
+            rows,
             b,
-            rows: [first, count],
-            is_last: first + count == m,
-        };
-        block.run(quads, &mut c, sums.as_mut(), |row, starts| {
-            rows.starts(count, row, starts);
-        });
-        first += count;
+            mut c,
+            scratch,
+        } = self;
+        let (m, n) = (c.rows(), c.columns());
+        if m == 0 || n == 0 {
+            return;
+        }
+        let mut sums = Q::Sums::default();
+        let mut first = 0;
+        while first < m {
+            let count = rows.block(first, scratch.len()).min(m - first);
+            assert!(count > 0, "product: the scratch is too short");
+            let block = Block {
+                numbers: rows.numbers(first, count, scratch),
+                depth: rows.depth(count),
+                b,
+                rows: [first, count],
+                is_last: first + count == m,
+            };
+            block.run(quads, &mut c, sums.as_mut(), |row, starts| {
+                rows.starts(count, row, starts);
+            });
+            first += count;
+        }
     }
 }
 

@@ -2,10 +2,8 @@
 
 use super::burst;
 use super::depthwise::{self, DepthwiseStrip};
-use super::product::{Product, Rows, multiply};
 use super::tile::{self, Strip};
 use crate::isa;
-use crate::kernels::linear::nhwc::Depthwise;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -114,35 +112,21 @@ impl<const N: usize> Room for [i32; N] {
 
 /// An instruction set that computes products of quads, in the way that is best on the processor.
 pub(in crate::kernels::linear) trait Products: Copy {
-    /// Computes a product. The instruction set is that of the caller.
-    fn product<R: Rows>(self, product: Product<'_, R>);
-
-    /// Computes a depthwise convolution. The instruction set is that of the caller.
-    fn depthwise(self, convolution: Depthwise<'_>);
-
-    /// Adds products to sums in registers, and returns how many.
-    fn burst(self, rounds: usize) -> usize;
+    /// Runs a task with that way. The instruction set is that of the caller.
+    fn with_quads<T: Task>(self, task: T) -> T::Output;
 }
 
-#[inline(always)]
-pub(in crate::kernels::linear) fn burst_int8<S: Products>(isa: S, rounds: usize) -> usize {
-    isa.burst(rounds)
+/// What is computed with quads.
+pub(in crate::kernels::linear) trait Task {
+    type Output;
+
+    fn run<Q: Quads>(self, quads: Q) -> Self::Output;
 }
 
 impl Products for isa::Scalar {
     #[inline(always)]
-    fn product<R: Rows>(self, product: Product<'_, R>) {
-        multiply(self, product);
-    }
-
-    #[inline(always)]
-    fn depthwise(self, convolution: Depthwise<'_>) {
-        convolution.run(self);
-    }
-
-    #[inline(always)]
-    fn burst(self, rounds: usize) -> usize {
-        self.run_burst(rounds)
+    fn with_quads<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
     }
 }
 

@@ -146,7 +146,7 @@ fn parts_give_the_same_bits() {
 #[test]
 fn widened_numbers_give_the_exact_sums() {
     use super::matrix::Matrix;
-    use super::product::multiply;
+    use super::quads::Task;
     use super::quads::Widened;
     use crate::isa::Avx512;
 
@@ -160,7 +160,7 @@ fn widened_numbers_give_the_exact_sums() {
             c: Sink::Sums(&mut out).whole([m, n, c_row]),
             scratch: &mut [],
         };
-        isa.vectorize(|| multiply(Widened(isa), product));
+        isa.vectorize(|| product.run(Widened(isa)));
         assert_eq!(out, case.expected(7, |sum, _, _| sum), "{:?}", case.problem);
     }
 }

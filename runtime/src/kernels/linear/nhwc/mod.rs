@@ -37,7 +37,7 @@ pub(super) use block::depthwise_block;
 pub(super) use conv::{conv2d_nhwc, conv2d_nhwc_part};
 pub(super) use depthwise::depthwise_conv2d_nhwc;
 pub(super) use int8::{
-    Depthwise, conv2d_nhwc_int8, conv2d_nhwc_int8_part, conv2d_nhwc_int8_parts, depthwise_conv2d_nhwc_int8,
+    conv2d_nhwc_int8, conv2d_nhwc_int8_part, conv2d_nhwc_int8_parts, depthwise_conv2d_nhwc_int8,
     depthwise_conv2d_nhwc_int8_part, depthwise_conv2d_nhwc_int8_parts,
 };
 pub(super) use parts::{

@@ -2,7 +2,7 @@
 
 use super::{Conv2dNhwc, Pointwise, WinogradConv2dNhwc};
 use crate::isa::Isa;
-use crate::kernels::linear::gemm::shares;
+use crate::kernels::linear::share::shares;
 use crate::kernels::linear::{Epilogue, Init, MatrixMut, packed_rhs_len};
 use crate::team::{Compute, Team};
 

@@ -1,49 +1,23 @@
 //! Products of quads on processors with AVX2, AVX-512 and AVX-512 VNNI.
 
-use super::{Depthwise, DepthwiseStrip, Product, Products, Quads, Rows, Strip, burst, depthwise, multiply, tile};
+use super::{DepthwiseStrip, Products, Quads, Strip, Task, burst, depthwise, tile};
 use crate::isa::{Avx2, Avx512};
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
 impl Products for Avx2 {
     #[inline(always)]
-    fn product<R: Rows>(self, product: Product<'_, R>) {
-        multiply(self, product);
-    }
-
-    #[inline(always)]
-    fn depthwise(self, convolution: Depthwise<'_>) {
-        convolution.run(self);
-    }
-
-    #[inline(always)]
-    fn burst(self, rounds: usize) -> usize {
-        self.run_burst(rounds)
+    fn with_quads<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
     }
 }
 
 impl Products for Avx512 {
     #[inline(always)]
-    fn product<R: Rows>(self, product: Product<'_, R>) {
+    fn with_quads<T: Task>(self, task: T) -> T::Output {
         match Native::detect(self) {
-            Some(native) => multiply(native, product),
-            None => multiply(Widened(self), product),
-        }
-    }
-
-    #[inline(always)]
-    fn depthwise(self, convolution: Depthwise<'_>) {
-        match Native::detect(self) {
-            Some(native) => convolution.run(native),
-            None => convolution.run(Widened(self)),
-        }
-    }
-
-    #[inline(always)]
-    fn burst(self, rounds: usize) -> usize {
-        match Native::detect(self) {
-            Some(native) => native.run_burst(rounds),
-            None => Widened(self).run_burst(rounds),
+            Some(native) => task.run(native),
+            None => task.run(Widened(self)),
         }
     }
 }

@@ -200,7 +200,7 @@ pub(in crate::kernels::linear) fn conv2d_nhwc_int8_part<S: Products>(
         x,
         width: problem.in_channels,
     };
-    isa.product(Product {
+    isa.with_quads(Product {
         rows: Surrounded { pixels, pad_value },
         b: w,
         c: y,

@@ -6,7 +6,7 @@
 
 use super::{Part, divide};
 use crate::isa::Isa;
-use crate::kernels::linear::int8::{DepthwiseStrip, Products, QUAD, Quads, Room, SinkPart};
+use crate::kernels::linear::int8::{DepthwiseStrip, Products, QUAD, Quads, Room, SinkPart, Task};
 use crate::kernels::linear::nhwc::Conv2dNhwc;
 use crate::kernels::linear::{Linear, PANEL_COLUMNS, Sink};
 use crate::team::{Compute, Team};
@@ -160,7 +160,7 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_int8_part<S: Products>(
         w.len() >= depthwise_conv2d_nhwc_int8_packed_len(problem),
         "depthwise convolution: the weights are too short"
     );
-    isa.depthwise(Depthwise {
+    isa.with_quads(Depthwise {
         problem,
         axes: Axes::new(problem),
         x,
@@ -186,7 +186,7 @@ pub(in crate::kernels::linear) fn depthwise_conv2d_nhwc_int8_parts<S: Isa>(
 }
 
 /// A depthwise convolution, whose sizes have been found to fit.
-pub(in crate::kernels::linear) struct Depthwise<'a> {
+struct Depthwise<'a> {
     problem: &'a Conv2dNhwc,
     axes: Axes,
     x: &'a [u8],
@@ -195,10 +195,12 @@ pub(in crate::kernels::linear) struct Depthwise<'a> {
     y: SinkPart<'a>,
 }
 
-impl Depthwise<'_> {
+impl Task for Depthwise<'_> {
+    type Output = ();
+
     /// Computes some channels of one or two rows of the output at a time.
     #[inline(always)]
-    pub(in crate::kernels::linear) fn run<Q: Quads>(mut self, quads: Q) {
+    fn run<Q: Quads>(mut self, quads: Q) {
         let channels = self.problem.out_channels;
         if self.problem.pixels() == 0 {
             return;
@@ -213,7 +215,9 @@ impl Depthwise<'_> {
             }
         }
     }
+}
 
+impl Depthwise<'_> {
     /// Computes rows of the output, each of whose words serves many columns.
     #[inline(always)]
     fn rows<Q: Quads>(&mut self, quads: Q, channels: Range<usize>, sums: &mut [i32]) {

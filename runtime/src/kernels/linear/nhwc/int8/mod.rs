@@ -8,8 +8,6 @@ mod depthwise;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::kernels::linear) use depthwise::Depthwise;
-
 pub use conv::{
     conv2d_nhwc_int8_packed_len, conv2d_nhwc_int8_scratch, conv2d_nhwc_int8_scratch_min, conv2d_nhwc_int8_time,
     pack_conv2d_nhwc_int8,
@@ -24,8 +22,8 @@ pub(in crate::kernels::linear) use depthwise::{
 use super::Conv2dNhwc;
 use crate::isa::Isa;
 use crate::kernels::linear::Sink;
-use crate::kernels::linear::gemm::shares;
 use crate::kernels::linear::int8::{Share, SinkPart};
+use crate::kernels::linear::share::shares;
 use crate::team::Team;
 
 /// Bytes of scratch in a number of `f32`.
