@@ -1,6 +1,7 @@
 //! What is done to the results of products and convolutions.
 
 use super::function::Body;
+use super::literal;
 use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
@@ -36,7 +37,7 @@ pub(super) fn named_epilogue(body: &mut Body<'_>, name: &str, first: usize, epil
         return "Epilogue::None".to_owned();
     };
     if let Some([low, high]) = epilogue.bounds() {
-        return format!("Epilogue::Clamp({}, {})", scalar::single(low), scalar::single(high));
+        return format!("Epilogue::Clamp({}, {})", literal::single(low), literal::single(high));
     }
     if closure(body, name, first, epilogue) {
         format!("Epilogue::at(&{name})")

@@ -1,7 +1,7 @@
 //! A tensor as the caller sees it: of numbers, truth values or strings.
 
+use super::literal::rust_type;
 use super::module::Imports;
-use super::scalar::rust_type;
 use crate::ir::{DType, Dim, Part, TensorType};
 
 /// The type of a tensor at the interface.

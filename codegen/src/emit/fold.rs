@@ -1,6 +1,7 @@
 //! Steps that compute element by element, updates at computed places, and sorting.
 
 use super::function::Body;
+use super::literal;
 use super::rows::call;
 use super::scalar::{self, Context};
 use super::text::Code;
@@ -100,8 +101,8 @@ fn combined(kind: FoldKind, dtype: DType) -> BinaryOp {
 
 /// What a domain without values gives.
 fn start(kind: FoldKind, dtype: DType) -> String {
-    let float = |value: f64| scalar::constant(Literal::Float(value), dtype).0;
-    let limit = |name: &str| format!("{}::{name}", scalar::rust_type(dtype));
+    let float = |value: f64| literal::constant(Literal::Float(value), dtype).0;
+    let limit = |name: &str| format!("{}::{name}", literal::rust_type(dtype));
     match (kind, dtype) {
         (FoldKind::Max, DType::Bool) => "0".into(),
         (FoldKind::Min, DType::Bool) => "1".into(),

@@ -3,6 +3,7 @@
 use super::comments;
 use super::extent::Extents;
 use super::function::{Printed, Roles, can_fail};
+use super::literal;
 use super::memory::Places;
 use super::size::Sizes;
 use super::text::{Code, Writer};
@@ -119,7 +120,7 @@ impl Forward<'_> {
             parameters.push("p: &mut P".into());
         }
         for &input in inputs {
-            let ty = super::scalar::rust_type(self.plan.inputs[input].ty.dtype);
+            let ty = literal::rust_type(self.plan.inputs[input].ty.dtype);
             parameters.push(format!("{}: &[{ty}]", self.inputs[input]));
         }
         parameters

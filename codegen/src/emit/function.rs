@@ -1,8 +1,8 @@
 //! One function per distinct step.
 
 use super::extent::Extents;
+use super::literal::rust_type;
 use super::module::Imports;
-use super::scalar::rust_type;
 use super::size::Sizes;
 use super::text::Writer;
 use super::{fold, linear, map, opaque, rows, spatial};

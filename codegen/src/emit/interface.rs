@@ -2,9 +2,9 @@
 
 use super::face::Face;
 use super::function::{can_fail, reports};
+use super::literal::rust_type;
 use super::module::Imports;
 use super::passed::{Kind, Passed};
-use super::scalar::rust_type;
 use super::size::Sizes;
 use super::text::{Code, Writer};
 use crate::ir::dim::Atom;

@@ -2,7 +2,7 @@
 
 use super::epilogue::{conversion, epilogue, hoisted, is_fixed, named_epilogue, written};
 use super::function::Body;
-use super::scalar;
+use super::literal;
 use super::text::Code;
 use crate::ir::{Cell, Dim};
 use crate::plan::kernel::{
@@ -238,7 +238,7 @@ pub(super) fn attention(body: &mut Body<'_>, attention: &Attention) {
             ("kv_len", sizes.text(&attention.keys)),
             ("head_dim", sizes.text(&attention.head)),
             ("value_dim", sizes.text(&attention.value)),
-            ("scale", scalar::single(attention.scale)),
+            ("scale", literal::single(attention.scale)),
             ("q_head", pair(&attention.q.head)),
             ("q_row", sizes.text(&attention.q.row)),
             ("k_head", pair(&attention.k.head)),

@@ -1,7 +1,7 @@
 //! The constants that say where values and weights lie.
 
 use super::comments;
-use super::scalar::rust_type;
+use super::literal::rust_type;
 use super::text::{WIDTH, Writer};
 use crate::plan::names::{Names, short};
 use crate::plan::{BufferId, Plan, WeightId};

@@ -4,6 +4,7 @@ use super::EmitOptions;
 use super::forward::ForwardInputs;
 use super::function::{can_fail, reports};
 use super::interface::Interface;
+use super::literal;
 use super::map::with_name;
 use super::memory::Places;
 use super::module::Imports;
@@ -333,7 +334,7 @@ fn compute(writer: &mut Writer, interface: &Interface<'_>, forward: &ForwardInpu
         arguments.push("p".into());
     }
     for &number in &forward.inputs {
-        let ty = super::scalar::rust_type(interface.plan.inputs[number].ty.dtype);
+        let ty = literal::rust_type(interface.plan.inputs[number].ty.dtype);
         parameters.push(format!("{}: &[{ty}]", interface.inputs[number]));
         arguments.push(interface.inputs[number].clone());
     }

@@ -1,5 +1,6 @@
 //! What a module uses from the runtime.
 
+use super::literal;
 use super::text::{WIDTH, Writer};
 use crate::ir::{DType, Expr, Scalar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ impl Imports {
     /// Uses an element type.
     pub(super) fn element(&mut self, dtype: DType) {
         if dtype.arithmetic() != dtype {
-            self.add("element", super::scalar::rust_type(dtype));
+            self.add("element", literal::rust_type(dtype));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::function::Body;
 use super::interface::element;
-use super::scalar;
+use super::literal;
 use super::text::Code;
 use crate::ir::{Argument, DType, TensorType};
 use crate::plan::kernel::OpaqueCall;
@@ -60,10 +60,10 @@ fn constant(argument: &Argument) -> Code {
     let list = |items: Vec<String>| format!("&[{}]", items.join(", ")).into();
     match argument {
         Argument::Int(value) => value.to_string().into(),
-        Argument::Float(value) => scalar::single(*value).into(),
+        Argument::Float(value) => literal::single(*value).into(),
         Argument::String(text) => format!("{text:?}").into(),
         Argument::Ints(values) => list(values.iter().map(i64::to_string).collect()),
-        Argument::Floats(values) => list(values.iter().map(|&value| scalar::single(value)).collect()),
+        Argument::Floats(values) => list(values.iter().map(|&value| literal::single(value)).collect()),
         Argument::Strings(texts) => list(texts.iter().map(|text| format!("{text:?}")).collect()),
         Argument::Operand | Argument::Present | Argument::Absent => String::new().into(),
     }

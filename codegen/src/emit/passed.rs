@@ -1,9 +1,9 @@
 //! Inputs and outputs as the caller passes them: tensors, optional ones, and sequences.
 
 use super::interface::{Interface, element};
+use super::literal::rust_type;
 use super::memory::Places;
 use super::module::Imports;
-use super::scalar::rust_type;
 use super::text::{Code, Writer};
 use crate::ir::{DType, Interval, Part, Port};
 use crate::plan::{Access, Base, Plan};

@@ -2,11 +2,11 @@
 
 use super::forward::ForwardInputs;
 use super::interface::Interface;
+use super::literal::rust_type;
 use super::memory::Places;
 use super::model::{computed_head, dims_head, variant};
 use super::module::Imports;
 use super::passed::{Kind, Parts};
-use super::scalar::rust_type;
 use super::text::{Code, Writer};
 use crate::ir::{Part, Port, TensorType};
 use crate::plan::Base;

@@ -1,7 +1,7 @@
 //! Operations along axes, and reading at indices.
 
 use super::function::{Body, reports};
-use super::scalar;
+use super::literal;
 use super::text::Code;
 use crate::ir::Dim;
 use crate::ir::op::ReduceKind;
@@ -63,7 +63,7 @@ pub(super) fn print(body: &mut Body<'_>) {
                 .code("let affine = ", &Code::structure("Affine", fields), ";");
             let method = if *rms { "s.rms_norm" } else { "s.layer_norm" };
             let shape = array(body, &[rows.clone(), size.clone()]);
-            let epsilon = scalar::single(*epsilon);
+            let epsilon = literal::single(*epsilon);
             call(body, method, &[&out, &format!("Some({x})"), &shape, &epsilon, "affine"]);
         }
         Kernel::Gather { sizes, .. } | Kernel::GatherElements { sizes, .. } => {

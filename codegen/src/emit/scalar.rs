@@ -1,26 +1,11 @@
 //! Scalar expressions as Rust.
 
+use super::literal::{bits_type, constant, rust_type};
+use super::operators::{Prec, float_binary, float_unary, infix};
 use super::rounding::rounded;
 use super::size::{Sizes, parenthesized};
 use super::widen::{is_stored_only, widen};
 use crate::ir::{BinaryOp, DType, Dim, Expr, Literal, Scalar, ScalarId, UnaryOp};
-
-/// How tightly the outermost operation of an expression binds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Prec {
-    /// `if`, which binds least.
-    If,
-    Compare,
-    BitOr,
-    BitXor,
-    BitAnd,
-    Add,
-    Mul,
-    As,
-    Unary,
-    /// A name, literal, call or method call.
-    Atom,
-}
 
 /// Widest operand that stays inside of its expression rather than getting a `let` of its own.
 const OPERAND_WIDTH: usize = 32;
@@ -443,151 +428,6 @@ impl Printer<'_> {
     }
 }
 
-fn infix(symbol: &str, own: Prec, a: (String, Prec), b: (String, Prec)) -> (String, Prec) {
-    // To add a negative number is to subtract its magnitude, to the last bit.
-    let magnitude =
-        b.0.strip_prefix('-')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if let (Some(magnitude), "+" | "-") = (magnitude.filter(|_| b.1 == Prec::Unary), symbol) {
-        let opposite = if symbol == "+" { "-" } else { "+" };
-        return infix(opposite, own, a, (magnitude.to_owned(), Prec::Atom));
-    }
-    let tighter = match own {
-        Prec::Compare => Prec::BitOr,
-        Prec::BitOr => Prec::BitXor,
-        Prec::BitXor => Prec::BitAnd,
-        Prec::BitAnd => Prec::Add,
-        Prec::Add => Prec::Mul,
-        _ => Prec::As,
-    };
-    // Operators associate to the left, comparisons not at all, and `x as i64 < y` would start generic arguments.
-    let left_needed = match own {
-        Prec::Compare if a.1 == Prec::As => Prec::Unary,
-        Prec::Compare => tighter,
-        _ => own,
-    };
-    let left = parenthesized(a.0, a.1, left_needed);
-    let right = parenthesized(b.0, b.1, tighter);
-    (format!("{left} {symbol} {right}"), own)
-}
-
-/// A function of a floating-point number.
-fn float_unary(op: UnaryOp, x: &str, precedence: Prec, double: bool) -> (String, Prec) {
-    let receiver = || parenthesized(x.to_owned(), precedence, Prec::Atom);
-    let method = match op {
-        UnaryOp::Neg => {
-            return (
-                format!("-{}", parenthesized(x.to_owned(), precedence, Prec::Unary)),
-                Prec::Unary,
-            );
-        }
-        UnaryOp::Abs => "abs",
-        UnaryOp::IsNan => "is_nan",
-        UnaryOp::IsInf => "is_infinite",
-        UnaryOp::Recip if double => {
-            return (
-                format!("1.0 / {}", parenthesized(x.to_owned(), precedence, Prec::As)),
-                Prec::Mul,
-            );
-        }
-        _ if double => return (format!("math::{}_f64({x})", op.name()), Prec::Atom),
-        _ => return (format!("math::{}({x})", op.name()), Prec::Atom),
-    };
-    (format!("{}.{method}()", receiver()), Prec::Atom)
-}
-
-/// A function of two floating-point numbers.
-fn float_binary(op: BinaryOp, a: (String, Prec), b: (String, Prec), double: bool) -> (String, Prec) {
-    let symbol = match op {
-        BinaryOp::Add => ("+", Prec::Add),
-        BinaryOp::Sub => ("-", Prec::Add),
-        BinaryOp::Mul => ("*", Prec::Mul),
-        BinaryOp::Div => ("/", Prec::Mul),
-        BinaryOp::Eq => ("==", Prec::Compare),
-        BinaryOp::Ne => ("!=", Prec::Compare),
-        BinaryOp::Lt => ("<", Prec::Compare),
-        BinaryOp::Le => ("<=", Prec::Compare),
-        BinaryOp::Gt => (">", Prec::Compare),
-        BinaryOp::Ge => (">=", Prec::Compare),
-        BinaryOp::Max if !double && b.0 == "0.0" => return (format!("math::relu({})", a.0), Prec::Atom),
-        BinaryOp::Max if !double && a.0 == "0.0" => return (format!("math::relu({})", b.0), Prec::Atom),
-        _ => {
-            let name = if op == BinaryOp::Mod { "modulo" } else { op.name() };
-            let suffix = if double { "_f64" } else { "" };
-            return (format!("math::{name}{suffix}({}, {})", a.0, b.0), Prec::Atom);
-        }
-    };
-    infix(symbol.0, symbol.1, a, b)
-}
-
-/// The integer type that has the bits of elements.
-fn bits_type(dtype: DType) -> &'static str {
-    match (dtype, dtype.arithmetic()) {
-        (DType::F32, _) => "u32",
-        (DType::F64, _) => "u64",
-        (DType::F16 | DType::BF16, _) => "u16",
-        (_, DType::F32) | (DType::Bool, _) => "u8",
-        (_, wide) => wide.name(),
-    }
-}
-
-/// The type in which elements are stored.
-pub(super) fn rust_type(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Bool => "u8",
-        other if is_stored_only(other) => super::model::variant(other),
-        other => other.name(),
-    }
-}
-
-/// A constant of a type.
-pub(super) fn constant(literal: Literal, dtype: DType) -> (String, Prec) {
-    let text = match (literal, dtype) {
-        (Literal::Bool(value), _) => value.to_string(),
-        (literal, _) if is_stored_only(dtype) => {
-            let wide = dtype.arithmetic();
-            format!("{}::from_{wide}({})", rust_type(dtype), constant(literal, wide).0)
-        }
-        (Literal::Int(value), _) => value.to_string(),
-        (Literal::Float(value), DType::F64) => double(value),
-        (Literal::Float(value), _) => single(value as f32),
-    };
-    let precedence = if text.starts_with('-') { Prec::Unary } else { Prec::Atom };
-    (text, precedence)
-}
-
-/// An `f32`, exactly.
-pub(super) fn single(value: f32) -> String {
-    use std::f32::consts::*;
-    const NAMED: [(f32, &str); 8] = [
-        (PI, "PI"),
-        (FRAC_PI_2, "FRAC_PI_2"),
-        (E, "E"),
-        (LN_2, "LN_2"),
-        (LOG2_E, "LOG2_E"),
-        (SQRT_2, "SQRT_2"),
-        (FRAC_1_SQRT_2, "FRAC_1_SQRT_2"),
-        (FRAC_2_SQRT_PI, "FRAC_2_SQRT_PI"),
-    ];
-    if let Some((_, name)) = NAMED.iter().find(|(known, _)| *known == value.abs()) {
-        return format!("{}core::f32::consts::{name}", if value < 0.0 { "-" } else { "" });
-    }
-    special("f32", value.is_nan(), value.is_infinite(), value < 0.0).unwrap_or_else(|| format!("{value:?}"))
-}
-
-fn double(value: f64) -> String {
-    special("f64", value.is_nan(), value.is_infinite(), value < 0.0).unwrap_or_else(|| format!("{value:?}"))
-}
-
-fn special(ty: &str, nan: bool, infinite: bool, negative: bool) -> Option<String> {
-    match (nan, infinite, negative) {
-        (true, ..) => Some(format!("{ty}::NAN")),
-        (_, true, true) => Some(format!("{ty}::NEG_INFINITY")),
-        (_, true, false) => Some(format!("{ty}::INFINITY")),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -706,21 +546,5 @@ mod tests {
             sum = expr.apply2(BinaryOp::Add, term, a);
         }
         insta::assert_snapshot!(print(&expr), @"let t1 = ((a * 0.125 + a) * 1.125 + a) * 2.125; let t2 = ((t1 + a) * 3.125 + a) * 4.125 + a; let t3 = ((t2 * 5.125 + a) * 6.125 + a) * 7.125; t3 + a");
-    }
-
-    #[test]
-    fn constants_are_exact() {
-        for (value, text) in [
-            (0.1, "0.1"),
-            (-0.0, "-0.0"),
-            (1e-12, "1e-12"),
-            (
-                f64::from(std::f32::consts::FRAC_1_SQRT_2),
-                "core::f32::consts::FRAC_1_SQRT_2",
-            ),
-            (f64::NAN, "f32::NAN"),
-        ] {
-            assert_eq!(constant(Literal::Float(value), DType::F32).0, text);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Sizes as Rust expressions of type `usize`.
 
-use super::scalar::Prec;
+use super::operators::Prec;
 use crate::ir::dim::{Atom, Bounds, Dim};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};

@@ -1,8 +1,8 @@
 //! Pooling, interpolation and padding.
 
 use super::function::Body;
+use super::literal::single;
 use super::rows::call;
-use super::scalar::single;
 use super::text::Code;
 use crate::ir::op::{NearestRounding, PadMode, PoolKind, ResizeCoordinates};
 use crate::ir::{DType, Dim};

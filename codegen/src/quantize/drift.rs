@@ -204,25 +204,31 @@ impl Observer for Reuse<'_> {
     }
 }
 
-/// The drift of the outputs of each of several graphs, in which few values are not those of `graph`.
+/// The drift of the outputs of each of `count` graphs, in which few values are not those of `graph`. One at a time exists.
 ///
 /// What does not depend on these is computed once for each sample.
-pub(super) fn measure_each(graph: &Graph, others: &[Graph], samples: &[Vec<Tensor>]) -> Result<Vec<f64>, String> {
-    let mut drifts: Vec<Drift> = others.iter().map(|_| Drift::default()).collect();
-    let unchanged: Vec<HashSet<ValueId>> = others.iter().map(|other| unchanged(graph, other)).collect();
-    let all: HashSet<ValueId> = unchanged.iter().flatten().copied().collect();
+pub(super) fn measure_each(
+    graph: &Graph,
+    count: usize,
+    other: &dyn Fn(usize) -> Graph,
+    samples: &[Vec<Tensor>],
+) -> Result<Vec<f64>, String> {
+    let mut drifts: Vec<Drift> = (0..count).map(|_| Drift::default()).collect();
+    let outputs = graph.body.nodes.iter().flat_map(|node| &node.outputs);
+    let all: HashSet<ValueId> = graph.body.params.iter().chain(outputs).copied().collect();
     for sample in samples {
         let mut keep = Keep {
             wanted: &all,
             kept: HashMap::new(),
         };
         let expected = evaluate_with(graph, sample, &mut keep)?;
-        for ((other, unchanged), drift) in others.iter().zip(&unchanged).zip(&mut drifts) {
+        for (number, drift) in drifts.iter_mut().enumerate() {
+            let other = other(number);
             let mut reuse = Reuse {
                 known: &keep.kept,
-                unchanged,
+                unchanged: &unchanged(graph, &other),
             };
-            drift.add(&evaluate_with(other, sample, &mut reuse)?, &expected);
+            drift.add(&evaluate_with(&other, sample, &mut reuse)?, &expected);
         }
     }
     Ok(drifts.iter().map(Drift::relative).collect())

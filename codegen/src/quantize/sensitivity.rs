@@ -30,8 +30,8 @@ pub(super) fn keep(plan: &Plan<'_>, most: MaxDrift, samples: &[Vec<Tensor>]) -> 
     let count = order.len();
     let all: BTreeSet<usize> = order.iter().copied().collect();
     let without = |index: usize| plan.graph_without(&all.iter().copied().filter(|&other| other != index).collect());
-    let single: Vec<_> = order.iter().map(|&index| without(index)).collect();
-    let drifts = measure_each(plan.graph, &single, &spread(samples, SAMPLES))?;
+    let single = |number: usize| without(order[number]);
+    let drifts = measure_each(plan.graph, count, &single, &spread(samples, SAMPLES))?;
     let alone: BTreeMap<usize, f64> = order.iter().copied().zip(drifts).collect();
     order.sort_by(|a, b| alone[b].total_cmp(&alone[a]).then(a.cmp(b)));
     let kept = |worst: usize| order[..worst].iter().copied().collect::<BTreeSet<usize>>();
