@@ -38,7 +38,8 @@ mod tile;
 pub use attention::{Attention, Mask, attention_scratch};
 pub use bf16::{gemm_bf16_scratch, gemm_bf16_scratch_min, pack_rhs_bf16, packed_rhs_bf16_len};
 pub use blocks::{
-    BlockFormat, RhsBlocks, gemm_blocks_scratch, gemm_blocks_scratch_min, pack_rhs_blocks, packed_rhs_blocks_len,
+    BlockFormat, RhsBlocks, gemm_blocks_int8_scratch, gemm_blocks_int8_scratch_min, gemm_blocks_scratch,
+    gemm_blocks_scratch_min, pack_rhs_blocks, packed_rhs_blocks_len,
 };
 pub use conv_transpose::{
     ConvTranspose2d, conv_transpose2d_packed_len, conv_transpose2d_scratch, conv_transpose2d_scratch_bound,
@@ -169,6 +170,25 @@ crate::isa::kernel_table! {
             part: GemmPart, a: Lhs<'_>, b: RhsBlocks<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
             epilogue: Epilogue<'_>,
         ) = blocks::gemm_blocks_part;
+
+        /// [`gemm_blocks`](Linear::gemm_blocks) of a left matrix that is rounded to 8 bits: of every row, up to 64 numbers that
+        /// meet weights of one block have a scale in common, which a 127th of the greatest magnitude is. Results are the same on
+        /// every instruction set. A row with numbers that are not finite has results that are not numbers.
+        /// `scratch` holds [`gemm_blocks_int8_scratch`] values, or any number down to [`gemm_blocks_int8_scratch_min`].
+        ///
+        /// # Panics
+        ///
+        /// If a slice is shorter than the problem needs, or there is no such format.
+        fn gemm_blocks_int8(
+            problem: &Gemm, a: Lhs<'_>, b: RhsBlocks<'_>, init: Init<'_>, c: &mut [f32], scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = blocks::gemm_blocks_int8, divided by blocks::gemm_blocks_int8_parts;
+
+        #[doc(hidden)]
+        fn gemm_blocks_int8_part(
+            k: usize, a: Lhs<'_>, b: RhsBlocks<'_>, init: Init<'_>, c: MatrixMut<'_>, scratch: &mut [f32],
+            epilogue: Epilogue<'_>,
+        ) = blocks::gemm_blocks_int8_part;
 
         /// `c = a b` of unsigned with signed numbers of 8 bits, summed modulo 2^32. `b` is the output of
         /// [`pack_rhs_int8`].

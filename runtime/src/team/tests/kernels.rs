@@ -122,7 +122,7 @@ impl Case for Product {
             compute.gemm_bf16(&problem, lhs, &packed, init, out, &mut scratch, epilogue);
             return;
         }
-        if self.rhs == 4 {
+        if self.rhs >= 4 {
             let format = BlockFormat {
                 bits: 4,
                 rows: 32,
@@ -133,8 +133,13 @@ impl Case for Product {
             let mut packed = vec![0; packed_rhs_blocks_len(k, n, format)];
             pack_rhs_blocks(format, k, n, &numbers, &scales, &[], &mut packed);
             let rhs = RhsBlocks { data: &packed, format };
-            let mut scratch = vec![0.0; 3 * gemm_blocks_scratch(m, n, k)];
             let problem = Gemm { m, n, k, c_row };
+            if self.rhs == 5 {
+                let mut scratch = vec![0.0; 3 * gemm_blocks_int8_scratch(m, k, format)];
+                compute.gemm_blocks_int8(&problem, lhs, rhs, init, out, &mut scratch, epilogue);
+                return;
+            }
+            let mut scratch = vec![0.0; 3 * gemm_blocks_scratch(m, n, k)];
             compute.gemm_blocks(&problem, lhs, rhs, init, out, &mut scratch, epilogue);
             return;
         }
@@ -163,7 +168,7 @@ fn products() {
         (2, 3, 0),
         (0, 5, 3),
     ] {
-        for rhs in 0..5 {
+        for rhs in 0..6 {
             for (packed_lhs, epilogue, gap) in [(false, true, 0), (true, false, 5)] {
                 init = (init + 1) % 4;
                 check(&Product {

@@ -10,15 +10,24 @@
 //!   in `f32` of so many rows, to the bit.
 //!
 //! Both orders depend on the number of rows of the whole product and on its depth alone, so that threads change nothing.
+//!
+//! Where it is allowed, what weights are multiplied with is rounded to 8 bits, in groups of at most 64 numbers of a row. The
+//! products of a group are then summed as integers, exactly, and multiplied with both scales, one rounding after another, so that
+//! all instruction sets have the same results to the bit. This is how llama.cpp multiplies with blocks of weights ("Q8_0", "Q8_1").
 
+mod int8;
 mod matrix;
 mod numbers;
 mod pack;
+mod round;
 mod tile;
 mod unpack;
 
+pub(super) use int8::{BlockStrip, gemm_blocks_int8, gemm_blocks_int8_part, gemm_blocks_int8_parts, run};
+pub use int8::{gemm_blocks_int8_scratch, gemm_blocks_int8_scratch_min};
 pub(super) use matrix::{gemm_blocks, gemm_blocks_part, gemm_blocks_parts};
 pub use matrix::{gemm_blocks_scratch, gemm_blocks_scratch_min};
+pub(super) use numbers::Numbers;
 pub use pack::{BlockFormat, pack_rhs_blocks, packed_rhs_blocks_len};
 
 /// Rows up to which weights are unpacked in registers.

@@ -4,6 +4,8 @@ use super::burst;
 use super::depthwise::{self, DepthwiseStrip};
 use super::tile::{self, Strip};
 use crate::isa;
+use crate::kernels::linear::blocks::{self, BlockStrip, Numbers};
+use crate::kernels::simd::Simd;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -26,6 +28,15 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     type Line: Copy;
     /// What [`gather`](Quads::gather) needs besides rows.
     type Gather: Copy;
+    /// Four signed numbers of the left-hand side, the same for all columns.
+    type Signed: Copy;
+    /// Four unsigned numbers of the right-hand side for as many columns as a vector has lanes.
+    type Unsigned: Copy;
+    /// The instruction set of numbers that are `f32`, whose vectors are as long.
+    type Simd: Numbers;
+
+    /// That instruction set.
+    fn simd(self) -> Self::Simd;
 
     /// Zeros.
     fn zero(self) -> Self::Sum;
@@ -59,6 +70,22 @@ pub(in crate::kernels::linear) trait Quads: Copy {
     /// `sum` and the products of all parts of one quad with those of each lane, modulo 2^32.
     fn add(self, factor: Self::Factor, line: Self::Line, sum: Self::Sum) -> Self::Sum;
 
+    /// The signed numbers in the bytes of a word.
+    fn signed(self, word: u32) -> Self::Signed;
+
+    /// A quad of unsigned numbers of `BITS` bits of every word: of 8 bits the whole word, of 4 bits its lower or `upper` halves of
+    /// bytes.
+    fn unsigned<const BITS: u32>(self, words: <Self::Simd as Numbers>::Words, upper: bool) -> Self::Unsigned;
+
+    /// [`add`](Quads::add) with signs the other way round.
+    fn add_unsigned(self, factor: Self::Signed, line: Self::Unsigned, sum: Self::Sum) -> Self::Sum;
+
+    /// `value` in every lane.
+    fn splat(self, value: i32) -> Self::Sum;
+
+    /// The sums in `f32`, rounded where they have more than 24 bits.
+    fn single(self, sum: Self::Sum) -> <Self::Simd as Simd>::F32;
+
     /// `a + b`, modulo 2^32.
     fn plus(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
 
@@ -85,6 +112,9 @@ pub(in crate::kernels::linear) trait Quads: Copy {
 
     /// Computes a strip of a depthwise convolution.
     fn run_depthwise(self, strip: &DepthwiseStrip<'_>);
+
+    /// Computes a strip of a product with weights in blocks.
+    fn run_blocks(self, strip: &BlockStrip<'_>);
 
     /// Multiplies and adds as fast as it can.
     fn run_burst(self, rounds: usize) -> usize;
@@ -139,10 +169,44 @@ impl Quads for isa::Scalar {
     type Words = [[i32; 4]; 4];
     type Line = [[i32; 4]; 4];
     type Gather = ([bool; 4], i32);
+    type Signed = [i32; 4];
+    type Unsigned = [[i32; 4]; 4];
+    type Simd = isa::Scalar;
+
+    #[inline(always)]
+    fn simd(self) -> isa::Scalar {
+        self
+    }
 
     #[inline(always)]
     fn zero(self) -> [i32; 4] {
         [0; 4]
+    }
+
+    #[inline(always)]
+    fn signed(self, word: u32) -> [i32; 4] {
+        word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()))
+    }
+
+    #[inline(always)]
+    fn unsigned<const BITS: u32>(self, words: [u32; 4], upper: bool) -> [[i32; 4]; 4] {
+        let (shift, mask) = if BITS == 4 { (upper as u32 * 4, 0xf) } else { (0, 0xff) };
+        [0, 8, 16, 24].map(|place| words.map(|word| (word >> (place + shift) & mask).cast_signed()))
+    }
+
+    #[inline(always)]
+    fn add_unsigned(self, factor: [i32; 4], line: [[i32; 4]; 4], sum: [i32; 4]) -> [i32; 4] {
+        Quads::add(self, factor, line, sum)
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> [i32; 4] {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn single(self, sum: [i32; 4]) -> [f32; 4] {
+        sum.map(|sum| sum as f32)
     }
 
     #[inline(always)]
@@ -223,6 +287,11 @@ impl Quads for isa::Scalar {
     #[inline(never)]
     fn run_depthwise(self, strip: &DepthwiseStrip<'_>) {
         depthwise::run(self, strip);
+    }
+
+    #[inline(never)]
+    fn run_blocks(self, strip: &BlockStrip<'_>) {
+        blocks::run(self, strip);
     }
 
     #[inline(never)]

@@ -7,26 +7,32 @@ use crate::isa::{Isa, Level};
 use crate::kernels::linear::*;
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    m: usize,
-    n: usize,
-    k: usize,
-    format: BlockFormat,
+pub(super) struct Case {
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+    pub(super) format: BlockFormat,
     /// The left matrix is strided by rows, strided by columns, or packed.
-    lhs: usize,
-    init: usize,
+    pub(super) lhs: usize,
+    pub(super) init: usize,
     /// Whether there is no more scratch than necessary.
-    little: bool,
+    pub(super) little: bool,
+    /// Whether the left matrix is rounded to 8 bits.
+    pub(super) rounded: bool,
 }
 
 /// Weights and what they stand for.
-struct Weights {
+pub(super) struct Weights {
     packed: Vec<u32>,
-    values: Vec<f32>,
+    pub(super) values: Vec<f32>,
+    /// The differences of numbers and zero points.
+    pub(super) differences: Vec<i32>,
+    /// The scale of each number.
+    pub(super) scales: Vec<f32>,
 }
 
 impl Weights {
-    fn new(k: usize, n: usize, format: BlockFormat) -> Weights {
+    pub(super) fn new(k: usize, n: usize, format: BlockFormat) -> Weights {
         let BlockFormat { bits, rows, zeros } = format;
         let parameters = k.div_ceil(rows) * n;
         let numbers: Vec<u8> = crate::testing::bytes(5, k * n)
@@ -39,33 +45,49 @@ impl Weights {
             .collect();
         // Sums have terms of magnitude 1 at most.
         let scales: Vec<f32> = random(7, parameters).iter().map(|scale| scale / 255.0).collect();
-        let value = |at: usize| {
-            let parameter = at / n / rows * n + at % n;
+        let parameter = |at: usize| at / n / rows * n + at % n;
+        let difference = |at: usize| {
             let zero = match zeros {
-                true => i32::from(zero_points[parameter]),
+                true => i32::from(zero_points[parameter(at)]),
                 false => 1 << (bits - 1),
             };
-            (i32::from(numbers[at]) - zero) as f32 * scales[parameter]
+            i32::from(numbers[at]) - zero
         };
         let mut packed = vec![u32::MAX; packed_rhs_blocks_len(k, n, format)];
         let stored = if zeros { &zero_points[..] } else { &[] };
         pack_rhs_blocks(format, k, n, &numbers, &scales, stored, &mut packed);
+        let differences: Vec<i32> = (0..k * n).map(difference).collect();
+        let scales: Vec<f32> = (0..k * n).map(|at| scales[parameter(at)]).collect();
         Weights {
             packed,
-            values: (0..k * n).map(value).collect(),
+            values: differences
+                .iter()
+                .zip(&scales)
+                .map(|(&number, scale)| number as f32 * scale)
+                .collect(),
+            differences,
+            scales,
         }
     }
 }
 
 impl Case {
-    fn strides(self) -> [usize; 2] {
+    pub(super) fn strides(self) -> [usize; 2] {
         match self.lhs {
             1 => [1, self.m + 2],
             _ => [self.k + 3, 1],
         }
     }
 
-    fn run<I: Isa>(self, isa: I, a: &[f32], b: &Weights, c: &mut [f32], compressed: bool, epilogue: Epilogue<'_>) {
+    pub(super) fn run<I: Isa>(
+        self,
+        isa: I,
+        a: &[f32],
+        b: &Weights,
+        c: &mut [f32],
+        compressed: bool,
+        epilogue: Epilogue<'_>,
+    ) {
         let Case { m, n, k, .. } = self;
         let [row, column] = self.strides();
         let mut a_packed = vec![f32::NAN; packed_lhs_len(m, k)];
@@ -77,7 +99,17 @@ impl Case {
         let starts = starts(m, n);
         let init = init_of(self.init, &starts);
         let problem = Gemm { m, n, k, c_row: n + 3 };
-        if compressed {
+        if self.rounded {
+            let scratch = match self.little {
+                true => gemm_blocks_int8_scratch_min(m, k, self.format),
+                false => gemm_blocks_int8_scratch(m, k, self.format),
+            };
+            let rhs = RhsBlocks {
+                data: &b.packed,
+                format: self.format,
+            };
+            isa.gemm_blocks_int8(&problem, lhs, rhs, init, c, &mut vec![f32::NAN; scratch], epilogue);
+        } else if compressed {
             let scratch = match self.little {
                 true => gemm_blocks_scratch_min(m, n, k),
                 false => gemm_blocks_scratch(m, n, k),
@@ -160,7 +192,7 @@ fn check<I: Isa>(isa: I, case: Case) {
 }
 
 /// Formats by number.
-fn format(index: usize, rows: usize) -> BlockFormat {
+pub(super) fn format(index: usize, rows: usize) -> BlockFormat {
     BlockFormat {
         bits: [4, 8][index % 2],
         rows,
@@ -184,6 +216,7 @@ fn every_remainder_of_rows_columns_depth_and_blocks() {
                         lhs: index % 3,
                         init: index / 3 % 4,
                         little: index % 5 == 0,
+                        rounded: false,
                     };
                     dispatch!(level, check(case));
                 }
@@ -212,6 +245,7 @@ fn several_blocks_of_depth_and_columns() {
                     lhs: index % 3,
                     init: index,
                     little: index == 3,
+                    rounded: false,
                 };
                 dispatch!(level, check(case));
             }

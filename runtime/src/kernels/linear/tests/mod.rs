@@ -4,6 +4,7 @@ mod attention;
 mod bf16;
 mod block;
 mod blocks;
+mod blocks_int8;
 mod gemm;
 mod nhwc;
 mod recurrent;

@@ -1,6 +1,6 @@
 //! Products of quads on processors with AVX2, AVX-512 and AVX-512 VNNI.
 
-use super::{DepthwiseStrip, Products, Quads, Strip, Task, burst, depthwise, tile};
+use super::{BlockStrip, DepthwiseStrip, Products, Quads, Strip, Task, blocks, burst, depthwise, tile};
 use crate::isa::{Avx2, Avx512};
 use core::arch::x86_64::*;
 use core::hint::black_box;
@@ -125,6 +125,17 @@ macro_rules! strips {
         }
 
         #[inline(always)]
+        fn run_blocks(self, strip: &BlockStrip<'_>) {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn entry(quads: $name, strip: &BlockStrip<'_>) {
+                blocks::run(quads, strip);
+            }
+            // SAFETY: a token exists only where these features were detected.
+            unsafe { entry(self, strip) }
+        }
+
+        #[inline(always)]
         fn run_burst(self, rounds: usize) -> usize {
             #[target_feature(enable = $features)]
             #[inline(never)]
@@ -143,7 +154,8 @@ macro_rules! widened {
         $name:ty, $features:literal, $vector:ty, lanes: $lanes:literal, rows: $rows:literal, columns: $columns:literal,
         $zero:ident, $set32:ident, $set16:ident, $and:ident, $left:ident, $right:ident, $right_signed:ident,
         $load:ident, $store:ident, $madd:ident, $add:ident,
-        $Gather:ty, $gatherer:ident, $gather:ident
+        $Gather:ty, $gatherer:ident, $gather:ident,
+        $Simd:ty, |$this:ident| $simd:expr, $single:ty, $convert:ident
     ) => {
         impl Quads for $name {
             const LANES: usize = $lanes;
@@ -154,11 +166,58 @@ macro_rules! widened {
             type Words = [$vector; 2];
             type Line = [$vector; 2];
             type Gather = $Gather;
+            type Signed = [$vector; 2];
+            type Unsigned = [$vector; 2];
+            type Simd = $Simd;
+
+            #[inline(always)]
+            fn simd(self) -> $Simd {
+                let $this = self;
+                $simd
+            }
 
             #[inline(always)]
             fn zero(self) -> $vector {
                 // SAFETY: the token says that the instructions exist; the same holds for every block of this implementation.
                 unsafe { $zero() }
+            }
+
+            #[inline(always)]
+            fn signed(self, word: u32) -> [$vector; 2] {
+                // SAFETY: see `zero`.
+                unsafe {
+                    let bytes = $set32(word.cast_signed());
+                    [$right_signed::<8>($left::<8>(bytes)), $right_signed::<8>(bytes)]
+                }
+            }
+
+            #[inline(always)]
+            fn unsigned<const BITS: u32>(self, words: $vector, upper: bool) -> [$vector; 2] {
+                // SAFETY: see `zero`.
+                unsafe {
+                    match (BITS, upper) {
+                        (4, false) => [$and(words, $set16(0xf)), $and($right::<8>(words), $set16(0xf))],
+                        (4, true) => [$and($right::<4>(words), $set16(0xf)), $right::<12>(words)],
+                        _ => [$and(words, $set16(0xff)), $right::<8>(words)],
+                    }
+                }
+            }
+
+            #[inline(always)]
+            fn add_unsigned(self, factor: [$vector; 2], line: [$vector; 2], sum: $vector) -> $vector {
+                Quads::add(self, factor, line, sum)
+            }
+
+            #[inline(always)]
+            fn splat(self, value: i32) -> $vector {
+                // SAFETY: see `zero`.
+                unsafe { $set32(value) }
+            }
+
+            #[inline(always)]
+            fn single(self, sum: $vector) -> $single {
+                // SAFETY: see `zero`.
+                unsafe { $convert(sum) }
             }
 
             #[inline(always)]
@@ -202,7 +261,7 @@ macro_rules! widened {
 
             #[inline(always)]
             fn add_words(self, words: [$vector; 2], line: [$vector; 2], sum: $vector) -> $vector {
-                self.add(words, line, sum)
+                Quads::add(self, words, line, sum)
             }
 
             #[inline(always)]
@@ -238,7 +297,8 @@ widened!(
     Avx2, "avx2,fma", __m256i, lanes: 8, rows: 4, columns: 128,
     _mm256_setzero_si256, _mm256_set1_epi32, _mm256_set1_epi16, _mm256_and_si256, _mm256_slli_epi16, _mm256_srli_epi16,
     _mm256_srai_epi16, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_madd_epi16, _mm256_add_epi32,
-    Gather8, gatherer_8, gather_8
+    Gather8, gatherer_8, gather_8,
+    Avx2, |this| this, __m256, _mm256_cvtepi32_ps
 );
 
 /// The way of AVX2, with twice as long vectors.
@@ -249,7 +309,8 @@ widened!(
     Widened, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512i, lanes: 16, rows: 8, columns: 256,
     _mm512_setzero_si512, _mm512_set1_epi32, _mm512_set1_epi16, _mm512_and_si512, _mm512_slli_epi16, _mm512_srli_epi16,
     _mm512_srai_epi16, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_madd_epi16, _mm512_add_epi32,
-    Gather16, gatherer_16, gather_16
+    Gather16, gatherer_16, gather_16,
+    Avx512, |this| this.0, __m512, _mm512_cvtepi32_ps
 );
 
 /// The instruction of AVX-512 VNNI for every quad.
@@ -273,11 +334,55 @@ impl Quads for Native {
     type Words = __m512i;
     type Line = __m512i;
     type Gather = Gather16;
+    type Signed = __m512i;
+    type Unsigned = __m512i;
+    type Simd = Avx512;
+
+    #[inline(always)]
+    fn simd(self) -> Avx512 {
+        self.0
+    }
 
     #[inline(always)]
     fn zero(self) -> __m512i {
         // SAFETY: the token says that AVX-512 exists.
         unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn signed(self, word: u32) -> __m512i {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_set1_epi32(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    fn unsigned<const BITS: u32>(self, words: __m512i, upper: bool) -> __m512i {
+        // SAFETY: see `zero`.
+        unsafe {
+            match (BITS, upper) {
+                (4, false) => _mm512_and_si512(words, _mm512_set1_epi8(0xf)),
+                (4, true) => _mm512_and_si512(_mm512_srli_epi16::<4>(words), _mm512_set1_epi8(0xf)),
+                _ => words,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_unsigned(self, factor: __m512i, line: __m512i, sum: __m512i) -> __m512i {
+        // SAFETY: this exists only where AVX-512 VNNI was detected.
+        unsafe { _mm512_dpbusd_epi32(sum, line, factor) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m512i {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn single(self, sum: __m512i) -> __m512 {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_cvtepi32_ps(sum) }
     }
 
     #[inline(always)]

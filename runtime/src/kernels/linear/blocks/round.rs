@@ -1,0 +1,125 @@
+//! The left matrix of a product, rounded to 8 bits.
+
+use super::pack::BlockFormat;
+use crate::kernels::linear::min;
+
+/// The most numbers that have a scale in common. With fewer, products spend more of their time on scales.
+pub(super) const GROUP: usize = 64;
+
+/// Words before the numbers of a group: its scale, and what says what the numbers add up to.
+pub(super) const HEADER: usize = 2;
+
+/// The least magnitude of a group that is not rounded to zeros: the inverse of its scale is finite.
+const LEAST: f32 = 1e-36;
+
+/// A number of this size has no digits after the point, and the last of its bits are those of the number that it is added to.
+const INTEGERS: f32 = 12_582_912.0;
+
+impl BlockFormat {
+    /// Words of quads of a group of so many numbers, as many as the weights that they are multiplied with have.
+    #[inline(always)]
+    const fn group_quads(self, len: usize) -> usize {
+        len.div_ceil(self.per_word()) * (self.per_word() / 4)
+    }
+
+    /// Words of a block of numbers, in groups.
+    const fn rounded_block_words(self, len: usize) -> usize {
+        let (groups, rest) = (len / GROUP, len % GROUP);
+        let last = if rest == 0 { 0 } else { HEADER + self.group_quads(rest) };
+        groups * (HEADER + self.group_quads(GROUP)) + last
+    }
+
+    /// Words of a rounded row of `k` numbers.
+    pub(super) const fn rounded_words(self, k: usize) -> usize {
+        let rows = min(self.rows, k);
+        if rows == 0 {
+            return 0;
+        }
+        let rest = k % rows;
+        k / rows * self.rounded_block_words(rows) + self.rounded_block_words(rest)
+    }
+
+    /// What the numbers of weights are less without a zero point of their own.
+    pub(super) const fn center(self) -> i32 {
+        1 << (self.bits - 1)
+    }
+}
+
+/// Rounds a row of `k` numbers that are `column` apart, in groups that end where blocks of the format do.
+///
+/// A group has the scale `max |x| / 127`. It is written as [`HEADER`] words and its quads, padded with zeros. The second word is
+/// the sum of the numbers in `f32` if the format has zero points, and otherwise what the products of the numbers with centers
+/// add up to, negated.
+///
+/// A group with a number that is not finite has not-a-number as its scale.
+#[inline(always)]
+pub(super) fn round_row(format: BlockFormat, k: usize, row: &[f32], column: usize, target: &mut [f32]) {
+    let (mut p, mut target) = (0, target);
+    while p < k {
+        let block = format.rows.min(k - p);
+        let mut rest = block;
+        while rest > 0 {
+            let len = rest.min(GROUP);
+            let mut values = [0.0; GROUP];
+            match (
+                column,
+                <&[f32; GROUP]>::try_from(row.get(p..p + GROUP).unwrap_or_default()),
+            ) {
+                (1, Ok(row)) if len == GROUP => values = *row,
+                (1, _) => values[..len].copy_from_slice(&row[p..p + len]),
+                _ => {
+                    let row = row[p * column..].iter().step_by(column);
+                    for (value, &number) in values[..len].iter_mut().zip(row) {
+                        *value = number;
+                    }
+                }
+            }
+            let quads = format.group_quads(len);
+            let (group, others) = core::mem::take(&mut target).split_at_mut(HEADER + quads);
+            round_group(format, &values, group);
+            (p, rest, target) = (p + len, rest - len, others);
+        }
+    }
+}
+
+/// Rounds a group, of which the numbers that do not exist are zero.
+#[inline(always)]
+fn round_group(format: BlockFormat, values: &[f32; GROUP], target: &mut [f32]) {
+    // The bits of magnitudes are ordered as they are, those of what is not finite above all others.
+    let mut greatest = [0u32; 16];
+    for line in values.chunks_exact(16) {
+        for (greatest, value) in greatest.iter_mut().zip(line) {
+            *greatest = (*greatest).max(value.to_bits() & 0x7fff_ffff);
+        }
+    }
+    let greatest = f32::from_bits(greatest.into_iter().fold(0, u32::max));
+    let (scale, inverse) = match greatest {
+        ..LEAST => (0.0, 0.0),
+        ..f32::INFINITY => (greatest / 127.0, 127.0 / greatest),
+        _ => (f32::NAN, 0.0),
+    };
+    let mut numbers = [0i32; GROUP];
+    for (number, value) in numbers.iter_mut().zip(values) {
+        *number = ((value * inverse + INTEGERS).to_bits() << 24).cast_signed() >> 24;
+    }
+    let mut sums = [0i32; 16];
+    for line in numbers.chunks_exact(16) {
+        for (sum, number) in sums.iter_mut().zip(line) {
+            *sum += number;
+        }
+    }
+    let sum: i32 = sums.into_iter().sum();
+    target[0] = scale;
+    target[1] = match format.zeros {
+        true => sum as f32,
+        false => f32::from_bits((sum * -format.center()).cast_unsigned()),
+    };
+    let mut words = [0u32; GROUP / 4];
+    for (word, quad) in words.iter_mut().zip(numbers.chunks_exact(4)) {
+        let byte = |index: usize| (quad[index].cast_unsigned() & 0xff) << (8 * index);
+        *word = byte(0) | byte(1) | byte(2) | byte(3);
+    }
+    for (target, word) in target[HEADER..].iter_mut().zip(words) {
+        *target = f32::from_bits(word);
+    }
+}
