@@ -77,6 +77,9 @@ pub use onnxide_macros::include_model as __include_model;
 /// BF16 have an instruction for such products. It rounds in its own way, so that outputs may differ between processors
 /// that have it and others, which compute the same to the bit. `onnxide drift` shows how far a model is from `f32`.
 ///
+/// `precision = int8` is for models whose weights alone are quantized to 4 or 8 bits: matrix products round what they multiply with
+/// such weights to 8 bits, up to 64 numbers with a scale in common, and multiply integers. Without it they multiply in `f32`.
+///
 /// `ram <= "64K"` bounds the memory that the model works in, between its inputs and outputs; `K` is 1024 bytes, `M` 1024
 /// of these. Without it a model takes what it is fast with. With it, of the plans that fit the one that is estimated to be
 /// fastest is taken; where none does, the error names the steps in the way and what is alive there.

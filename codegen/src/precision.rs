@@ -14,17 +14,23 @@ pub enum Precision {
     /// What they are multiplied with is rounded where it is read, and sums are `f32`. A product of two numbers errs by up to
     /// 2⁻⁷ of it.
     Bf16,
+    /// 8 bits, where weights are stored in 4 or 8 bits and matrix products would multiply what they stand for in `f32`: what
+    /// is multiplied with them is rounded to 8 bits, up to 64 numbers of a row with a scale in common. Such a number errs by up to
+    /// 1/254 of the greatest of these. Sums of so many products are integers, and the same on every processor. All other
+    /// products are as in [`F32`](Precision::F32).
+    Int8,
 }
 
 impl Precision {
     /// All of them.
-    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Bf16];
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
 
     /// The name that options give it.
     pub const fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
     }
 }
@@ -41,7 +47,7 @@ impl FromStr for Precision {
     fn from_str(text: &str) -> Result<Precision, String> {
         let known = Precision::ALL.into_iter().find(|precision| precision.name() == text);
         known.ok_or_else(|| {
-            let names = Precision::ALL.map(|precision| format!("`{precision}`")).join(" and ");
+            let names = Precision::ALL.map(|precision| format!("`{precision}`")).join(", ");
             format!("unknown precision `{text}`; the known ones are {names}")
         })
     }
@@ -58,7 +64,7 @@ mod tests {
         }
         assert_eq!(
             "int3".parse::<Precision>().unwrap_err(),
-            "unknown precision `int3`; the known ones are `f32` and `bf16`"
+            "unknown precision `int3`; the known ones are `f32`, `bf16`, `int8`"
         );
     }
 }

@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 19] = [
+const CASES: [&str; 20] = [
     "elementwise",
     "convolution",
     "images",
@@ -37,6 +37,7 @@ const CASES: [&str; 19] = [
     "integers",
     "quantized",
     "compressed",
+    rounding::INT8,
     "memory",
     "reordered",
 ];
@@ -56,7 +57,7 @@ const SMALLEST: &str = "_in_little_memory";
 fn graph(case: &str) -> Graph {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/emit")
-        .join(format!("{case}.oxir"));
+        .join(format!("{}.oxir", rounding::file(case)));
     let text = std::fs::read_to_string(&path).unwrap();
     parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -148,7 +149,7 @@ fn modules_compute_what_the_evaluator_does() {
         );
         writeln!(library, "#[forbid(unsafe_code)]\n#[deny(warnings)]\npub mod {case};").unwrap();
         for seed in 0..4 {
-            write_run(&mut calls, &mut floats, case, &graph, seed);
+            write_run(&mut calls, &mut floats, case, &graph, &plan, seed);
         }
     }
     write(&folder.join("src/lib.rs"), library.as_bytes());
@@ -195,7 +196,7 @@ fn cases() -> Vec<(String, Graph)> {
 }
 
 /// Appends a run with inputs that depend on a seed, and what the evaluator gives for them.
-fn write_run(calls: &mut String, floats: &mut Vec<u8>, case: &str, graph: &Graph, seed: u64) {
+fn write_run(calls: &mut String, floats: &mut Vec<u8>, case: &str, graph: &Graph, plan: &Plan, seed: u64) {
     let size = |symbol: &str| -> Option<i64> {
         let range = graph.bounds.get(symbol);
         Some(range.low + (range.high - range.low) * seed as i64 / 3)
@@ -218,7 +219,7 @@ fn write_run(calls: &mut String, floats: &mut Vec<u8>, case: &str, graph: &Graph
             }
         })
         .collect();
-    let outputs = evaluate(graph, &inputs).unwrap();
+    let outputs = evaluate(graph, &rounding::inputs(plan, &inputs)).unwrap();
     let mut tensors = |tensors: &[Tensor]| tensors.iter().map(|t| tensor(t, floats)).collect::<Vec<_>>().join(", ");
     writeln!(
         calls,

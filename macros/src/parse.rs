@@ -434,7 +434,7 @@ mod tests {
             ("mod m = \"m\", ram <= 1, ram <= 2;", "`ram` is given twice"),
             (
                 "mod m = \"m\", precision = half;",
-                "unknown precision `half`; the known ones are `f32` and `bf16`",
+                "unknown precision `half`; the known ones are `f32`, `bf16`, `int8`",
             ),
             (
                 "mod m = \"m\", precision = f32, precision = bf16;",

@@ -72,7 +72,8 @@ pub(crate) struct ModelArgs {
     #[arg(long)]
     pub(crate) no_winograd: bool,
 
-    /// In what matrix products and convolutions multiply: f32 or bf16, which is coarser and takes half the memory
+    /// In what matrix products and convolutions multiply: f32; bf16, which is coarser and takes half the memory; or int8,
+    /// for matrix products with weights that are stored in 4 or 8 bits
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) precision: Precision,
 

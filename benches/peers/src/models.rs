@@ -26,6 +26,12 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) note: String,
+    /// The name of the model's file, if it is another one.
+    #[serde(default)]
+    model: Option<String>,
+    /// In what products read what they multiply with weights that are stored in 4 or 8 bits.
+    #[serde(default)]
+    activations: Activations,
     /// The sizes of symbolic dimensions.
     #[serde(default)]
     dims: BTreeMap<String, usize>,
@@ -34,10 +40,30 @@ pub(crate) struct Entry {
     inputs: BTreeMap<String, [i64; 2]>,
 }
 
+/// The precision of activations, where weights alone are quantized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Activations {
+    #[default]
+    F32,
+    /// Rounded in each run, by those engines that can.
+    Int8,
+}
+
+impl Activations {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Activations::F32 => "f32",
+            Activations::Int8 => "int8",
+        }
+    }
+}
+
 /// A model with its inputs.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) path: PathBuf,
+    pub(crate) activations: Activations,
     /// The size of every symbolic dimension of the inputs.
     pub(crate) dims: BTreeMap<String, usize>,
     pub(crate) inputs: Arrays,
@@ -57,7 +83,8 @@ pub(crate) fn table(path: &Path) -> Result<Vec<Entry>> {
 impl Entry {
     /// The file of the model in a folder, if it is there.
     pub(crate) fn find(&self, folder: &Path) -> Option<PathBuf> {
-        let files = [format!("{}.onnx", self.name), format!("{}/model.onnx", self.name)];
+        let name = self.model.as_ref().unwrap_or(&self.name);
+        let files = [format!("{name}.onnx"), format!("{name}/model.onnx")];
         files.iter().map(|file| folder.join(file)).find(|file| file.is_file())
     }
 
@@ -94,7 +121,12 @@ impl Entry {
             None => self.seeded(&ports)?,
         };
         let dims = sizes(&inputs)?;
-        Ok(Model { path, dims, inputs })
+        Ok(Model {
+            path,
+            activations: self.activations,
+            dims,
+            inputs,
+        })
     }
 
     fn reference(&self, path: &Path) -> Option<PathBuf> {

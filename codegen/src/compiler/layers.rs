@@ -58,9 +58,10 @@ fn computes(step: &Step, origin: &[String]) -> bool {
 fn precision(step: &Step) -> Option<Precision> {
     match &step.kernel {
         Kernel::Gemm(gemm) => match gemm.b {
-            Matrix::Packed => Some(Precision::F32),
+            Matrix::Packed | Matrix::PackedBlocks { rounded: false, .. } => Some(Precision::F32),
             Matrix::PackedBf16 => Some(Precision::Bf16),
-            Matrix::PackedInt8 | Matrix::PackedBlocks(_) | Matrix::Strided { .. } => None,
+            Matrix::PackedBlocks { rounded: true, .. } => Some(Precision::Int8),
+            Matrix::PackedInt8 | Matrix::Strided { .. } => None,
         },
         Kernel::Conv(conv) => match conv.kind {
             ConvKind::Bf16 => Some(Precision::Bf16),

@@ -10,7 +10,9 @@ use crate::frontend::{DeclaredDim, Model, ValueType};
 use crate::import::{self, import};
 use crate::ir::TensorType;
 use crate::passes;
-use crate::plan::{Base, Plan, PlanError, PlanOptions};
+use crate::plan::kernel::Matrix;
+use crate::plan::{Base, Kernel, Plan, PlanError, PlanOptions, Step};
+use crate::precision::Precision;
 use crate::quantize::{self, QuantizationReport};
 
 /// What a model becomes.
@@ -89,6 +91,14 @@ fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
         true => layers::expose(&mut graph, &plan_options),
         false => Plan::with(&graph, &plan_options).map(|plan| (plan, Vec::new())),
     };
+    if let Ok((plan, _)) = &planned
+        && options.precision == Precision::Int8
+        && !plan.steps.iter().any(rounds)
+    {
+        let message = "precision int8 rounds what matrix products multiply with weights that are stored in 4 or 8 bits, of which this \
+                       model has none; the option `quantize` quantizes a model in floats";
+        return Err(Diagnostics::one(&model.name, Diagnostic::new(message)).into());
+    }
     let planned = planned.map(|(plan, layers)| (plan, layers, quantization));
     planned.map_err(|errors| {
         let mut found = Diagnostics::new(model.name.as_str());
@@ -106,6 +116,14 @@ fn plan(model: &Model, options: &Options) -> Result<Planned, CompileError> {
         }
         found.into()
     })
+}
+
+/// Whether a step rounds what it multiplies with weights in blocks.
+fn rounds(step: &Step) -> bool {
+    match &step.kernel {
+        Kernel::Gemm(gemm) => matches!(gemm.b, Matrix::PackedBlocks { rounded: true, .. }),
+        _ => false,
+    }
 }
 
 /// The inputs whose first axis has no fixed size in the model.

@@ -176,7 +176,7 @@ fn loaded(loads: &[Load]) -> impl Iterator<Item = Option<Axes>> {
 fn gemm_axes(gemm: &Gemm) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
     let one = Dim::from(1i64);
     let matrix = |matrix: &Matrix, rows: &Dim, columns: &Dim| match matrix {
-        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 | Matrix::PackedBlocks(_) => None,
+        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 | Matrix::PackedBlocks { .. } => None,
         Matrix::Strided { row, column } => strided([rows, columns], [row, column]),
     };
     let mut reads = vec![matrix(&gemm.a, &gemm.m, &gemm.k), matrix(&gemm.b, &gemm.k, &gemm.n)];

@@ -34,7 +34,8 @@ pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
     let (b, method) = match gemm.b {
         Matrix::PackedInt8 => unreachable!("integers are apart"),
         Matrix::PackedBf16 => (body.read(1), "s.gemm_bf16"),
-        Matrix::PackedBlocks(format) => (blocks(body, format), "s.gemm_blocks"),
+        Matrix::PackedBlocks { format, rounded: false } => (blocks(body, format), "s.gemm_blocks"),
+        Matrix::PackedBlocks { format, rounded: true } => (blocks(body, format), "s.gemm_blocks_int8"),
         Matrix::Packed | Matrix::Strided { .. } => (matrix(body, "Rhs", "b", &gemm.b, 1), "s.gemm"),
     };
     let epilogue = outside.unwrap_or_else(|| epilogue(body, first, gemm.epilogue.as_ref()));
@@ -340,7 +341,7 @@ fn matrix(body: &mut Body<'_>, side: &'static str, name: &str, matrix: &Matrix, 
     body.imports.add("linear", side);
     let data = body.read(index);
     match matrix {
-        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 | Matrix::PackedBlocks(_) => {
+        Matrix::Packed | Matrix::PackedBf16 | Matrix::PackedInt8 | Matrix::PackedBlocks { .. } => {
             format!("{side}::Packed({data})")
         }
         Matrix::Strided { row, column } => {

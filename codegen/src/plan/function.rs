@@ -129,8 +129,12 @@ fn function_name(step: &Step) -> String {
             let kind = match gemm.b {
                 Matrix::PackedBf16 => "matmul_bf16",
                 Matrix::PackedInt8 => "matmul_int8",
-                Matrix::PackedBlocks(format) if format.bits == 4 => "matmul_4_bits",
-                Matrix::PackedBlocks(_) => "matmul_8_bits",
+                Matrix::PackedBlocks { format, rounded } => match (format.bits, rounded) {
+                    (4, false) => "matmul_4_bits",
+                    (_, false) => "matmul_8_bits",
+                    (4, true) => "matmul_4_bits_int8",
+                    (_, true) => "matmul_8_bits_int8",
+                },
                 Matrix::Packed | Matrix::Strided { .. } => "matmul",
             };
             format!("{kind}{}{}", epilogue_name(gemm.epilogue.as_ref()), sizes([&gemm.n]))

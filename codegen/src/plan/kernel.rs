@@ -237,7 +237,12 @@ pub enum Matrix {
     /// The same of signed numbers of 8 bits, for a product with unsigned ones.
     PackedInt8,
     /// Numbers of 4 or 8 bits with scales of blocks, which stand for `f32`.
-    PackedBlocks(linear::BlockFormat),
+    PackedBlocks {
+        /// How the numbers are packed.
+        format: linear::BlockFormat,
+        /// Whether the product rounds the other matrix to 8 bits.
+        rounded: bool,
+    },
     /// Anywhere affine.
     Strided {
         /// Elements between rows.

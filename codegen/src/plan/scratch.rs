@@ -48,8 +48,13 @@ impl Elastic {
                 let [m, n, k] = [&gemm.m, &gemm.n, &gemm.k].map(upper);
                 match gemm.b {
                     Matrix::Packed | Matrix::PackedInt8 => None,
+                    Matrix::PackedBlocks { format, rounded: true } => Some(Elastic::Copied {
+                        least: linear::gemm_blocks_int8_scratch_min(m, k, format),
+                        best: linear::gemm_blocks_int8_scratch(m, k, format),
+                        weights: n * k,
+                    }),
                     // Few rows need none, and little is what is best for a few more.
-                    Matrix::PackedBlocks(_) => {
+                    Matrix::PackedBlocks { .. } => {
                         let best = linear::gemm_blocks_scratch(m, n, k);
                         (best == linear::gemm_scratch(m, n, k, false)).then_some(Elastic::Product { m, n, k })
                     }

@@ -2,19 +2,65 @@
 
 use onnxide_codegen::Precision;
 use onnxide_codegen::ir::graph::Node;
-use onnxide_codegen::ir::{DType, Expr, Graph, Op, ValueId};
+use onnxide_codegen::ir::{DType, Expr, Graph, Op, Tensor, ValueId};
 use onnxide_codegen::plan::kernel::{ConvKind, Matrix};
-use onnxide_codegen::plan::{Kernel, Plan, PlanOptions, Step};
+use onnxide_codegen::plan::{Base, Kernel, Plan, PlanOptions, Step};
 
 /// The case of bf16. No layer reads what another one computes, so that a number is rounded the same in both.
 pub(super) const BF16: &str = "bf16";
 
+/// The case of weights in blocks, with what they are multiplied with rounded to 8 bits: inputs of the graph alone, of which each
+/// is read by products with blocks of as many rows.
+pub(super) const INT8: &str = "rounded";
+
+/// The name of the file with the graph of a case.
+pub(super) fn file(case: &str) -> &str {
+    if case == INT8 { "compressed" } else { case }
+}
+
 /// What a case is planned with.
 pub(super) fn options(case: &str) -> PlanOptions {
+    let precision = match case {
+        BF16 => Precision::Bf16,
+        INT8 => Precision::Int8,
+        _ => Precision::F32,
+    };
     PlanOptions {
-        precision: if case == BF16 { Precision::Bf16 } else { Precision::F32 },
+        precision,
         ..PlanOptions::default()
     }
+}
+
+/// The inputs, rounded to 8 bits where products of the plan do so.
+pub(super) fn inputs(plan: &Plan, inputs: &[Tensor]) -> Vec<Tensor> {
+    let mut inputs = inputs.to_vec();
+    for step in &plan.steps {
+        let Kernel::Gemm(gemm) = &step.kernel else { continue };
+        let Matrix::PackedBlocks { format, rounded: true } = gemm.b else {
+            continue;
+        };
+        let Base::Input(input) = step.reads[0].base else {
+            panic!("a product rounds what is no input");
+        };
+        let tensor = &inputs[input];
+        let values = tensor.to_vec::<f32>().unwrap();
+        let rows = values.chunks(*tensor.shape.last().unwrap());
+        // No group of these graphs is as long as the longest that there are.
+        let groups = rows.flat_map(|row| row.chunks(format.rows));
+        let rounded: Vec<f32> = groups.flat_map(group).collect();
+        inputs[input] = Tensor::new(tensor.shape.clone(), &rounded);
+    }
+    inputs
+}
+
+/// Numbers with one scale. What is rounded already stays as it is, but for the last bits.
+fn group(values: &[f32]) -> Vec<f32> {
+    let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
+    let scale = greatest / 127.0;
+    values
+        .iter()
+        .map(|value| (value * (127.0 / greatest)).round_ties_even() * scale)
+        .collect()
 }
 
 /// The graph with the operands of layers rounded where the plan says that their kernels do.

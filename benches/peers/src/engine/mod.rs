@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{self, Arrays};
-use crate::models::Model;
+use crate::models::{Activations, Model};
 pub(crate) use worker::{Worker, serve};
 
 /// The models that onnxide compiles do not use more than one thread yet; once they do, the command has the option.
@@ -150,7 +150,7 @@ impl Launcher {
                     .arg(&job.model.path)
                     .arg(job.inputs)
                     .arg(&outputs);
-                command.arg(job.threads.to_string());
+                command.arg(job.threads.to_string()).arg(job.model.activations.name());
                 Worker::start(command, job)?
             }
             Launcher::Linked(engine) => {
@@ -204,6 +204,9 @@ fn onnxide(program: &Path, verb: &str, job: &Job<'_>) -> Command {
     command.arg(verb).arg(&job.model.path);
     for (name, size) in &job.model.dims {
         command.arg("--dim").arg(format!("{name}={size}"));
+    }
+    if job.model.activations == Activations::Int8 {
+        command.args(["--precision", "int8"]);
     }
     if ONNXIDE_HAS_THREADS && verb != "inspect" {
         command.arg("--threads").arg(job.threads.to_string());

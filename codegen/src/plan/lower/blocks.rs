@@ -2,6 +2,7 @@
 
 use super::matmul::View;
 use super::{Lowered, Lowering, Origin, Ref};
+use crate::Precision;
 use crate::ir::eval::eval_node;
 use crate::ir::graph::{Block, Node, ValueId};
 use crate::ir::{DType, Op, Tensor};
@@ -104,7 +105,11 @@ impl Lowering<'_> {
             };
             let id = self.weights.add(&quantized.tensors[0], packing, &quantized.name);
             let access = Access::weight(id, DType::U32, 0);
-            return Ok(Some((Matrix::PackedBlocks(quantized.format), access)));
+            let matrix = Matrix::PackedBlocks {
+                format: quantized.format,
+                rounded: self.options.precision == Precision::Int8,
+            };
+            return Ok(Some((matrix, access)));
         }
         if let Entry::Vacant(place) = self.constants.entry(value) {
             place.insert((quantized.unpacked()?, quantized.name.clone()));

@@ -106,7 +106,10 @@ impl Lowering<'_> {
         let packed = !matches!(b_matrix, Matrix::Strided { .. });
         let scratch = match b_matrix {
             Matrix::PackedInt8 => 0,
-            Matrix::PackedBlocks(_) => linear::gemm_blocks_scratch(self.upper(&m), self.upper(&n), self.upper(&k)),
+            Matrix::PackedBlocks { format, rounded: true } => {
+                linear::gemm_blocks_int8_scratch(self.upper(&m), self.upper(&k), format)
+            }
+            Matrix::PackedBlocks { .. } => linear::gemm_blocks_scratch(self.upper(&m), self.upper(&n), self.upper(&k)),
             Matrix::PackedBf16 => linear::gemm_bf16_scratch(self.upper(&m), self.upper(&k)),
             _ => linear::gemm_scratch(self.upper(&m), self.upper(&n), self.upper(&k), packed),
         };

@@ -51,8 +51,24 @@ pub(in crate::kernels::linear) fn gemm_blocks_int8<S: Linear>(
 }
 
 #[inline(always)]
-pub(in crate::kernels::linear) fn gemm_blocks_int8_part<S: Products>(
+pub(in crate::kernels::linear) fn gemm_blocks_int8_part<S: Products + Numbers>(
     isa: S,
+    k: usize,
+    a: Lhs<'_>,
+    b: RhsBlocks<'_>,
+    init: Init<'_>,
+    c: MatrixMut<'_>,
+    scratch: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    multiply(isa, isa, k, a, b, init, c, scratch, epilogue);
+}
+
+/// The product, with quads as `products` says.
+#[inline(always)]
+pub(super) fn multiply<S: Numbers, P: Products>(
+    isa: S,
+    products: P,
     k: usize,
     a: Lhs<'_>,
     b: RhsBlocks<'_>,
@@ -85,9 +101,9 @@ pub(in crate::kernels::linear) fn gemm_blocks_int8_part<S: Products>(
         for index in 0..rows {
             let (at, target) = (first + index, &mut scratch[index * row_words..][..row_words]);
             let begin = at / PANEL_ROWS * group + at % PANEL_ROWS * row;
-            round_row(b.format, k, a.get(begin..).unwrap_or_default(), column, target);
+            round_row(isa, b.format, k, a.get(begin..).unwrap_or_default(), column, target);
         }
-        isa.with_quads(Rounded {
+        products.with_quads(Rounded {
             rows: &scratch[..rows * row_words],
             k,
             b,
@@ -367,4 +383,76 @@ unsafe fn tile<Q: Quads, const BITS: u32, const ZEROS: bool, const ROWS: usize, 
     }
     // SAFETY: as the caller vouches.
     unsafe { strip.target.store(isa, results, column) }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::isa::Avx512;
+    use crate::kernels::linear::blocks::pack_rhs_blocks;
+    use crate::kernels::linear::int8::Widened;
+    use crate::kernels::linear::tests::random;
+    use crate::testing::bytes;
+
+    /// AVX-512 without VNNI.
+    #[derive(Clone, Copy)]
+    struct Wide(Avx512);
+
+    impl Products for Wide {
+        fn with_quads<T: Task>(self, task: T) -> T::Output {
+            task.run(Widened(self.0))
+        }
+    }
+
+    #[test]
+    fn widened_numbers_give_the_same_sums() {
+        let Some(isa) = Avx512::detect() else { return };
+        let (n, k) = (70usize, 150usize);
+        for (index, m) in [1, 3, 8, 9].into_iter().enumerate() {
+            for bits in [4, 8] {
+                let format = BlockFormat {
+                    bits,
+                    rows: [32, 37, 100][index % 3],
+                    zeros: index % 2 == 0,
+                };
+                let parameters = k.div_ceil(format.rows) * n;
+                let few = |seed, count| {
+                    bytes(seed, count)
+                        .iter()
+                        .map(|byte| byte >> (8 - bits))
+                        .collect::<Vec<u8>>()
+                };
+                let (numbers, zeros) = (few(1, k * n), few(2, parameters));
+                let mut packed = vec![0; packed_rhs_blocks_len(k, n, format)];
+                pack_rhs_blocks(format, k, n, &numbers, &random(3, parameters), &zeros, &mut packed);
+                let (a, b) = (random(4, m * k), RhsBlocks { data: &packed, format });
+                let a = Lhs::Strided {
+                    data: &a,
+                    row: k,
+                    column: 1,
+                };
+                let mut scratch = vec![0.0; gemm_blocks_int8_scratch(m, k, format)];
+                let mut run = |wide: bool| {
+                    let mut c = vec![0.0; m * n];
+                    let matrix = MatrixMut::new(&mut c, m, n, n);
+                    isa.vectorize(|| match wide {
+                        true => multiply(
+                            isa,
+                            Wide(isa),
+                            k,
+                            a,
+                            b,
+                            Init::Zero,
+                            matrix,
+                            &mut scratch,
+                            Epilogue::None,
+                        ),
+                        false => multiply(isa, isa, k, a, b, Init::Zero, matrix, &mut scratch, Epilogue::None),
+                    });
+                    c.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+                };
+                assert_eq!(run(true), run(false), "{m} {format:?}");
+            }
+        }
+    }
 }

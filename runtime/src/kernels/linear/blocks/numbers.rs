@@ -27,6 +27,13 @@ pub(in crate::kernels::linear) trait Numbers: Simd {
     /// `source` is valid for reading as many bytes as a vector has lanes.
     unsafe fn bytes(self, source: *const u8) -> Self::F32;
 
+    /// Writes the last byte of the bits of each lane to `target`.
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for writing as many bytes as a vector has lanes.
+    unsafe fn store_bytes(self, target: *mut u8, value: Self::F32);
+
     /// `a - b`.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
@@ -58,6 +65,12 @@ impl Numbers for isa::Scalar {
     unsafe fn bytes(self, source: *const u8) -> [f32; 4] {
         // SAFETY: the caller vouches for four bytes.
         unsafe { source.cast::<[u8; 4]>().read() }.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, target: *mut u8, value: [f32; 4]) {
+        // SAFETY: the caller vouches for four bytes.
+        unsafe { target.cast::<[u8; 4]>().write(value.map(|value| value.to_bits() as u8)) }
     }
 
     #[inline(always)]
@@ -103,6 +116,17 @@ mod x86 {
         unsafe fn bytes(self, source: *const u8) -> __m256 {
             // SAFETY: the caller vouches for eight bytes.
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_bytes(self, target: *mut u8, value: __m256) {
+            // SAFETY: the caller vouches for eight bytes.
+            unsafe {
+                let bytes = _mm256_and_si256(_mm256_castps_si256(value), _mm256_set1_epi32(0xff));
+                let (front, back) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+                let bytes = _mm_packus_epi32(front, back);
+                _mm_storel_epi64(target.cast(), _mm_packus_epi16(bytes, bytes));
+            }
         }
 
         #[inline(always)]
@@ -170,6 +194,12 @@ mod x86 {
         unsafe fn bytes(self, source: *const u8) -> __m512 {
             // SAFETY: the caller vouches for sixteen bytes.
             unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_bytes(self, target: *mut u8, value: __m512) {
+            // SAFETY: the caller vouches for sixteen bytes.
+            unsafe { _mm_storeu_si128(target.cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(value))) }
         }
 
         #[inline(always)]

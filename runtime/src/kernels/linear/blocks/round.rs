@@ -1,5 +1,6 @@
 //! The left matrix of a product, rounded to 8 bits.
 
+use super::numbers::Numbers;
 use super::pack::BlockFormat;
 use crate::kernels::linear::min;
 
@@ -53,7 +54,14 @@ impl BlockFormat {
 ///
 /// A group with a number that is not finite has not-a-number as its scale.
 #[inline(always)]
-pub(super) fn round_row(format: BlockFormat, k: usize, row: &[f32], column: usize, target: &mut [f32]) {
+pub(super) fn round_row<S: Numbers>(
+    isa: S,
+    format: BlockFormat,
+    k: usize,
+    row: &[f32],
+    column: usize,
+    target: &mut [f32],
+) {
     let (mut p, mut target) = (0, target);
     while p < k {
         let block = format.rows.min(k - p);
@@ -76,7 +84,7 @@ pub(super) fn round_row(format: BlockFormat, k: usize, row: &[f32], column: usiz
             }
             let quads = format.group_quads(len);
             let (group, others) = core::mem::take(&mut target).split_at_mut(HEADER + quads);
-            round_group(format, &values, group);
+            round_group(isa, format, &values, group);
             (p, rest, target) = (p + len, rest - len, others);
         }
     }
@@ -84,7 +92,7 @@ pub(super) fn round_row(format: BlockFormat, k: usize, row: &[f32], column: usiz
 
 /// Rounds a group, of which the numbers that do not exist are zero.
 #[inline(always)]
-fn round_group(format: BlockFormat, values: &[f32; GROUP], target: &mut [f32]) {
+fn round_group<S: Numbers>(isa: S, format: BlockFormat, values: &[f32; GROUP], target: &mut [f32]) {
     // The bits of magnitudes are ordered as they are, those of what is not finite above all others.
     let mut greatest = [0u32; 16];
     for line in values.chunks_exact(16) {
@@ -98,28 +106,32 @@ fn round_group(format: BlockFormat, values: &[f32; GROUP], target: &mut [f32]) {
         ..f32::INFINITY => (greatest / 127.0, 127.0 / greatest),
         _ => (f32::NAN, 0.0),
     };
-    let mut numbers = [0i32; GROUP];
-    for (number, value) in numbers.iter_mut().zip(values) {
-        *number = ((value * inverse + INTEGERS).to_bits() << 24).cast_signed() >> 24;
-    }
-    let mut sums = [0i32; 16];
-    for line in numbers.chunks_exact(16) {
-        for (sum, number) in sums.iter_mut().zip(line) {
-            *sum += number;
+    let (inverse, integers) = (isa.splat(inverse), isa.splat(INTEGERS));
+    let mut numbers = [0u8; GROUP];
+    let mut sums = isa.splat(0.0);
+    for lane in (0..GROUP).step_by(S::LANES) {
+        // SAFETY: a group is a whole number of vectors.
+        unsafe {
+            let rounded = isa.add(isa.mul(isa.load(values.as_ptr().add(lane)), inverse), integers);
+            isa.store_bytes(numbers.as_mut_ptr().add(lane), rounded);
+            sums = isa.add(sums, isa.sub(rounded, integers));
         }
     }
-    let sum: i32 = sums.into_iter().sum();
+    // These are integers: no order of the sum rounds.
+    let mut parts = [0.0; 16];
+    // SAFETY: no vector has more lanes.
+    unsafe { isa.store(parts.as_mut_ptr(), sums) };
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            parts[lane] += parts[lane + half];
+        }
+    }
     target[0] = scale;
     target[1] = match format.zeros {
-        true => sum as f32,
-        false => f32::from_bits((sum * -format.center()).cast_unsigned()),
+        true => parts[0],
+        false => f32::from_bits((parts[0] as i32 * -format.center()).cast_unsigned()),
     };
-    let mut words = [0u32; GROUP / 4];
-    for (word, quad) in words.iter_mut().zip(numbers.chunks_exact(4)) {
-        let byte = |index: usize| (quad[index].cast_unsigned() & 0xff) << (8 * index);
-        *word = byte(0) | byte(1) | byte(2) | byte(3);
-    }
-    for (target, word) in target[HEADER..].iter_mut().zip(words) {
-        *target = f32::from_bits(word);
+    for (target, &quad) in target[HEADER..].iter_mut().zip(numbers.as_chunks().0) {
+        *target = f32::from_bits(u32::from_le_bytes(quad));
     }
 }

@@ -31,6 +31,8 @@ pub(super) use matrix::{gemm_int8, gemm_int8_part, gemm_int8_parts};
 pub(super) use pack::QUAD;
 pub use pack::{pack_rhs_int8, packed_rhs_int8_len};
 pub(super) use product::{Product, Rows};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(super) use quads::Widened;
 pub(super) use quads::{Products, Quads, Room, Task};
 pub(super) use sink::Share;
 pub use sink::{Sink, SinkPart};

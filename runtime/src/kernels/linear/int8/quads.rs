@@ -128,15 +128,19 @@ pub(in crate::kernels::linear) trait Room {
     fn as_mut(&mut self) -> &mut [i32];
 }
 
-impl<const N: usize> Room for [i32; N] {
+/// Sums that begin with a line of a cache, so that no vector of them lies in two.
+#[repr(align(64))]
+pub(in crate::kernels::linear) struct Lines<const N: usize>([i32; N]);
+
+impl<const N: usize> Room for Lines<N> {
     #[inline(always)]
     fn default() -> Self {
-        [0; N]
+        Lines([0; N])
     }
 
     #[inline(always)]
     fn as_mut(&mut self) -> &mut [i32] {
-        self
+        &mut self.0
     }
 }
 
@@ -163,7 +167,7 @@ impl Products for isa::Scalar {
 impl Quads for isa::Scalar {
     const LANES: usize = 4;
     const ROWS: usize = 3;
-    type Sums = [i32; 3 * 96];
+    type Sums = Lines<{ 3 * 96 }>;
     type Sum = [i32; 4];
     type Factor = [i32; 4];
     type Words = [[i32; 4]; 4];
@@ -301,4 +305,4 @@ impl Quads for isa::Scalar {
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
-pub(super) use x86::Widened;
+pub(in crate::kernels::linear) use x86::Widened;

@@ -16,7 +16,7 @@ use crate::testing::{Numbers, levels};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-fn random(seed: u64, len: usize) -> Vec<f32> {
+pub(in crate::kernels::linear) fn random(seed: u64, len: usize) -> Vec<f32> {
     Numbers::new(seed).floats(len)
 }
 

@@ -1,6 +1,6 @@
 //! Products of quads on processors with AVX2, AVX-512 and AVX-512 VNNI.
 
-use super::{BlockStrip, DepthwiseStrip, Products, Quads, Strip, Task, blocks, burst, depthwise, tile};
+use super::{BlockStrip, DepthwiseStrip, Lines, Products, Quads, Strip, Task, blocks, burst, depthwise, tile};
 use crate::isa::{Avx2, Avx512};
 use core::arch::x86_64::*;
 use core::hint::black_box;
@@ -160,7 +160,7 @@ macro_rules! widened {
         impl Quads for $name {
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
-            type Sums = [i32; $rows * $columns];
+            type Sums = Lines<{ $rows * $columns }>;
             type Sum = $vector;
             type Factor = [$vector; 2];
             type Words = [$vector; 2];
@@ -303,7 +303,7 @@ widened!(
 
 /// The way of AVX2, with twice as long vectors.
 #[derive(Clone, Copy)]
-pub(in crate::kernels::linear::int8) struct Widened(pub(in crate::kernels::linear::int8) Avx512);
+pub(in crate::kernels::linear) struct Widened(pub(in crate::kernels::linear) Avx512);
 
 widened!(
     Widened, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512i, lanes: 16, rows: 8, columns: 256,
@@ -328,7 +328,7 @@ impl Native {
 impl Quads for Native {
     const LANES: usize = 16;
     const ROWS: usize = 8;
-    type Sums = [i32; 8 * 256];
+    type Sums = Lines<{ 8 * 256 }>;
     type Sum = __m512i;
     type Factor = __m512i;
     type Words = __m512i;
