@@ -122,21 +122,13 @@ pub(super) fn each_hessian(
         }
     }
     while !inputs.is_empty() {
-        let mut room = MEMORY;
-        let fits = |&(_, depth): &(ValueId, usize)| {
-            let left = room.checked_sub(8 * depth * depth);
-            room = left.unwrap_or(0);
-            left.is_some()
+        let mut bytes = 0;
+        let mut fits = |&(_, depth): &(ValueId, usize)| {
+            bytes += 8 * depth * depth;
+            bytes <= MEMORY
         };
-        let count = inputs
-            .iter()
-            .take_while({
-                let mut fits = fits;
-                move |input| fits(input)
-            })
-            .count()
-            .max(1);
-        let group: Vec<(ValueId, usize)> = inputs.drain(..count).collect();
+        let count = inputs.iter().position(|input| !fits(input)).unwrap_or(inputs.len());
+        let group: Vec<(ValueId, usize)> = inputs.drain(..count.max(1)).collect();
         let sums = group.iter().map(|&(input, depth)| (input, vec![0.0; depth * depth]));
         let mut seen = Seen { sums: sums.collect() };
         for (index, sample) in samples.iter().enumerate() {
