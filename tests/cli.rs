@@ -80,14 +80,21 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration, or to
+          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration; to
                                   int8-dynamic, which computes the scales of what matrix products read
-                                  in each run
+                                  in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>    Samples of inputs, from which scales are chosen: an archive of NumPy
                                   arrays with `in:NAME` or `NAME` for every input, each with one sample
                                   or several along its first axis, or a folder of such
           --observer <NAME>       How the ranges of activations are chosen from the samples: min-max,
                                   percentile, mse (the default) or entropy
+          --block <N>             Weights of an output that have one scale in int4 or int8-weights: 16,
+                                  32 (the default of int4), 64, 128 or 256
+          --smooth <A>            Divide channels of what matrix products read by x^A / w^(1 - A), where
+                                  x is the largest number that the samples show and w the largest
+                                  weight, and multiply the weights (SmoothQuant), such as 0.5
+          --equalize              Make the weights on both sides of channels between convolutions about
+                                  as large (cross-layer equalization)
           --max-drift <X>         Largest drift of an output over the samples, as a fraction of it, such
                                   as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
@@ -125,14 +132,22 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
-                                      to int8-dynamic, which computes the scales of what matrix products
-                                      read in each run
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
+                                      int8-dynamic, which computes the scales of what matrix products
+                                      read in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
                                       NumPy arrays with `in:NAME` or `NAME` for every input, each with
                                       one sample or several along its first axis, or a folder of such
           --observer <NAME>           How the ranges of activations are chosen from the samples:
                                       min-max, percentile, mse (the default) or entropy
+          --block <N>                 Weights of an output that have one scale in int4 or int8-weights:
+                                      16, 32 (the default of int4), 64, 128 or 256
+          --smooth <A>                Divide channels of what matrix products read by x^A / w^(1 - A),
+                                      where x is the largest number that the samples show and w the
+                                      largest weight, and multiply the weights (SmoothQuant), such as
+                                      0.5
+          --equalize                  Make the weights on both sides of channels between convolutions
+                                      about as large (cross-layer equalization)
           --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
                                       such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
@@ -165,14 +180,21 @@ fn help_of_each_command() {
                                   rounds more
           --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
                                   is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration, or to
+          --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration; to
                                   int8-dynamic, which computes the scales of what matrix products read
-                                  in each run
+                                  in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>    Samples of inputs, from which scales are chosen: an archive of NumPy
                                   arrays with `in:NAME` or `NAME` for every input, each with one sample
                                   or several along its first axis, or a folder of such
           --observer <NAME>       How the ranges of activations are chosen from the samples: min-max,
                                   percentile, mse (the default) or entropy
+          --block <N>             Weights of an output that have one scale in int4 or int8-weights: 16,
+                                  32 (the default of int4), 64, 128 or 256
+          --smooth <A>            Divide channels of what matrix products read by x^A / w^(1 - A), where
+                                  x is the largest number that the samples show and w the largest
+                                  weight, and multiply the weights (SmoothQuant), such as 0.5
+          --equalize              Make the weights on both sides of channels between convolutions about
+                                  as large (cross-layer equalization)
           --max-drift <X>         Largest drift of an output over the samples, as a fraction of it, such
                                   as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>            Most memory that a run works in, such as 65536, 64K or 2M; by default
@@ -205,14 +227,22 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
-                                      to int8-dynamic, which computes the scales of what matrix products
-                                      read in each run
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
+                                      int8-dynamic, which computes the scales of what matrix products
+                                      read in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
                                       NumPy arrays with `in:NAME` or `NAME` for every input, each with
                                       one sample or several along its first axis, or a folder of such
           --observer <NAME>           How the ranges of activations are chosen from the samples:
                                       min-max, percentile, mse (the default) or entropy
+          --block <N>                 Weights of an output that have one scale in int4 or int8-weights:
+                                      16, 32 (the default of int4), 64, 128 or 256
+          --smooth <A>                Divide channels of what matrix products read by x^A / w^(1 - A),
+                                      where x is the largest number that the samples show and w the
+                                      largest weight, and multiply the weights (SmoothQuant), such as
+                                      0.5
+          --equalize                  Make the weights on both sides of channels between convolutions
+                                      about as large (cross-layer equalization)
           --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
                                       such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
@@ -256,14 +286,22 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
-                                      to int8-dynamic, which computes the scales of what matrix products
-                                      read in each run
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
+                                      int8-dynamic, which computes the scales of what matrix products
+                                      read in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
                                       NumPy arrays with `in:NAME` or `NAME` for every input, each with
                                       one sample or several along its first axis, or a folder of such
           --observer <NAME>           How the ranges of activations are chosen from the samples:
                                       min-max, percentile, mse (the default) or entropy
+          --block <N>                 Weights of an output that have one scale in int4 or int8-weights:
+                                      16, 32 (the default of int4), 64, 128 or 256
+          --smooth <A>                Divide channels of what matrix products read by x^A / w^(1 - A),
+                                      where x is the largest number that the samples show and w the
+                                      largest weight, and multiply the weights (SmoothQuant), such as
+                                      0.5
+          --equalize                  Make the weights on both sides of channels between convolutions
+                                      about as large (cross-layer equalization)
           --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
                                       such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
@@ -308,14 +346,22 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
-                                      to int8-dynamic, which computes the scales of what matrix products
-                                      read in each run
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
+                                      int8-dynamic, which computes the scales of what matrix products
+                                      read in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
                                       NumPy arrays with `in:NAME` or `NAME` for every input, each with
                                       one sample or several along its first axis, or a folder of such
           --observer <NAME>           How the ranges of activations are chosen from the samples:
                                       min-max, percentile, mse (the default) or entropy
+          --block <N>                 Weights of an output that have one scale in int4 or int8-weights:
+                                      16, 32 (the default of int4), 64, 128 or 256
+          --smooth <A>                Divide channels of what matrix products read by x^A / w^(1 - A),
+                                      where x is the largest number that the samples show and w the
+                                      largest weight, and multiply the weights (SmoothQuant), such as
+                                      0.5
+          --equalize                  Make the weights on both sides of channels between convolutions
+                                      about as large (cross-layer equalization)
           --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
                                       such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by
@@ -355,14 +401,22 @@ fn help_of_each_command() {
                                       and rounds more
           --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
                                       which is coarser and takes half the memory [default: f32]
-          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration, or
-                                      to int8-dynamic, which computes the scales of what matrix products
-                                      read in each run
+          --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
+                                      int8-dynamic, which computes the scales of what matrix products
+                                      read in each run; or their weights alone, to int8-weights or int4
           --calibration <PATH>        Samples of inputs, from which scales are chosen: an archive of
                                       NumPy arrays with `in:NAME` or `NAME` for every input, each with
                                       one sample or several along its first axis, or a folder of such
           --observer <NAME>           How the ranges of activations are chosen from the samples:
                                       min-max, percentile, mse (the default) or entropy
+          --block <N>                 Weights of an output that have one scale in int4 or int8-weights:
+                                      16, 32 (the default of int4), 64, 128 or 256
+          --smooth <A>                Divide channels of what matrix products read by x^A / w^(1 - A),
+                                      where x is the largest number that the samples show and w the
+                                      largest weight, and multiply the weights (SmoothQuant), such as
+                                      0.5
+          --equalize                  Make the weights on both sides of channels between convolutions
+                                      about as large (cross-layer equalization)
           --max-drift <X>             Largest drift of an output over the samples, as a fraction of it,
                                       such as 0.05: layers that do the most harm stay in floats
           --ram <SIZE>                Most memory that a run works in, such as 65536, 64K or 2M; by

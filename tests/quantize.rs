@@ -11,6 +11,16 @@ onnxide::include_model! {
         quantize(int8, calibration = "models/digits_calibration.npz", observer = min_max, max_drift = 0.003);
     /// With a scale for each row.
     pub mod rows = "models/digits_cnn_fp32.onnx", dims(batch = 1), quantize(int8 dynamic);
+    /// In bytes, with channels of about the same size.
+    pub mod equal = "models/digits_cnn_fp32.onnx", dims(batch = 1),
+        quantize(int8, calibration = "models/digits_calibration.npz", smooth = 0.5, equalize);
+    /// With weights of 4 bits.
+    pub mod small = "models/digits_cnn_fp32.onnx", dims(batch = 1), quantize(int4, block = 16);
+    /// With weights of 4 bits that suit the samples.
+    pub mod suited = "models/digits_cnn_fp32.onnx", dims(batch = 1),
+        quantize(int4, block = 16, calibration = "models/digits_calibration.npz");
+    /// With weights of 8 bits.
+    pub mod weights = "models/digits_cnn_fp32.onnx", dims(batch = 1), quantize(int8 weights);
 }
 
 type Image = [[[[f32; 8]; 8]; 1]; 1];
@@ -67,6 +77,37 @@ fn digits_are_read_from_bytes_as_from_floats() {
     let (rows, right) = quality(&mut |image| *model.run(image));
     assert!(right + 2 >= all, "{right} of {all}");
     assert!(rows > 0.0 && rows < 0.02, "{rows}");
+}
+
+#[test]
+fn digits_are_read_with_channels_of_the_same_size() {
+    let mut float = digits::Model::new();
+    let (_, all) = quality(&mut |image| *float.run(image));
+    let mut model = equal::Model::new();
+    let (drift, right) = quality(&mut |image| *model.run(image));
+    assert!(right + 2 >= all, "{right} of {all}");
+    assert!(drift > 0.0 && drift < 0.02, "{drift}");
+}
+
+#[test]
+fn digits_are_read_with_weights_of_few_bits() {
+    let mut float = digits::Model::new();
+    let (_, all) = quality(&mut |image| *float.run(image));
+    let mut model = small::Model::new();
+    let (small, right) = quality(&mut |image| *model.run(image));
+    assert!(right + 2 >= all, "{right} of {all}");
+    // Half of a fifteenth of the range is an error of 7 % of the weights on average.
+    assert!(small > 0.0 && small < 0.07, "{small}");
+    let mut model = suited::Model::new();
+    let (suited, right) = quality(&mut |image| *model.run(image));
+    assert!(right + 2 >= all, "{right} of {all}");
+    // These digits are not those of the samples.
+    assert!(suited > 0.0 && suited < small, "{suited} and {small}");
+    let mut model = weights::Model::new();
+    let (bytes, right) = quality(&mut |image| *model.run(image));
+    assert_eq!(right, all);
+    assert!(bytes > 0.0 && bytes < 0.005, "{bytes}");
+    assert!(small::WEIGHTS.len() < weights::WEIGHTS.len() && weights::WEIGHTS.len() < digits::WEIGHTS.len());
 }
 
 #[test]

@@ -18,4 +18,4 @@ pub use diagnostics::CompileError;
 pub use operator::{Operator, OperatorCall};
 pub use plan::RamSize;
 pub use precision::Precision;
-pub use quantize::{MaxDrift, Observer, QuantizationReport, Quantize};
+pub use quantize::{BlockRows, MaxDrift, Observer, QuantizationReport, Quantize, Smooth};

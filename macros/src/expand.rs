@@ -35,6 +35,13 @@ fn module(input: &Input, item: &ModuleItem, manifest: &Path) -> syn::Result<Toke
         if let Some(observer) = option.observer {
             quantize = quantize.observer(observer);
         }
+        if let Some(rows) = option.block {
+            quantize = quantize.block(rows);
+        }
+        if let Some(share) = option.smooth {
+            quantize = quantize.smooth(share);
+        }
+        quantize = quantize.equalize(option.equalize);
         if let Some(drift) = option.max_drift {
             quantize = quantize.max_drift(drift);
         }

@@ -1,6 +1,6 @@
 //! The input of the macro.
 
-use onnxide_codegen::quantize::{MaxDrift, Observer, Scheme};
+use onnxide_codegen::quantize::{BlockRows, MaxDrift, Observer, Scheme, Smooth};
 use onnxide_codegen::{DimRange, Operator, Precision, RamSize};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -31,12 +31,15 @@ pub(crate) struct ModuleItem {
     pub(crate) operators: Vec<Operator>,
 }
 
-/// `quantize(SCHEME, calibration = "PATH", observer = NAME, max_drift = NUMBER)`
+/// `quantize(SCHEME, block = NUMBER, calibration = "PATH", equalize, max_drift = NUMBER, observer = NAME, smooth = NUMBER)`
 pub(crate) struct QuantizeOption {
     pub(crate) scheme: Scheme,
     pub(crate) calibration: Option<LitStr>,
     pub(crate) observer: Option<Observer>,
     pub(crate) max_drift: Option<MaxDrift>,
+    pub(crate) block: Option<BlockRows>,
+    pub(crate) smooth: Option<Smooth>,
+    pub(crate) equalize: bool,
 }
 
 /// `NAME = SIZE`, `NAME <= MAX` or `NAME in MIN..=MAX`
@@ -194,6 +197,9 @@ fn parse_quantize(input: ParseStream<'_>) -> Result<QuantizeOption> {
         calibration: None,
         observer: None,
         max_drift: None,
+        block: None,
+        smooth: None,
+        equalize: false,
     };
     while !content.is_empty() {
         content.parse::<Token![,]>()?;
@@ -202,11 +208,14 @@ fn parse_quantize(input: ParseStream<'_>) -> Result<QuantizeOption> {
         }
         let option: Ident = content.call(Ident::parse_any)?;
         let known = match option.to_string().as_str() {
+            "block" => quantize.block.replace(parse_block(&content)?).is_some(),
             "calibration" => quantize.calibration.replace(parse_path(&content)?).is_some(),
+            "equalize" => std::mem::replace(&mut quantize.equalize, true),
+            "smooth" => quantize.smooth.replace(parse_smooth(&content)?).is_some(),
             "observer" => quantize.observer.replace(parse_observer(&content)?).is_some(),
             "max_drift" => quantize.max_drift.replace(parse_drift(&content)?).is_some(),
             other => {
-                let known = "`calibration`, `max_drift` and `observer`";
+                let known = "`block`, `calibration`, `equalize`, `max_drift`, `observer` and `smooth`";
                 let message = format!("unknown option `{other}` of `quantize`; the known ones are {known}");
                 return Err(syn::Error::new(option.span(), message));
             }
@@ -214,8 +223,20 @@ fn parse_quantize(input: ParseStream<'_>) -> Result<QuantizeOption> {
         if known {
             return Err(repeated(option.span(), &option.to_string()));
         }
-        if quantize.observer.is_some() && quantize.scheme == Scheme::Int8Dynamic {
-            let message = "`observer` chooses ranges from samples; int8 dynamic computes them in each run";
+        let is_of_weights = matches!(quantize.scheme, Scheme::Int4 | Scheme::Int8Weights);
+        let misplaced = match option.to_string().as_str() {
+            "observer" if quantize.scheme == Scheme::Int8Dynamic => {
+                Some("`observer` chooses ranges from samples; int8 dynamic computes them in each run")
+            }
+            "observer" if is_of_weights => {
+                Some("`observer` chooses ranges of what products read; it stays in floats here")
+            }
+            "smooth" if is_of_weights => Some("`smooth` divides what products read; it stays in floats here"),
+            "equalize" if quantize.scheme != Scheme::Int8 => Some("`equalize` is for `int8`"),
+            "block" if !is_of_weights => Some("`block` is for `int4` and `int8 weights`"),
+            _ => None,
+        };
+        if let Some(message) = misplaced {
             return Err(syn::Error::new(option.span(), message));
         }
     }
@@ -229,6 +250,22 @@ fn parse_observer(input: ParseStream<'_>) -> Result<Observer> {
     let error = |message| syn::Error::new(name.span(), message);
     // A name in Rust has no hyphen.
     name.to_string().replace('_', "-").parse().map_err(error)
+}
+
+/// `= NUMBER`
+fn parse_block(input: ParseStream<'_>) -> Result<BlockRows> {
+    input.parse::<Token![=]>()?;
+    let number: LitInt = input.parse()?;
+    let error = |message| syn::Error::new(number.span(), message);
+    BlockRows::new(number.base10_parse()?).map_err(error)
+}
+
+/// `= NUMBER`
+fn parse_smooth(input: ParseStream<'_>) -> Result<Smooth> {
+    input.parse::<Token![=]>()?;
+    let number: syn::LitFloat = input.parse()?;
+    let error = |message| syn::Error::new(number.span(), message);
+    number.base10_digits().parse().map_err(error)
 }
 
 /// `= NUMBER`
@@ -322,6 +359,9 @@ mod tests {
             /// A cat.
             pub mod cat = "cat.onnx", ram <= "64K", tuning = "cat.tuning", dims(batch <= 8, type = 128, "image.0" in 2..=4,),;
             mod owl = "owl.onnx", quantize(int8, calibration = "owl.npz", observer = min_max, max_drift = 0.05,);
+            mod ant = "ant.onnx", quantize(int4, block = 64);
+            mod bee = "bee.onnx", quantize(int8 weights);
+            mod cow = "cow.onnx", quantize(int8, calibration = "cow.npz", smooth = 0.5, equalize);
             mod dog = "dog.onnx", quantize(int8 dynamic), threads = 2, ram <= 1_000K, winograd = false, precision = bf16, operators(
                 "my.domain::Repeat" => crate::ops::repeat: (f32[n, k], times: int = 2) -> Result<(f32[n, times * k])>,
                 "Erf" => erf: (T[..]?) -> T[..],
@@ -329,7 +369,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let [cat, owl, dog] = &modules[..] else {
+        let [cat, owl, ant, bee, cow, dog] = &modules[..] else {
             panic!("{} modules", modules.len())
         };
         assert_eq!(
@@ -363,6 +403,16 @@ mod tests {
         assert_eq!(quantize.calibration.as_ref().map(LitStr::value), Some("owl.npz".into()));
         assert_eq!(quantize.max_drift.map(MaxDrift::get), Some(0.05));
         assert_eq!(dog.quantize.as_ref().unwrap().scheme, Scheme::Int8Dynamic);
+        let quantize = ant.quantize.as_ref().unwrap();
+        assert_eq!(
+            (quantize.scheme, quantize.block),
+            (Scheme::Int4, BlockRows::new(64).ok())
+        );
+        let quantize = bee.quantize.as_ref().unwrap();
+        assert_eq!((quantize.scheme, quantize.block), (Scheme::Int8Weights, None));
+        assert!(!quantize.equalize);
+        let quantize = cow.quantize.as_ref().unwrap();
+        assert_eq!((quantize.smooth, quantize.equalize), (Smooth::new(0.5).ok(), true));
         let operators: Vec<String> = dog.operators.iter().map(ToString::to_string).collect();
         assert_eq!(
             operators,
@@ -388,11 +438,12 @@ mod tests {
             ("mod m = \"m\", quantize = int8;", "expected parentheses"),
             (
                 "mod m = \"m\", quantize(int3);",
-                "unknown quantization `int3`; the known ones are `int8` and `int8-dynamic`",
+                "unknown quantization `int3`; the known ones are `int8`, `int8-dynamic`, `int8-weights` and `int4`",
             ),
             (
                 "mod m = \"m\", quantize(int8, data = \"d\");",
-                "unknown option `data` of `quantize`; the known ones are `calibration`, `max_drift` and `observer`",
+                "unknown option `data` of `quantize`; the known ones are `block`, `calibration`, `equalize`, \
+                 `max_drift`, `observer` and `smooth`",
             ),
             (
                 "mod m = \"m\", quantize(int8, max_drift = 1.5);",
@@ -405,6 +456,18 @@ mod tests {
             (
                 "mod m = \"m\", quantize(int8 dynamic, observer = mse);",
                 "`observer` chooses ranges from samples; int8 dynamic computes them in each run",
+            ),
+            (
+                "mod m = \"m\", quantize(int4, observer = mse);",
+                "`observer` chooses ranges of what products read; it stays in floats here",
+            ),
+            (
+                "mod m = \"m\", quantize(int8, block = 32);",
+                "`block` is for `int4` and `int8 weights`",
+            ),
+            (
+                "mod m = \"m\", quantize(int4, block = 24);",
+                "there are no blocks of 24 rows; expected 16, 32, 64, 128 or 256",
             ),
             (
                 "mod m = \"m\", quantize(int8), quantize(int8);",

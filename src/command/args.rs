@@ -9,7 +9,9 @@ use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand};
 use onnxide_codegen::compiler::Front;
 use onnxide_codegen::quantize::Scheme;
-use onnxide_codegen::{Compiler, DimRange, MaxDrift, Observer, Operator, Precision, Quantize, RamSize};
+use onnxide_codegen::{
+    BlockRows, Compiler, DimRange, MaxDrift, Observer, Operator, Precision, Quantize, RamSize, Smooth,
+};
 use onnxide_runtime::isa::Level;
 
 const STYLES: Styles = Styles::styled()
@@ -77,8 +79,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) precision: Precision,
 
-    /// Quantize a model in floats: to int8, which needs --calibration, or to int8-dynamic, which computes the scales
-    /// of what matrix products read in each run
+    /// Quantize a model in floats: to int8, which needs --calibration; to int8-dynamic, which computes the scales of
+    /// what matrix products read in each run; or their weights alone, to int8-weights or int4
     #[arg(long, value_name = "SCHEME")]
     pub(crate) quantize: Option<Scheme>,
 
@@ -90,6 +92,19 @@ pub(crate) struct ModelArgs {
     /// How the ranges of activations are chosen from the samples: min-max, percentile, mse (the default) or entropy
     #[arg(long, value_name = "NAME", requires = "quantize")]
     pub(crate) observer: Option<Observer>,
+
+    /// Weights of an output that have one scale in int4 or int8-weights: 16, 32 (the default of int4), 64, 128 or 256
+    #[arg(long, value_name = "N", requires = "quantize")]
+    pub(crate) block: Option<BlockRows>,
+
+    /// Divide channels of what matrix products read by x^A / w^(1 - A), where x is the largest number that the samples
+    /// show and w the largest weight, and multiply the weights (SmoothQuant), such as 0.5
+    #[arg(long, value_name = "A", requires = "calibration")]
+    pub(crate) smooth: Option<Smooth>,
+
+    /// Make the weights on both sides of channels between convolutions about as large (cross-layer equalization)
+    #[arg(long, requires = "quantize")]
+    pub(crate) equalize: bool,
 
     /// Largest drift of an output over the samples, as a fraction of it, such as 0.05: layers that do the most harm
     /// stay in floats
@@ -383,6 +398,13 @@ impl ModelArgs {
         if let Some(observer) = self.observer {
             quantize = quantize.observer(observer);
         }
+        if let Some(rows) = self.block {
+            quantize = quantize.block(rows);
+        }
+        if let Some(share) = self.smooth {
+            quantize = quantize.smooth(share);
+        }
+        quantize = quantize.equalize(self.equalize);
         if let Some(drift) = self.max_drift {
             quantize = quantize.max_drift(drift);
         }

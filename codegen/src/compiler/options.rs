@@ -282,6 +282,17 @@ mod tests {
         assert_ne!(key, with(&|o| o.winograd = false));
         assert_ne!(key, with(&|o| o.precision = Precision::Bf16));
         assert_ne!(key, with(&|o| o.quantize = Some(Quantize::int8_dynamic())));
+        let quantized = |quantize: Quantize| with(&|o| o.quantize = Some(quantize.clone()));
+        let share = "0.5".parse().unwrap();
+        let keys = [
+            quantized(Quantize::int4()),
+            quantized(Quantize::int4().block("64".parse().unwrap())),
+            quantized(Quantize::int8_weights()),
+            quantized(Quantize::int8("a.npz")),
+            quantized(Quantize::int8("a.npz").smooth(share)),
+            quantized(Quantize::int8("a.npz").equalize(true)),
+        ];
+        assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])));
         assert_ne!(key, with(&|o| o.calibration.hash = [1; 32]));
         assert_ne!(key, with(&|o| o.layers = true));
         assert_ne!(key, with(&|o| o.ram = Some(RamSize(1024))));

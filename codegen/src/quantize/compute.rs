@@ -53,6 +53,43 @@ fn gemm([m, n, k]: [usize; 3], a: &[f32], b: Rhs<'_>, init: Init<'_>, c: &mut [f
     Scalar.gemm(&problem, a, b, init, c, scratch, Epilogue::None);
 }
 
+/// Rows of a matrix whose products are summed in `f32`.
+const SUMMED: usize = 512;
+
+/// Adds `X^T X` of the matrix of rows `x` to `sums`, a square matrix.
+pub(super) fn gram(x: &[f32], sums: &mut [f64]) {
+    let size = sums.len().isqrt();
+    let (mut part, mut scratch) = (vec![0.0; sums.len()], Vec::new());
+    for x in x.chunks(SUMMED * size.max(1)) {
+        let k = x.len() / size;
+        scratch.resize(gemm_scratch(size, size, k, false), 0.0);
+        let problem = Gemm {
+            m: size,
+            n: size,
+            k,
+            c_row: size,
+        };
+        let transposed = Lhs::Strided {
+            data: x,
+            row: 1,
+            column: size,
+        };
+        let init = Init::Zero;
+        Scalar.gemm(
+            &problem,
+            transposed,
+            rows(x, size),
+            init,
+            &mut part,
+            &mut scratch,
+            Epilogue::None,
+        );
+        for (sum, part) in sums.iter_mut().zip(&part) {
+            *sum += f64::from(*part);
+        }
+    }
+}
+
 fn rows(data: &[f32], row: usize) -> Rhs<'_> {
     Rhs::Strided { data, row, column: 1 }
 }

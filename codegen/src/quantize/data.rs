@@ -294,6 +294,21 @@ mod tests {
     }
 
     #[test]
+    fn archives_that_end_early() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calib.npz");
+        let arrays = [("in:x", DType::F32, vec![3, 3]), ("n", DType::I64, vec![])];
+        let arrays = arrays.map(|(name, dtype, shape)| (name.to_owned(), array(dtype, &shape)));
+        npz::write(&path, &arrays).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in (0..whole.len()).step_by(7) {
+            fs::write(&path, &whole[..length]).unwrap();
+            let found = Files::find(&path).unwrap().samples(&graph(), &[]);
+            assert!(found.is_err(), "{length} of {} bytes", whole.len());
+        }
+    }
+
+    #[test]
     fn files_are_found_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::layers::{Kind, Layer, Scales, definitions, moves};
-use super::weights::Numbers;
+use super::weights::{Numbers, Weights};
 use crate::ir::infer::infer;
 use crate::ir::op::ReduceKind;
 use crate::ir::{BinaryOp, DType, Dim, Expr, Graph, Node, Op, ScalarId, Tensor, UnaryOp, ValueId};
@@ -35,7 +35,7 @@ impl Encoding {
 /// A layer with what it is quantized to.
 pub(super) struct Target<'a> {
     pub(super) layer: &'a Layer,
-    pub(super) numbers: &'a Numbers,
+    pub(super) weights: &'a Weights,
     /// What is added to each output.
     pub(super) correction: Option<&'a [f32]>,
 }
@@ -50,9 +50,11 @@ pub(super) enum Activations<'a> {
     },
     /// Each row by its own range.
     Dynamic,
+    /// They stay in floats.
+    Float,
 }
 
-/// The graph with layers of which both factors are quantized. Passes find products of integers in it.
+/// The graph with layers of which both factors, or the weights alone, are quantized. Passes find products of integers in it.
 ///
 /// A value that a convolution reads is stored as bytes: who reads it elsewhere has what the bytes stand for, so that there is
 /// nothing but bytes between convolutions. What a product reads stays beside its bytes for others, as the sums of
@@ -63,7 +65,9 @@ pub(super) fn quantized(graph: &Graph, targets: &[Target<'_>], activations: &Act
         .filter(|(_, node)| moves(&node.op))
         .map(|(value, node)| (value, node.clone()))
         .collect();
-    let images = targets.iter().filter(|target| target.layer.kind != Kind::Product);
+    let images = targets
+        .iter()
+        .filter(|target| matches!(target.layer.kind, Kind::Convolution { .. }));
     let mut insertion = Insertion {
         graph: graph.clone(),
         activations,
@@ -138,7 +142,9 @@ impl Insertion<'_> {
             self.nodes.push(node);
             return;
         };
-        (node.inputs[0], node.inputs[1]) = (input, weights);
+        let place = usize::from(target.layer.kind != Kind::Table);
+        node.inputs[place] = weights;
+        node.inputs[1 - place] = input;
         let Some(correction) = target.correction else {
             self.nodes.push(node);
             return;
@@ -196,19 +202,32 @@ impl Insertion<'_> {
     /// Both factors of a layer as what their bytes stand for.
     fn factors(&mut self, node: &Node, target: &Target<'_>) -> Option<[ValueId; 2]> {
         let input = self.dequantized(target.layer.input, &node.origin)?;
-        let numbers = self.emit(Op::Constant(target.numbers.numbers.clone()), &[], &node.origin)?;
-        let mut shape = vec![target.numbers.scales.len()];
-        if target.layer.kind != Kind::Product {
-            shape.resize(target.layer.weights.shape.len(), 1);
+        let weights = match target.weights {
+            Weights::Outputs(numbers) => self.scaled(numbers, target.layer, &node.origin)?,
+            Weights::Blocks(blocks) => {
+                let constants = [Some(&blocks.numbers), Some(&blocks.scales), blocks.zeros.as_ref()];
+                let constants = constants.into_iter().flatten();
+                let inputs = constants.map(|tensor| self.emit(Op::Constant(tensor.clone()), &[], &node.origin));
+                let inputs = inputs.collect::<Option<Vec<ValueId>>>()?;
+                self.emit(Op::Dequantize { rows: blocks.rows }, &inputs, &node.origin)?
+            }
+        };
+        Some([input, weights])
+    }
+
+    /// Numbers times the scales of outputs.
+    fn scaled(&mut self, weights: &Numbers, layer: &Layer, origin: &[String]) -> Option<ValueId> {
+        let numbers = self.emit(Op::Constant(weights.numbers.clone()), &[], origin)?;
+        let mut shape = vec![weights.scales.len()];
+        if layer.kind != Kind::Product {
+            shape.resize(layer.weights.shape.len(), 1);
         }
-        let scales = Op::Constant(Tensor::new(shape, &target.numbers.scales));
-        let scales = self.emit(scales, &[], &node.origin)?;
+        let scales = self.emit(Op::Constant(Tensor::new(shape, &weights.scales)), &[], origin)?;
         let mut expr = Expr::empty();
         let (number, scale) = (expr.input(0, DType::I8), expr.input(1, DType::F32));
         let number = expr.convert(number, DType::F32);
         expr.apply2(BinaryOp::Mul, number, scale);
-        let weights = self.elementwise(expr, &[numbers, scales], numbers, &node.origin)?;
-        Some([input, weights])
+        self.elementwise(expr, &[numbers, scales], numbers, origin)
     }
 
     /// What the bytes of a value stand for.
@@ -217,6 +236,7 @@ impl Insertion<'_> {
             return Some(known);
         }
         let result = match self.activations {
+            Activations::Float => return Some(value),
             Activations::Static { .. } => {
                 let encoding = self.encoding(value)?;
                 let bytes = self.bytes(value, encoding, origin)?;

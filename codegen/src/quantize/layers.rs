@@ -1,4 +1,4 @@
-//! Which products and convolutions are quantized, and which values share a scale.
+//! Which products, convolutions and tables are quantized, and which values share a scale.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,21 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// The longest sum of products of `u8` with `i8` that is within 32 bits, whatever the numbers are.
 const MAX_DEPTH: usize = i32::MAX as usize / (255 * 127);
 
-/// A product or a convolution with constant weights.
+/// The fewest elements of weights that are quantized alone: fewer save less than 16 KiB.
+const MIN_WEIGHTS: usize = 1 << 12;
+
+/// A product or a convolution with constant weights, or rows of a constant table.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     /// The name of the node in the model.
     pub(super) name: String,
     /// What is computed.
     pub(super) kind: Kind,
-    /// The value that the weights are multiplied with.
+    /// The value that the weights are multiplied with, or the numbers of the rows of a table.
     pub(super) input: ValueId,
     /// The result.
     pub(super) result: ValueId,
-    /// `[outputs, ...]` of a convolution, `[depth, outputs]` of a product.
+    /// `[outputs, ...]` of a convolution, `[depth, outputs]` of a product, `[rows, ...]` of a table.
     pub(super) weights: Tensor,
 }
 
@@ -36,6 +39,8 @@ pub(super) enum Kind {
         /// Whether there is one channel per group.
         is_depthwise: bool,
     },
+    /// Rows that are gathered from a table.
+    Table,
 }
 
 impl Kind {
@@ -45,24 +50,25 @@ impl Kind {
             Kind::Product => "matmul",
             Kind::Convolution { is_depthwise: false } => "conv",
             Kind::Convolution { is_depthwise: true } => "depthwise conv",
+            Kind::Table => "gather",
         }
     }
 }
 
 impl Layer {
-    /// The number of outputs, which have a scale each.
+    /// The number of outputs, or rows of a table, which have a scale each.
     pub(super) fn outputs(&self) -> usize {
         match self.kind {
             Kind::Product => self.weights.shape[1],
-            Kind::Convolution { .. } => self.weights.shape[0],
+            Kind::Convolution { .. } | Kind::Table => self.weights.shape[0],
         }
     }
 
-    /// The weights of an output, one after another.
+    /// The weights of an output, or a row of a table, one after another.
     pub(super) fn rows(&self) -> Vec<f32> {
         let values = self.weights.to_vec::<f32>().unwrap_or_default();
         match self.kind {
-            Kind::Convolution { .. } => values,
+            Kind::Convolution { .. } | Kind::Table => values,
             Kind::Product => transposed(&values, self.outputs()),
         }
     }
@@ -81,6 +87,31 @@ pub(super) fn find(graph: &Graph) -> Vec<Layer> {
     layers
         .filter_map(|(index, node)| layer(graph, &definitions, node, index))
         .collect()
+}
+
+/// The products and tables outside of branches and loops whose weights alone can be quantized, in the order of the graph.
+///
+/// Those that are quantized in the model already are none of them, nor are those with fewer than 4096 elements.
+pub(super) fn find_weights(graph: &Graph) -> Vec<Layer> {
+    let definitions = definitions(graph);
+    let is_quantized = |value: ValueId| {
+        let definition = definitions.get(&value);
+        definition.is_some_and(|node| matches!(node.op, Op::Dequantize { .. }))
+    };
+    let layers = graph.body.nodes.iter().enumerate();
+    let layers = layers.filter_map(|(index, node)| match &node.op {
+        Op::MatMul { .. } if is_quantized(node.inputs[1]) => None,
+        Op::MatMul { .. } => layer(graph, &definitions, node, index),
+        Op::Gather { axis: 0 } => table(&definitions, node, index),
+        _ => None,
+    });
+    layers.filter(|layer| layer.weights.len() >= MIN_WEIGHTS).collect()
+}
+
+/// Whether weights that alone are quantized are in a graph.
+pub(super) fn has_dequantized(graph: &Graph) -> bool {
+    let nodes = graph.body.nodes.iter();
+    nodes.into_iter().any(|node| matches!(node.op, Op::Dequantize { .. }))
 }
 
 /// Whether products or convolutions of integers of 8 bits are in a graph.
@@ -136,12 +167,32 @@ fn layer(graph: &Graph, definitions: &HashMap<ValueId, &Node>, node: &Node, inde
     };
     let is_sound = (1..=MAX_DEPTH).contains(&depth) && values.iter().all(|value| value.is_finite());
     (is_sound && (1..=MAX_WEIGHTS).contains(&values.len())).then(|| Layer {
-        name: match node.origin.first() {
-            Some(name) => name.clone(),
-            None => format!("{} {index}", kind.name()),
-        },
+        name: name(node, kind, index),
         kind,
         input,
+        result: node.outputs[0],
+        weights,
+    })
+}
+
+/// The name of a node in the model, or one that its place in the graph gives it.
+fn name(node: &Node, kind: Kind, index: usize) -> String {
+    match node.origin.first() {
+        Some(name) => name.clone(),
+        None => format!("{} {index}", kind.name()),
+    }
+}
+
+fn table(definitions: &HashMap<ValueId, &Node>, node: &Node, index: usize) -> Option<Layer> {
+    let weights = match &definitions.get(&node.inputs[0])?.op {
+        Op::Constant(tensor) if tensor.dtype == DType::F32 && tensor.shape.len() >= 2 => tensor.clone(),
+        _ => return None,
+    };
+    let is_sound = weights.to_vec::<f32>()?.iter().all(|value| value.is_finite());
+    is_sound.then(|| Layer {
+        name: name(node, Kind::Table, index),
+        kind: Kind::Table,
+        input: node.inputs[1],
         result: node.outputs[0],
         weights,
     })

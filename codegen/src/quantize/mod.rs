@@ -3,19 +3,27 @@
 //! It happens on the cleaned graph, in which normalization by channel is in the weights and activations are recognized. The
 //! model runs on samples, `observe` chooses a range for every value that is quantized, and `insert` puts numbers of 8 bits
 //! before layers and in the place of their weights, in the form that quantized models have. What becomes of that is the work
-//! of the passes, which know nothing of this.
+//! of the passes, which know nothing of this. Where the weights alone are quantized, there are no ranges to choose, and `fit`
+//! and `gptq` choose numbers of 4 or 8 bits for them.
 
+mod blocks;
 mod calibrate;
+mod cholesky;
 mod compute;
 mod data;
 mod drift;
+mod edit;
 mod elements;
+mod equalize;
+mod fit;
+mod gptq;
 mod insert;
 mod layers;
 mod observe;
 mod options;
 mod report;
 mod sensitivity;
+mod smooth;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -24,14 +32,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use data::Files;
 pub use observe::Observer;
-pub use options::{MaxDrift, Quantize, Scheme};
+pub use options::{BlockRows, MaxDrift, Quantize, Scheme, Smooth};
 pub use report::{QuantizationReport, QuantizedLayer, QuantizedOutput};
 
 use crate::diagnostics::Diagnostic;
 use crate::ir::{Graph, Tensor, ValueId};
+use blocks::Blocks;
+use fit::Grid;
 use insert::{Activations, Encoding, Target};
 use layers::{Kind, Layer, Scales};
-use weights::Numbers;
+use weights::{Numbers, Weights};
 
 /// The most samples that drift is measured on.
 const MEASURED: usize = 32;
@@ -48,18 +58,19 @@ pub(crate) fn quantize(
     files: &Files,
     batches: &[&str],
 ) -> Result<QuantizationReport, Box<Diagnostic>> {
-    if options.scheme == Scheme::Int8Dynamic
-        && let Some(observer) = options.observer
-    {
-        let finding = Diagnostic::new(format!(
-            "the observer {observer} has no ranges to choose in int8-dynamic"
-        ));
-        return Err(Box::new(finding.help("leave it out: each run computes the ranges")));
-    }
+    options.check()?;
     let observer = options.observer.unwrap_or_default();
-    let layers = find(graph, options.scheme)?;
+    let mut layers = find(graph, options)?;
     let about_data = |error: String| Box::new(Diagnostic::new(format!("calibration: {error}")));
     let samples = files.samples(graph, batches).map_err(about_data)?;
+    if options.equalize {
+        equalize::equalize(graph, &layers);
+        layers = find(graph, options)?;
+    }
+    if let Some(share) = options.smooth {
+        smooth::smooth(graph, &layers, share, &samples).map_err(about_data)?;
+        layers = find(graph, options)?;
+    }
     let scales = match options.scheme {
         Scheme::Int8 if samples.is_empty() => {
             let finding = Diagnostic::new("quantization to int8 needs calibration data");
@@ -67,9 +78,17 @@ pub(crate) fn quantize(
             return Err(Box::new(finding.help(help)));
         }
         Scheme::Int8 => Some(Scales::new(graph, &layers)),
-        Scheme::Int8Dynamic => None,
+        _ => None,
     };
-    let mut plan = Plan::new(graph, &layers);
+    let weights = match options.scheme {
+        Scheme::Int8 | Scheme::Int8Dynamic => layers
+            .iter()
+            .map(|layer| Weights::Outputs(Numbers::new(layer)))
+            .collect(),
+        Scheme::Int8Weights | Scheme::Int4 => rounded(graph, &layers, options, &samples).map_err(about_data)?,
+    };
+    let mut plan = Plan::new(graph, &layers, weights);
+    plan.activations_stay = options.scheme.is_of_weights();
     if let Some(scales) = &scales {
         let seen = calibrate::observe(graph, &layers, scales, &samples).map_err(about_data)?;
         let histograms = seen.histograms.iter();
@@ -79,7 +98,10 @@ pub(crate) fn quantize(
                 Some((leader, Encoding::new(low, high)?))
             })
             .collect();
-        let corrections = layers.iter().zip(&plan.numbers).map(|(layer, numbers)| {
+        let corrections = layers.iter().zip(&plan.weights).map(|(layer, weights)| {
+            let Weights::Outputs(numbers) = weights else {
+                return None;
+            };
             let means = seen.means(layer);
             means.map(|means| numbers.correction(layer, &means))
         });
@@ -115,9 +137,54 @@ fn spread(samples: &[Vec<Tensor>], most: usize) -> Vec<Vec<Tensor>> {
     (0..count).map(sample).collect()
 }
 
+/// The numbers of weights that alone are quantized, and the rows of their blocks.
+fn format(options: &Quantize) -> (Grid, usize) {
+    match (options.scheme, options.block) {
+        (Scheme::Int4, rows) => (Grid::Halves, rows.unwrap_or_default().get()),
+        (_, rows) => (Grid::Bytes, rows.map_or(usize::MAX, BlockRows::get)),
+    }
+}
+
+/// The weights of layers that alone are quantized: with the least error of products on the samples where these are in 4 bits
+/// and there are any, otherwise at the nearest numbers.
+///
+/// # Errors
+///
+/// A sample does not suit the graph.
+fn rounded(
+    graph: &Graph,
+    layers: &[Layer],
+    options: &Quantize,
+    samples: &[Vec<Tensor>],
+) -> Result<Vec<Weights>, String> {
+    let (grid, rows) = format(options);
+    let mut found: Vec<Option<Weights>> = layers.iter().map(|_| None).collect();
+    if options.scheme == Scheme::Int4 && !samples.is_empty() {
+        gptq::each_hessian(graph, layers, samples, &mut |index, hessian| {
+            found[index] = Some(Weights::Blocks(Blocks::new(&layers[index], grid, rows, Some(hessian))));
+        })?;
+    }
+    let nearest = |layer: &Layer| match layer.kind {
+        Kind::Table => Weights::Outputs(Numbers::of_table(layer)),
+        _ => Weights::Blocks(Blocks::new(layer, grid, rows, None)),
+    };
+    let weights = layers.iter().zip(found);
+    Ok(weights
+        .map(|(layer, found)| found.unwrap_or_else(|| nearest(layer)))
+        .collect())
+}
+
 /// The layers that a scheme quantizes.
-fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Box<Diagnostic>> {
-    let mut layers = layers::find(graph);
+fn find(graph: &Graph, options: &Quantize) -> Result<Vec<Layer>, Box<Diagnostic>> {
+    let scheme = options.scheme;
+    let mut layers = match scheme.is_of_weights() {
+        true => layers::find_weights(graph),
+        false => layers::find(graph),
+    };
+    if scheme.is_of_weights() {
+        let (grid, rows) = format(options);
+        layers.retain(|layer| layer.kind == Kind::Table || blocks::pay(layer, grid, rows));
+    }
     if scheme == Scheme::Int8Dynamic {
         layers.retain(|layer| layer.kind == Kind::Product);
     }
@@ -128,13 +195,21 @@ fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Box<Diagnostic>> {
         let finding = Diagnostic::new("the model is quantized already: its products are of integers");
         return Err(Box::new(finding.help("compile it without quantization")));
     }
+    if scheme.is_of_weights() && layers::has_dequantized(graph) {
+        let finding = Diagnostic::new("the weights of the model are quantized already");
+        return Err(Box::new(finding.help("compile it without quantization")));
+    }
     let what = match scheme {
         Scheme::Int8 => "no matrix product or convolution over one or two axes",
         Scheme::Int8Dynamic => "no matrix product",
+        Scheme::Int8Weights | Scheme::Int4 => "no matrix product or table with at least 4096 constant weights",
+    };
+    let which = match scheme.is_of_weights() {
+        true => "of floats",
+        false => "of floats with constant weights",
     };
     Err(Box::new(Diagnostic::new(format!(
-        "nothing can be quantized to {scheme}: the model has {what} of floats with constant weights outside of branches and \
-         loops"
+        "nothing can be quantized to {scheme}: the model has {what} {which} outside of branches and loops"
     ))))
 }
 
@@ -142,7 +217,9 @@ fn find(graph: &Graph, scheme: Scheme) -> Result<Vec<Layer>, Box<Diagnostic>> {
 struct Plan<'a> {
     graph: &'a Graph,
     layers: &'a [Layer],
-    numbers: Vec<Numbers>,
+    weights: Vec<Weights>,
+    /// Whether the weights alone are quantized.
+    activations_stay: bool,
     corrections: Vec<Option<Vec<f32>>>,
     scales: Option<&'a Scales>,
     encodings: HashMap<ValueId, Encoding>,
@@ -153,11 +230,12 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(graph: &'a Graph, layers: &'a [Layer]) -> Plan<'a> {
+    fn new(graph: &'a Graph, layers: &'a [Layer], weights: Vec<Weights>) -> Plan<'a> {
         Plan {
             graph,
             layers,
-            numbers: layers.iter().map(Numbers::new).collect(),
+            weights,
+            activations_stay: false,
             corrections: vec![None; layers.len()],
             scales: None,
             encodings: HashMap::new(),
@@ -197,7 +275,7 @@ impl<'a> Plan<'a> {
         let targets: Vec<Target<'_>> = quantized
             .map(|index| Target {
                 layer: &self.layers[index],
-                numbers: &self.numbers[index],
+                weights: &self.weights[index],
                 correction: self.corrections[index].as_deref(),
             })
             .collect();
@@ -206,6 +284,7 @@ impl<'a> Plan<'a> {
                 scales,
                 encodings: &self.encodings,
             },
+            None if self.activations_stay => Activations::Float,
             None => Activations::Dynamic,
         };
         insert::quantized(self.graph, &targets, &activations)
@@ -223,7 +302,7 @@ impl<'a> Plan<'a> {
             let is_unscaled = self.unscaled.contains(&index);
             let quantized = !is_unscaled && !self.kept.contains(&index);
             let before = 4 * layer.weights.len() as u64;
-            let after = (layer.weights.len() + 4 * layer.outputs()) as u64;
+            let after = self.weights[index].bytes();
             QuantizedLayer {
                 name: layer.name.clone(),
                 kind: layer.kind.name(),

@@ -8,6 +8,9 @@ use crate::measure::Differences;
 use crate::npz::{self, Array};
 use std::path::PathBuf;
 
+mod channels;
+mod weights;
+
 /// Calibration data in a folder of its own.
 struct Data {
     folder: tempfile::TempDir,
@@ -55,7 +58,7 @@ fn quantized(text: &str, shapes: &[&[usize]], options: Quantize) -> Result<(Grap
     let data = Data::new(&graph, &samples);
     let options = match options.scheme {
         Scheme::Int8 => options.calibration(data.path()),
-        Scheme::Int8Dynamic => options,
+        _ => options,
     };
     let files = options
         .data()
@@ -334,7 +337,8 @@ fn layers_alone_drift_through_loops() {
     let graph = parse(&text).unwrap();
     let layers = layers::find(&graph);
     let samples: Vec<_> = (0..3).map(|seed| inputs(&[&[2, 6]], seed)).collect();
-    let plan = Plan::new(&graph, &layers);
+    let weights = layers.iter().map(|layer| Weights::Outputs(Numbers::new(layer)));
+    let plan = Plan::new(&graph, &layers, weights.collect());
     let others: Vec<Graph> = [1, 0].map(|kept| plan.graph_without(&BTreeSet::from([kept]))).into();
     let found = drift::measure_each(&graph, others.len(), &|number| others[number].clone(), &samples).unwrap();
     for (other, found) in others.iter().zip(found) {

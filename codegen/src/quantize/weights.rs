@@ -1,7 +1,28 @@
 //! Weights as numbers of 8 bits, and what that does to the means of results.
 
+use super::blocks::Blocks;
+use super::fit::Grid;
 use super::layers::{Kind, Layer, transposed};
 use crate::ir::Tensor;
+
+/// The weights of a layer as numbers of few bits.
+#[derive(Clone, Debug)]
+pub(super) enum Weights {
+    /// With a scale for every output.
+    Outputs(Numbers),
+    /// With a scale for every block of rows of an output.
+    Blocks(Blocks),
+}
+
+impl Weights {
+    /// Bytes of the numbers and what they are scaled with.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Weights::Outputs(numbers) => (numbers.numbers.len() + 4 * numbers.scales.len()) as u64,
+            Weights::Blocks(blocks) => blocks.bytes(),
+        }
+    }
+}
 
 /// The greatest magnitude of a number: with -128 as well, a sum of two products would not fit the instructions of some
 /// processors, and there would be no number for the opposite of one.
@@ -14,7 +35,7 @@ pub(super) struct Numbers {
     pub(super) numbers: Tensor,
     /// A scale for every output.
     pub(super) scales: Vec<f32>,
-    /// What rounding has added to each weight, output by output.
+    /// What rounding has added to each weight, output by output; nothing of a table, which has no means.
     errors: Vec<f32>,
 }
 
@@ -46,6 +67,22 @@ impl Numbers {
         }
     }
 
+    /// The rows of a table at the nearest numbers, with the scale of the least squared error for each row.
+    pub(super) fn of_table(layer: &Layer) -> Numbers {
+        let rows = layer.rows();
+        let (mut numbers, mut scales) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows.chunks_exact(rows.len() / layer.outputs()) {
+            let step = Grid::Bytes.fit(row);
+            scales.push(step.scale);
+            numbers.extend(row.iter().map(|&weight| step.number(weight)));
+        }
+        Numbers {
+            numbers: Tensor::new(layer.weights.shape.clone(), &numbers),
+            scales,
+            errors: Vec::new(),
+        }
+    }
+
     /// What the errors of the weights take from the mean of each output, if the channels of the input have these means:
     /// the bias correction of Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization Through Weight
     /// Equalization and Bias Correction" (ICCV 2019).
@@ -55,7 +92,7 @@ impl Numbers {
         let outputs = layer.outputs();
         let depth = self.errors.len() / outputs;
         let mean = |output: usize, index: usize| match layer.kind {
-            Kind::Product => means[index],
+            Kind::Product | Kind::Table => means[index],
             Kind::Convolution { is_depthwise: true } => means[output],
             Kind::Convolution { is_depthwise: false } => means[index / (depth / means.len())],
         };
