@@ -137,7 +137,7 @@ fn nothing_is_rounded_without_quantized_weights() {
     let compiler = Compiler::new("../models/digits_cnn_fp32.onnx").dim("batch", 1);
     let error = compiler.precision(Precision::Int8).compile_module().unwrap_err();
     insta::assert_snapshot!(error, @r"
-    cannot compile ../models/digits_cnn_fp32.onnx (1 problem)
+    cannot compile ../models/digits_cnn_fp32.onnx
       precision int8 rounds what matrix products multiply with weights that are stored in 4 or 8 bits, of which this model has none; the option `quantize` quantizes a model in floats
     ");
 }
