@@ -20,6 +20,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod update;
 
 pub(super) use burst::burst_int8;
 #[doc(hidden)]
@@ -34,3 +35,4 @@ pub(super) use product::{Product, Rows};
 pub(super) use quads::{Products, Quads, Room, Task};
 pub(super) use sink::Share;
 pub use sink::{Sink, SinkPart};
+pub use update::Update;
