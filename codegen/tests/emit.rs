@@ -36,6 +36,7 @@ const CASES: [&str; 20] = [
     rounding::BF16,
     "integers",
     "quantized",
+    "streamed",
     "compressed",
     rounding::INT8,
     "memory",
@@ -182,7 +183,7 @@ fn cases() -> Vec<(String, Graph)> {
         .filter(|case| **case != OPAQUE)
         .chain([&"aliasing", &"types"]);
     let mut cases: Vec<(String, Graph)> = files.map(|case| (case.to_string(), graph(case))).collect();
-    for case in ["memory", "images", "convolution", "layers"] {
+    for case in ["memory", "images", "convolution", "layers", "streamed"] {
         cases.push((format!("{case}{SMALLEST}"), graph(case)));
     }
     for seed in 0..RANDOM_GRAPHS {

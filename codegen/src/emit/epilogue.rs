@@ -1,7 +1,7 @@
 //! What is done to the results of products and convolutions.
 
 use super::function::Body;
-use super::literal;
+use super::literal::{self, rust_type};
 use super::map::{closure_call, tuple_text};
 use super::scalar::{self, Context};
 use super::text::Code;
@@ -98,12 +98,16 @@ fn closure(body: &mut Body<'_>, name: &str, first: usize, epilogue: &EpilogueMap
 /// `let convert = ...;`, what makes results of sums, if they are not the sums.
 pub(super) fn conversion(body: &mut Body<'_>, first: usize, map: Option<&EpilogueMap>) {
     let Some(map) = map else { return };
-    body.imports.add("linear", "Each");
+    let (ty, old) = match map.in_place {
+        true => ("Update", format!("old: {}, ", rust_type(map.expr.dtype()))),
+        false => ("Each", String::new()),
+    };
+    body.imports.add("linear", ty);
     let Operands { values, names } = int8_operands(body, first, map);
-    let parameters = format!("|{}|", tuple_text(&[vec!["acc".to_owned()], names].concat()));
+    let parameters = format!("|{old}{}|", tuple_text(&[vec!["acc".to_owned()], names].concat()));
     let printed = printed(body, first, map);
     let call = closure_call(
-        "Each::new",
+        &format!("{ty}::new"),
         vec!["s".into(), Code::tuple(values)],
         &parameters,
         &printed,
@@ -154,6 +158,7 @@ fn printed(body: &mut Body<'_>, first: usize, map: &EpilogueMap) -> scalar::Body
     let reads = body.roles.reads.clone();
     let inputs = |index: usize| match index {
         0 => "acc".to_owned(),
+        index if map.in_place && index == map.operands.len() + 1 => "old".to_owned(),
         index => reads[first + index - 1].clone(),
     };
     let indices = |axis: usize| format!("at{axis}");

@@ -8,6 +8,7 @@ use crate::plan::{Access, Kernel, Step};
 
 /// The number of elements that each access spans, in the order of the step's reads and writes; `None` for what is taken
 /// whole.
+#[derive(Default)]
 pub(super) struct Extents {
     pub(super) reads: Vec<Option<Dim>>,
     pub(super) writes: Vec<Option<Dim>>,
@@ -79,6 +80,20 @@ fn axes(step: &Step) -> (Vec<Option<Axes>>, Vec<Option<Axes>>) {
         Kernel::Gemm(gemm) => gemm_axes(gemm),
         Kernel::Conv(conv) => conv_axes(conv),
         Kernel::DepthwiseBlock(block) => block_axes(block),
+        Kernel::Streamed(streamed) => {
+            let (mut reads, mut writes) = (Vec::new(), Vec::new());
+            for member in &streamed.members {
+                let (own, written) = match &member.kernel {
+                    Kernel::Gemm(gemm) => gemm_axes(gemm),
+                    Kernel::Conv(conv) => conv_axes(conv),
+                    _ => unreachable!("a member is a product or a convolution"),
+                };
+                let own = own.into_iter().zip(&member.strips);
+                reads.extend(own.filter(|(_, strip)| strip.is_none()).map(|(axes, _)| axes));
+                writes = written;
+            }
+            (reads, writes)
+        }
         Kernel::ConvTranspose(conv) => conv_transpose_axes(conv),
         Kernel::Pool(pool) => {
             let [c, h, w] = &pool.input;

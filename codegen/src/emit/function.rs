@@ -5,7 +5,7 @@ use super::literal::rust_type;
 use super::module::Imports;
 use super::size::Sizes;
 use super::text::Writer;
-use super::{fold, linear, map, opaque, rows, spatial};
+use super::{fold, linear, map, opaque, rows, spatial, streamed};
 use crate::ir::Dim;
 use crate::plan::kernel::{Conv, ConvTranspose, Gemm};
 use crate::plan::{Access, Base, Function, Kernel, Plan, Step};
@@ -52,6 +52,13 @@ impl Roles {
                 }
             }
             Kernel::DepthwiseBlock(block) => reads = linear::block_roles(block),
+            Kernel::Streamed(chain) => {
+                let members = chain.members.iter().zip(streamed::roles(chain));
+                reads.extend(members.flat_map(|(member, names)| {
+                    let own = names.into_iter().zip(&member.strips);
+                    own.filter(|(_, strip)| strip.is_none()).map(|(name, _)| name)
+                }));
+            }
             Kernel::Normalize { scale, bias, .. } => {
                 push(&["x"]);
                 if *scale {
@@ -294,6 +301,7 @@ impl Body<'_> {
             Kernel::Gemm(gemm) => linear::gemm(self, gemm),
             Kernel::Conv(conv) => linear::conv(self, conv),
             Kernel::DepthwiseBlock(block) => linear::depthwise_block(self, block),
+            Kernel::Streamed(chain) => streamed::print(self, chain),
             Kernel::ConvTranspose(conv) => linear::conv_transpose(self, conv),
             Kernel::Attention(attention) => linear::attention(self, attention),
             Kernel::Recurrent(layer) => linear::recurrent(self, layer),
@@ -314,6 +322,21 @@ impl Body<'_> {
             | Kernel::Gather { .. }
             | Kernel::GatherElements { .. } => rows::print(self),
         }
+    }
+
+    /// Prints a part of the function that is a step by itself, with names of its own.
+    pub(super) fn within(&mut self, step: &Step, roles: Roles, print: impl FnOnce(&mut Body<'_>)) {
+        let mut part = Body {
+            step,
+            sizes: self.sizes,
+            imports: &mut *self.imports,
+            writer: std::mem::take(&mut self.writer),
+            roles,
+            extents: Extents::default(),
+            counters: Vec::new(),
+        };
+        print(&mut part);
+        self.writer = part.writer;
     }
 
     /// Opens the loops around the kernel.

@@ -12,13 +12,23 @@ use crate::plan::kernel::{
 use onnxide_runtime::linear::BlockFormat;
 
 pub(super) fn gemm(body: &mut Body<'_>, gemm: &Gemm) {
+    gemm_rows(body, gemm, None);
+}
+
+/// A product, or that of the rows of an image in a range of this name, which have so many pixels each.
+pub(super) fn gemm_rows(body: &mut Body<'_>, gemm: &Gemm, rows: Option<(&str, usize)>) {
     let sizes = body.sizes;
+    let m = match rows {
+        None => sizes.text(&gemm.m),
+        Some((rows, 1)) => format!("{rows}.len()"),
+        Some((rows, width)) => format!("{width} * {rows}.len()"),
+    };
     structure(
         body,
         "Gemm",
         "problem",
         vec![
-            ("m", sizes.text(&gemm.m)),
+            ("m", m),
             ("n", sizes.text(&gemm.n)),
             ("k", sizes.text(&gemm.k)),
             ("c_row", sizes.text(&gemm.c_row)),
@@ -70,43 +80,52 @@ fn gemm_int8(body: &mut Body<'_>, gemm: &Gemm, first: usize) {
 }
 
 pub(super) fn conv(body: &mut Body<'_>, conv: &Conv) {
-    let mut fields = window(body, &conv.window);
-    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
     match conv.kind {
         ConvKind::Winograd(tile) => {
             body.imports.add("linear", "WinogradTile");
-            structure(body, "Conv2dNhwc", "convolution", fields);
+            conv_problem(body, "convolution", conv);
             let fields = vec![
                 ("problem", "convolution".to_owned()),
                 ("tile", format!("WinogradTile::{tile:?}")),
             ];
             structure(body, "WinogradConv2dNhwc", "problem", fields);
         }
-        _ => structure(body, "Conv2dNhwc", "problem", fields),
+        _ => conv_problem(body, "problem", conv),
     }
+    conv_of(body, "problem", conv);
+}
+
+/// The sizes of a convolution, as a variable.
+pub(super) fn conv_problem(body: &mut Body<'_>, name: &str, conv: &Conv) {
+    let mut fields = window(body, &conv.window);
+    fields.push(("y_pixel", body.sizes.text(&conv.y_pixel)));
+    structure(body, "Conv2dNhwc", name, fields);
+}
+
+/// The call of a convolution whose sizes have a name.
+pub(super) fn conv_of(body: &mut Body<'_>, problem: &str, conv: &Conv) {
+    let map = conv.epilogue.as_ref();
     match conv.kind {
-        ConvKind::Winograd(_) => convolve(body, "s.winograd_conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
-        ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, conv.epilogue.as_ref()),
-        ConvKind::Bf16 => convolve(body, "s.conv2d_nhwc_bf16", true, conv.init, conv.epilogue.as_ref()),
-        ConvKind::Depthwise => convolve(
-            body,
-            "s.depthwise_conv2d_nhwc",
-            false,
-            conv.init,
-            conv.epilogue.as_ref(),
-        ),
-        ConvKind::Int8(pad_value) => {
-            convolve_int8(body, "s.conv2d_nhwc_int8", true, pad_value, conv.epilogue.as_ref());
-        }
+        ConvKind::Winograd(_) => convolve(body, "s.winograd_conv2d_nhwc", true, conv.init, map),
+        ConvKind::Direct => convolve(body, "s.conv2d_nhwc", true, conv.init, map),
+        ConvKind::Bf16 => convolve(body, "s.conv2d_nhwc_bf16", true, conv.init, map),
+        ConvKind::Depthwise => convolve(body, "s.depthwise_conv2d_nhwc", false, conv.init, map),
+        ConvKind::Int8(pad_value) => convolve_int8(body, problem, "s.conv2d_nhwc_int8", true, pad_value, map),
         ConvKind::DepthwiseInt8(pad_value) => {
-            let map = conv.epilogue.as_ref();
-            convolve_int8(body, "s.depthwise_conv2d_nhwc_int8", false, pad_value, map);
+            convolve_int8(body, problem, "s.depthwise_conv2d_nhwc_int8", false, pad_value, map);
         }
     }
 }
 
-/// The call of a convolution of integers of `problem`, with working memory or without.
-fn convolve_int8(body: &mut Body<'_>, method: &str, scratch: bool, pad_value: u8, map: Option<&EpilogueMap>) {
+/// The call of a convolution of integers, with working memory or without.
+fn convolve_int8(
+    body: &mut Body<'_>,
+    problem: &str,
+    method: &str,
+    scratch: bool,
+    pad_value: u8,
+    map: Option<&EpilogueMap>,
+) {
     let outside = map.is_some_and(|map| is_fixed(body, 2, map));
     if outside {
         conversion(body, 2, map);
@@ -116,8 +135,8 @@ fn convolve_int8(body: &mut Body<'_>, method: &str, scratch: bool, pad_value: u8
         conversion(body, 2, map);
     }
     let (x, w, y) = (body.read(0), body.read(1), written(body, map));
-    let pad_value = pad_value.to_string();
-    let mut arguments = vec!["&problem", &x, &pad_value, &w, &y];
+    let (problem, pad_value) = (format!("&{problem}"), pad_value.to_string());
+    let mut arguments = vec![problem.as_str(), &x, &pad_value, &w, &y];
     arguments.extend(scratch.then(|| body.scratch()));
     call(body, method, &arguments);
     body.close_loops();

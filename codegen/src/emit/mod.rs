@@ -27,6 +27,7 @@ mod rows;
 mod scalar;
 mod size;
 mod spatial;
+mod streamed;
 mod text;
 mod widen;
 

@@ -9,6 +9,9 @@ pub struct EpilogueMap {
     pub expr: Expr,
     /// Operand `i + 1` of the expression moves this many elements per row and per column.
     pub operands: Vec<EpilogueOperand>,
+    /// Whether the expression has one more operand, the last: what the place of the result holds, which is an operand whose
+    /// storage the result takes over.
+    pub in_place: bool,
 }
 
 impl EpilogueMap {

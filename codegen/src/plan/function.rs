@@ -28,7 +28,7 @@ pub(super) fn find_functions(plan: &mut Plan) {
         let step = &plan.steps[number];
         let function = *by_text.entry(signature(step)).or_insert_with(|| {
             plan.functions.push(Function {
-                name: names.unique(&identifier(&function_name(step), "step")),
+                name: names.unique(&identifier(&function_name(&step.kernel), "step")),
                 step: number,
                 uses: 0,
             });
@@ -98,8 +98,8 @@ fn order_weights(plan: &mut Plan) {
 }
 
 /// A name that says what a step does: `conv_3x3_64_56x56`, `matmul_gelu_3072`, `layer_norm_768`.
-fn function_name(step: &Step) -> String {
-    match &step.kernel {
+fn function_name(kernel: &Kernel) -> String {
+    match kernel {
         Kernel::Map(map) => match expression_name(&map.expr).as_str() {
             "" => format!("copy{}", sizes(map.shape.iter())),
             name => format!("{name}{}", sizes(map.shape.iter())),
@@ -165,6 +165,10 @@ fn function_name(step: &Step) -> String {
             let [height, width] = window.kernel;
             let plane = plane(&window.output[1], &window.output[2]);
             format!("{}_{height}x{width}{}{plane}", kind.concat(), sizes([channels]))
+        }
+        Kernel::Streamed(streamed) => {
+            let last = streamed.members.last().map(|member| function_name(&member.kernel));
+            format!("rows_of_{}", last.unwrap_or_default())
         }
         Kernel::ConvTranspose(conv) => conv_name("conv_transpose", &conv.window, conv.epilogue.as_ref()),
         Kernel::Pool(pool) => {

@@ -5,6 +5,7 @@ use crate::ir::{Argument, Bounds, DType, Dim, Expr, TensorType};
 use onnxide_runtime::linear::{self, WinogradTile};
 
 pub use super::epilogue::{EpilogueMap, EpilogueOperand};
+pub use super::streamed::Streamed;
 
 /// A kernel of the runtime with every size and stride; strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub enum Kernel {
     /// A depthwise convolution between pointwise ones, a few rows at a time. Reads `x`, then for each of the
     /// convolutions in order its weights, its bias if there is one, and the operands of its epilogue.
     DepthwiseBlock(DepthwiseBlock),
+    /// A chain of convolutions, a few rows at a time.
+    Streamed(Streamed),
     /// A transposed convolution of one image; reads as `Conv`.
     ConvTranspose(ConvTranspose),
     /// Pooling of one image.
@@ -134,6 +137,7 @@ impl Kernel {
         match self {
             Kernel::Gemm(gemm) => gemm.b == Matrix::PackedInt8,
             Kernel::Conv(conv) => matches!(conv.kind, ConvKind::Int8(_) | ConvKind::DepthwiseInt8(_)),
+            Kernel::Streamed(streamed) => streamed.members.iter().all(|member| member.kernel.is_int8()),
             _ => false,
         }
     }
@@ -148,6 +152,7 @@ impl Kernel {
             Kernel::Gemm(_) => "product",
             Kernel::Conv(_) => "convolution",
             Kernel::DepthwiseBlock(_) => "depthwise block",
+            Kernel::Streamed(_) => "convolutions by rows",
             Kernel::ConvTranspose(_) => "transposed convolution",
             Kernel::Pool(_) => "pool",
             Kernel::Reduce { .. } => "reduce",
@@ -169,17 +174,22 @@ impl Kernel {
     pub fn overwrites(&self) -> bool {
         match self {
             Kernel::Map(map) => map.in_place.is_some(),
-            Kernel::Gemm(gemm) => gemm.init == Init::Accumulate,
-            Kernel::Conv(conv) => conv.init == Init::Accumulate,
+            Kernel::Gemm(gemm) => gemm.init == Init::Accumulate || is_in_place(gemm.epilogue.as_ref()),
+            Kernel::Conv(conv) => conv.init == Init::Accumulate || is_in_place(conv.epilogue.as_ref()),
             Kernel::ConvTranspose(conv) => conv.init == Init::Accumulate,
             Kernel::DepthwiseBlock(block) => {
                 let project = block.project.as_ref().map(|project| project.init);
                 project.unwrap_or(block.depthwise.init) == Init::Accumulate
             }
+            Kernel::Streamed(streamed) => streamed.members.iter().any(|member| member.kernel.overwrites()),
             Kernel::Pool(_) | Kernel::Attention(_) => false,
             _ => true,
         }
     }
+}
+
+fn is_in_place(epilogue: Option<&EpilogueMap>) -> bool {
+    epilogue.is_some_and(|epilogue| epilogue.in_place)
 }
 
 /// A read of any element, at a computed place.

@@ -4,6 +4,7 @@
 //! of the arena, the lower bound that no placement of the same steps can beat, and the bytes live at each step.
 
 pub mod access;
+mod chains;
 mod epilogue;
 mod function;
 pub mod kernel;
@@ -15,6 +16,7 @@ mod ram;
 mod reorder;
 pub(crate) mod repeat;
 mod scratch;
+pub mod streamed;
 mod text;
 mod threads;
 mod tuning;

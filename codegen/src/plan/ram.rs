@@ -2,12 +2,12 @@
 //!
 //! A plan that is as fast as the compiler can make it may need more memory than there is. There are several ways to give
 //! up time for memory: less working memory for kernels, no tiles for convolutions that have no room for them, rows
-//! streamed through depthwise blocks whose images a cache would hold. Of the plans that fit, the one with the least
-//! estimated time is taken.
+//! streamed through depthwise blocks whose images a cache would hold, and through chains of convolutions of integers, some
+//! of whose rows are then computed twice. Of the plans that fit, the one with the least estimated time is taken.
 
 use super::lower::{LARGE, LowerOptions, lower};
 use super::scratch::Room;
-use super::{Access, Base, Buffer, Kernel, Plan, PlanError, PlanOptions, place, reorder, scratch, threads};
+use super::{Access, Base, Buffer, Kernel, Plan, PlanError, PlanOptions, chains, place, reorder, scratch, threads};
 use crate::ir::graph::Graph;
 use std::fmt;
 use std::str::FromStr;
@@ -86,11 +86,15 @@ fn bounded(graph: &Graph, options: &PlanOptions, lowered: &Plan, limit: usize) -
         ..lower_options(options)
     };
     let streamed = self::lowered(graph, options, streams)?;
+    let mut lowered = vec![lowered.clone(), streamed];
+    let mut chained = lower(graph, streams)?;
+    if chains::fuse(&mut chained, limit, options.threads.max(1)) {
+        lowered.push(divided(chained, options));
+    }
     let mut plans = Vec::new();
     for direct in [false, true] {
-        for lowered in [lowered, &streamed] {
-            plans.push(best_order(lowered, options, Some(limit), direct));
-        }
+        let plan = |lowered| best_order(lowered, options, Some(limit), direct);
+        plans.extend(lowered.iter().map(plan));
     }
     Ok(plans)
 }
@@ -108,10 +112,13 @@ fn lower_options(options: &PlanOptions) -> LowerOptions<'_> {
 
 /// A lowered graph whose steps are divided and have the least working memory.
 fn lowered(graph: &Graph, options: &PlanOptions, how: LowerOptions<'_>) -> Result<Plan, Vec<PlanError>> {
-    let mut plan = lower(graph, how)?;
+    Ok(divided(lower(graph, how)?, options))
+}
+
+fn divided(mut plan: Plan, options: &PlanOptions) -> Plan {
     threads::divide(&mut plan, options.threads, &options.tuning);
     scratch::shrink(&mut plan);
-    Ok(plan)
+    plan
 }
 
 /// The plan with the steps as they are given, or in another order if that has a smaller arena.

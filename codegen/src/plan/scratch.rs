@@ -4,7 +4,7 @@
 //! runs: the room below the largest sum of live bytes of all steps. It gets more, by which the arena grows, where the
 //! time of the whole model gains from that, and less where the arena is bounded.
 
-use super::kernel::{ConvKind, Matrix};
+use super::kernel::{ConvKind, Matrix, Streamed};
 use super::lower::weights_only;
 use super::place::{ALIGNMENT, Life, peaks};
 use super::{Base, BufferId, Kernel, Packing, Plan, Step, threads, tuning};
@@ -26,6 +26,12 @@ enum Elastic {
         problem: linear::Conv2dNhwc,
         parts: [bool; 2],
         weights: usize,
+    },
+    /// A chain of convolutions a few rows at a time, in so many parts, with the time of each member.
+    Streamed {
+        streamed: Streamed,
+        parts: usize,
+        times: Vec<f64>,
     },
     /// A convolution in strips of tiles.
     Winograd(linear::WinogradConv2dNhwc),
@@ -75,6 +81,14 @@ impl Elastic {
                     weights: around.map(|part| upper(&part.channels) * problem.in_channels).sum(),
                 })
             }
+            Kernel::Streamed(streamed) => {
+                let work = |kernel| threads::linear_work(kernel).map_or(0, |work| work.upper(bounds)) as f64;
+                Some(Elastic::Streamed {
+                    streamed: streamed.clone(),
+                    parts: parts(step, bounds),
+                    times: streamed.members.iter().map(|member| work(&member.kernel)).collect(),
+                })
+            }
             Kernel::Conv(conv) => match conv.kind {
                 ConvKind::Winograd(tile) => Some(Elastic::Winograd(linear::WinogradConv2dNhwc {
                     problem: conv.problem(bounds),
@@ -118,6 +132,7 @@ impl Elastic {
             Elastic::Block { problem, parts, .. } => {
                 linear::depthwise_block_scratch_within(problem, parts[0], parts[1], room)
             }
+            Elastic::Streamed { streamed, parts, .. } => streamed.scratch_within(*parts, room),
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_within(problem, room),
             Elastic::Copied { least, best, .. } | Elastic::Int8 { least, best, .. } => {
                 room.clamp(*least, (*best).max(*least))
@@ -129,6 +144,7 @@ impl Elastic {
         match self {
             Elastic::Product { m, n, k } => linear::gemm_scratch_min(*m, *n, *k, false),
             Elastic::Block { problem, parts, .. } => linear::depthwise_block_scratch_min(problem, parts[0], parts[1]),
+            Elastic::Streamed { streamed, .. } => streamed.scratch_min(),
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_scratch_min(problem),
             Elastic::Copied { least, .. } | Elastic::Int8 { least, .. } => *least,
         }
@@ -152,6 +168,7 @@ impl Elastic {
                 let rows = linear::depthwise_block_rows(problem, parts[0], parts[1], elements);
                 work + 2.0 * (problem.out_height.div_ceil(rows.max(1)) * weights) as f64
             }
+            Elastic::Streamed { streamed, parts, times } => streamed.time(*parts, elements, times),
             Elastic::Winograd(problem) => linear::winograd_conv2d_nhwc_time(problem, elements),
             Elastic::Int8 { problem, .. } => linear::conv2d_nhwc_int8_time(problem, elements),
             // The weights are read once for each block of rows.
@@ -194,10 +211,15 @@ fn work(step: &Step, bounds: &Bounds) -> f64 {
     work.max(i64::try_from(step.macs).unwrap_or(i64::MAX)) as f64
 }
 
-/// The step's number of parts and the choices that it has.
+/// The most parts of a step.
+fn parts(step: &Step, bounds: &Bounds) -> usize {
+    usize::try_from(step.parts.upper(bounds)).unwrap_or(1).max(1)
+}
+
+/// The choices that a step has.
 fn choices(step: &Step, bounds: &Bounds) -> Option<Vec<Choice>> {
     let elastic = Elastic::of(step, bounds)?;
-    let parts = usize::try_from(step.parts.upper(bounds)).unwrap_or(1).max(1);
+    let parts = parts(step, bounds);
     let (least, best) = (elastic.least(), elastic.within(usize::MAX));
     let trips: Dim = step.loops.iter().cloned().product();
     let trips = trips.upper(bounds).max(1) as f64;
@@ -221,6 +243,22 @@ fn choices(step: &Step, bounds: &Bounds) -> Option<Vec<Choice>> {
     Some(choices)
 }
 
+/// Bytes that a step cannot do without in each of its parts.
+pub(super) fn least(step: &Step, bounds: &Bounds) -> usize {
+    choices(step, bounds).map_or(0, |choices| choices[0].bytes)
+}
+
+/// The time of a step that may work in so many bytes, in multiply-adds.
+pub(super) fn time_within(step: &Step, room: usize, bounds: &Bounds) -> f64 {
+    match choices(step, bounds) {
+        None => work(step, bounds),
+        Some(choices) => {
+            let fitting = choices.iter().rfind(|choice| choice.bytes <= room);
+            fitting.unwrap_or(&choices[0]).time
+        }
+    }
+}
+
 fn scratch_of(step: &Step) -> Option<BufferId> {
     match step.scratch.as_ref()?.base {
         Base::Buffer(id) => Some(id),
@@ -234,6 +272,17 @@ pub(super) fn shrink(plan: &mut Plan) {
     for step in &plan.steps {
         if let (Some(id), Some(choices)) = (scratch_of(step), choices(step, &bounds)) {
             plan.buffers[id.0].capacity = choices[0].elements;
+        }
+    }
+    fit_bands(plan, &bounds);
+}
+
+/// Lets bands have as many rows as there is working memory for.
+fn fit_bands(plan: &mut Plan, bounds: &Bounds) {
+    for step in &mut plan.steps {
+        let (parts, scratch) = (parts(step, bounds), scratch_of(step));
+        if let (Kernel::Streamed(streamed), Some(id)) = (&mut step.kernel, scratch) {
+            streamed.rows = streamed.rows_within(parts, plan.buffers[id.0].capacity / parts);
         }
     }
 }
@@ -295,6 +344,7 @@ pub(super) fn size(plan: &mut Plan, room: Room) {
             plan.buffers[id.0].capacity = choice.elements;
         }
     }
+    fit_bands(plan, &bounds);
 }
 
 /// The smallest arena, at least `floor`, with which all groups together take at most `slack` longer than with the most
@@ -326,7 +376,7 @@ pub(super) fn time(plan: &Plan) -> f64 {
         let (Some(id), Some(elastic)) = (scratch_of(step), Elastic::of(step, &bounds)) else {
             return own;
         };
-        let parts = usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1);
+        let parts = parts(step, &bounds);
         let trips: Dim = step.loops.iter().cloned().product();
         let trips = trips.upper(&bounds).max(1) as f64;
         elastic.time(plan.buffers[id.0].capacity / parts, own / trips) * trips
@@ -353,7 +403,7 @@ pub(super) fn without_tiles(plan: &mut Plan, limit: usize) {
             let packing = Packing::Conv(weights_only(problem));
             step.reads[1].base = Base::Weight(plan.weights.repacked(weights, packing));
         }
-        let parts = usize::try_from(step.parts.upper(&bounds)).unwrap_or(1).max(1);
+        let parts = parts(step, &bounds);
         plan.buffers[id.0].capacity = linear::conv2d_nhwc_scratch(&problem) * parts;
         if plan.buffers[id.0].capacity == 0 {
             step.scratch = None;

@@ -1,4 +1,5 @@
 mod images;
+mod integers;
 mod memory;
 mod tuning;
 

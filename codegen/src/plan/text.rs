@@ -1,6 +1,6 @@
 //! A text form of plans, for tests and for people who look for a copy that should not be there.
 
-use super::kernel::{ConvWindow, Init};
+use super::kernel::{ConvWindow, EpilogueMap, Init};
 use super::{Access, Base, Buffer, Item, Kernel, Plan, Step};
 use crate::ir::Dim;
 use std::fmt;
@@ -153,30 +153,37 @@ impl fmt::Display for Kernel {
             Kernel::Sort { rows, size, .. } => write!(f, "sort [{rows}, {size}]"),
             Kernel::Gemm(gemm) => {
                 write!(f, "gemm {}x{}x{}", gemm.m, gemm.n, gemm.k)?;
-                start_and_epilogue(f, gemm.init, gemm.epilogue.is_some())
+                start_and_epilogue(f, gemm.init, gemm.epilogue.as_ref())
             }
             Kernel::Conv(conv) => {
                 write!(f, "{:?} conv {}", conv.kind, shown_window(&conv.window))?;
-                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
+                start_and_epilogue(f, conv.init, conv.epilogue.as_ref())
             }
             Kernel::DepthwiseBlock(block) => {
                 if let Some(expand) = &block.expand {
                     write!(f, "expand {}", expand.channels)?;
-                    start_and_epilogue(f, expand.init, expand.epilogue.is_some())?;
+                    start_and_epilogue(f, expand.init, expand.epilogue.as_ref())?;
                     f.write_str(", ")?;
                 }
                 let depthwise = &block.depthwise;
                 write!(f, "{:?} conv {}", depthwise.kind, shown_window(&depthwise.window))?;
-                start_and_epilogue(f, depthwise.init, depthwise.epilogue.is_some())?;
+                start_and_epilogue(f, depthwise.init, depthwise.epilogue.as_ref())?;
                 if let Some(project) = &block.project {
                     write!(f, ", project {}", project.channels)?;
-                    start_and_epilogue(f, project.init, project.epilogue.is_some())?;
+                    start_and_epilogue(f, project.init, project.epilogue.as_ref())?;
+                }
+                Ok(())
+            }
+            Kernel::Streamed(streamed) => {
+                write!(f, "{} of {} rows at a time:", streamed.rows, streamed.height())?;
+                for (number, member) in streamed.members.iter().enumerate() {
+                    write!(f, "{} {}", if number > 0 { "," } else { "" }, member.kernel)?;
                 }
                 Ok(())
             }
             Kernel::ConvTranspose(conv) => {
                 write!(f, "transposed conv {}", shown_window(&conv.window))?;
-                start_and_epilogue(f, conv.init, conv.epilogue.is_some())
+                start_and_epilogue(f, conv.init, conv.epilogue.as_ref())
             }
             Kernel::Pool(pool) => {
                 write!(
@@ -222,8 +229,13 @@ fn shown_window(window: &ConvWindow) -> String {
     )
 }
 
-fn start_and_epilogue(f: &mut fmt::Formatter<'_>, init: Init, epilogue: bool) -> fmt::Result {
-    write!(f, " {init:?}{}", if epilogue { " epilogue" } else { "" })
+fn start_and_epilogue(f: &mut fmt::Formatter<'_>, init: Init, epilogue: Option<&EpilogueMap>) -> fmt::Result {
+    let epilogue = match epilogue {
+        None => "",
+        Some(EpilogueMap { in_place: false, .. }) => " epilogue",
+        Some(EpilogueMap { in_place: true, .. }) => " epilogue in place",
+    };
+    write!(f, " {init:?}{epilogue}")
 }
 
 fn list(dims: &[Dim]) -> String {

@@ -75,6 +75,7 @@ kinds!(KERNELS, kernel(Kernel), {
     Kernel::GatherElements { .. } => "gather of elements",
     Kernel::Opaque(_) => "call of a function of the user's",
     Kernel::Resize(_) => "interpolation",
+    Kernel::Streamed(_) => "convolutions by rows",
     Kernel::Pad { .. } => "padding",
 });
 

@@ -145,11 +145,11 @@ impl Lowering<'_> {
                 continue;
             };
             let before = chain.expanded.and_then(|(_, value)| writer(plan, buffer(value)?));
-            let before = before.filter(|&before| before + 1 == middle && is_private(plan, before, middle));
+            let before = before.filter(|&before| before + 1 == middle && is_private(plan, before, middle, 0));
             let after = chain
                 .projected
                 .map(|_| middle + 1)
-                .filter(|&after| after < plan.steps.len() && is_private(plan, middle, after));
+                .filter(|&after| after < plan.steps.len() && is_private(plan, middle, after, 0));
             if let Some(mut step) = fused(plan, before, middle, after) {
                 self.add_scratch(plan, &mut step);
                 for part in before.into_iter().chain([middle]).chain(after) {
@@ -172,21 +172,26 @@ impl Lowering<'_> {
             true => linear::depthwise_block_scratch(&problem, parts.0, parts.1),
             false => linear::depthwise_block_scratch_bound(&problem, parts.0, parts.1),
         };
-        let id = BufferId(plan.buffers.len());
-        plan.buffers.push(Buffer {
-            dtype: DType::F32,
-            capacity,
-            name: "scratch".to_owned(),
-            first: usize::MAX,
-            last: 0,
-            offset: 0,
-        });
-        step.scratch = Some(Access {
-            base: Base::Buffer(id),
-            dtype: DType::F32,
-            offset: Dim::from(0i64),
-            loop_strides: Vec::new(),
-        });
+        step.scratch = Some(new_scratch(plan, capacity));
+    }
+}
+
+/// Working memory of so many values.
+pub(super) fn new_scratch(plan: &mut Plan, capacity: usize) -> Access {
+    let id = BufferId(plan.buffers.len());
+    plan.buffers.push(Buffer {
+        dtype: DType::F32,
+        capacity,
+        name: "scratch".to_owned(),
+        first: usize::MAX,
+        last: 0,
+        offset: 0,
+    });
+    Access {
+        base: Base::Buffer(id),
+        dtype: DType::F32,
+        offset: Dim::from(0i64),
+        loop_strides: Vec::new(),
     }
 }
 
@@ -201,8 +206,8 @@ fn is_pointwise(node: &Node) -> bool {
     }
 }
 
-/// Whether what step `writer` writes is read by step `reader` first and by nothing else.
-fn is_private(plan: &Plan, writer: usize, reader: usize) -> bool {
+/// Whether what step `writer` writes is the read `place` of step `reader` and read by nothing else.
+pub(super) fn is_private(plan: &Plan, writer: usize, reader: usize, place: usize) -> bool {
     let [written] = plan.steps[writer].writes.as_slice() else {
         return false;
     };
@@ -221,7 +226,7 @@ fn is_private(plan: &Plan, writer: usize, reader: usize) -> bool {
         && outside == 0
         && plan.steps[reader]
             .reads
-            .first()
+            .get(place)
             .is_some_and(|read| read.base == written.base)
 }
 
@@ -316,7 +321,7 @@ fn pointwise(gemm: &Gemm, channels: &Dim) -> Pointwise {
 }
 
 /// Removes steps from a plan.
-fn drop_steps(plan: &mut Plan, dropped: &[bool]) {
+pub(super) fn drop_steps(plan: &mut Plan, dropped: &[bool]) {
     let mut numbers = Vec::with_capacity(dropped.len());
     let mut kept = 0;
     for &dropped in dropped {

@@ -5,7 +5,7 @@ use super::super::kernel::{Conv, ConvKind, ConvWindow, Init};
 use super::super::layout::Layout;
 use super::matmul::{View, take_loops};
 use super::order::channels_last;
-use super::residual::Residual;
+use super::residual::{Residual, Taken};
 use super::{Access, Choice, Lowered, Lowering, Packing, Ref, product};
 use crate::ir::graph::{Node, ValueId};
 use crate::ir::op::Window;
@@ -43,7 +43,7 @@ impl Lowering<'_> {
         let y_rows = y_rows.ok_or("the pixels of a convolution's result are no rows of a matrix")?;
         let mut operands = Operands::default();
         for (index, &value) in extras.iter().enumerate() {
-            if taken != Some(index) {
+            if taken.map(Taken::operand) != Some(index) {
                 self.add_operand(&mut operands, value, &y, &plane, &node.origin)?;
             }
         }
@@ -57,9 +57,9 @@ impl Lowering<'_> {
         }
         let is_int8 = x.dtype == DType::U8;
         let starts: &[Init] = match taken {
-            Some(_) => &[Init::Accumulate],
-            None if is_int8 => &[],
-            None => &[Init::PerColumn],
+            Some(Taken::Added(_)) => &[Init::Accumulate],
+            _ if is_int8 => &[],
+            _ => &[Init::PerColumn],
         };
         let x_rows = match plane.is_pointwise() && *groups == 1 {
             true => self.rows_of_pixels(&x_view),

@@ -3,7 +3,7 @@
 use super::super::Kernel;
 use super::super::kernel::{EpilogueMap, EpilogueOperand, Gemm, Init, Matrix};
 use super::super::layout::Layout;
-use super::residual::{Residual, without_sum};
+use super::residual::{Residual, Taken, without_sum};
 use super::{Access, Lowered, Lowering, Packing, Ref, product};
 use crate::ir::graph::{Node, ValueId};
 use crate::ir::{DType, Dim, Expr, Scalar};
@@ -29,7 +29,7 @@ impl Lowering<'_> {
         }
         let Residual { target: c, expr, taken } = self.result_or_residual(node, &node.inputs[2..])?;
         let left = node.inputs[2..].iter().enumerate();
-        let left = left.filter(|(index, _)| taken != Some(*index));
+        let left = left.filter(|(index, _)| taken.map(Taken::operand) != Some(*index));
         let mut extras: Vec<Ref> = left.map(|(_, &value)| self.operand(value)).collect();
         let shape = c.layout.shape.clone();
         let rank = shape.len();
@@ -83,9 +83,9 @@ impl Lowering<'_> {
             return Err("a matrix product of 8-bit integers needs a constant right matrix".into());
         }
         let starts: &[Init] = match taken {
-            Some(_) => &[Init::Accumulate],
-            None if is_int8 => &[],
-            None => &[Init::PerRow, Init::PerColumn],
+            Some(Taken::Added(_)) => &[Init::Accumulate],
+            _ if is_int8 => &[],
+            _ => &[Init::PerRow, Init::PerColumn],
         };
         let placed = self.place_epilogue(expr.as_ref(), &extras, &layouts[3..], starts)?;
         self.product(node, (&a, a_view), right, (&c, c_view), loops, placed)
@@ -245,7 +245,8 @@ impl Lowering<'_> {
     }
 
     /// Places the operands of an epilogue, given as views `[rows, columns]`, and takes a bias of one of the kinds in
-    /// `starts` out of its expression. `[Accumulate]` says that an operand is taken out already.
+    /// `starts` out of its expression. `[Accumulate]` says that an operand is taken out already. An operand behind those that
+    /// are given is what the place of the result holds.
     pub(super) fn place_epilogue(
         &mut self,
         epilogue: Option<&Expr>,
@@ -291,7 +292,7 @@ impl Lowering<'_> {
             }
         }
         let mut operands = Vec::new();
-        let mut renumber = vec![0; views.len() + 1];
+        let mut renumber = vec![0; views.len() + 2];
         for (index, view) in views.iter().enumerate() {
             if taken == Some(index) {
                 continue;
@@ -309,13 +310,19 @@ impl Lowering<'_> {
             renumber[index + 1] = operands.len();
             placed.reads.push(self.access_view(&extras[index], view));
         }
+        renumber[views.len() + 1] = operands.len() + 1;
+        let in_place = expr.reads_element(views.len() + 1);
         for node in &mut expr.nodes {
             if let Scalar::Input(index) = &mut node.op {
                 *index = renumber[*index];
             }
         }
         let identity = matches!(expr.nodes[expr.result()].op, Scalar::Input(0));
-        placed.map = (!identity).then_some(EpilogueMap { expr, operands });
+        placed.map = (!identity).then_some(EpilogueMap {
+            expr,
+            operands,
+            in_place,
+        });
         Ok(placed)
     }
 }

@@ -23,6 +23,7 @@ mod recurrent;
 mod residual;
 mod rows;
 mod spatial;
+mod stream;
 mod values;
 
 use super::access::{Access, Buffer, BufferId};
@@ -40,6 +41,7 @@ pub(super) use conv::weights_only;
 use range::Definitions;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+pub(super) use stream::{Chains, replace};
 
 /// Terms of the shortest sum in bf16.
 const SHORT: usize = 8;
@@ -71,7 +73,8 @@ pub(super) struct LowerOptions<'t> {
     pub(super) winograd: bool,
     /// In what matrix products and convolutions multiply.
     pub(super) precision: Precision,
-    /// Whether a sum with a value that nobody reads later is accumulated in its place.
+    /// Whether results take over the place of a value that nobody reads later, and sums of convolutions are computed a few
+    /// rows at a time.
     pub(super) accumulate: bool,
     /// Bytes of the image between a depthwise convolution and its neighbor from which on they become one step.
     pub(super) stream_from: i64,
@@ -212,6 +215,9 @@ pub(super) fn lower<'g>(graph: &'g Graph, options: LowerOptions<'g>) -> Result<P
         certificate: Certificate::default(),
     };
     lowering.fuse_depthwise_blocks(&mut plan);
+    if options.accumulate {
+        stream::fuse_sums(&mut plan);
+    }
     mark_lives(&mut plan);
     Ok(plan)
 }

@@ -1,7 +1,8 @@
-//! Results that take over the storage of an operand that is added to them.
+//! Results that take over the storage of an operand of their epilogue.
 //!
 //! A residual connection adds an earlier value to a product or convolution. Where nobody reads that value later, the
-//! accumulators start from it and the result is written over it: one value less is alive, and none is read apart.
+//! accumulators start from it and the result is written over it: one value less is alive, and none is read apart. What is
+//! made of sums of integers may be of any function of the value, each element of which is read just before it is written.
 
 use super::order::ordered;
 use super::{Lowering, Ref};
@@ -12,25 +13,49 @@ use crate::ir::{BinaryOp, DType, Expr, Scalar, ScalarId};
 pub(super) struct Residual {
     pub(super) target: Ref,
     pub(super) expr: Option<Expr>,
-    /// The operand of the epilogue whose storage the target is; it is no operand of `expr`, whose operands are
-    /// numbered anew.
-    pub(super) taken: Option<usize>,
+    /// The operand of the epilogue whose storage the target is.
+    pub(super) taken: Option<Taken>,
+}
+
+/// How an operand of an epilogue is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Accumulators start from it. It is no operand of what is left of the expression, whose operands are numbered anew.
+    Added(usize),
+    /// The expression reads it where the result is written. It is the last operand of the expression.
+    Updated(usize),
+}
+
+impl Taken {
+    /// The number of the operand.
+    pub(super) fn operand(self) -> usize {
+        match self {
+            Taken::Added(index) | Taken::Updated(index) => index,
+        }
+    }
 }
 
 impl Lowering<'_> {
     /// The place of the result of a node with an epilogue whose operands are `extras`.
     pub(super) fn result_or_residual(&mut self, node: &Node, extras: &[ValueId]) -> Result<Residual, String> {
         let expr = node.op.epilogue().map(|epilogue| epilogue.expr.clone());
-        let accumulates = self.options.accumulate && self.graph.ty(node.inputs[0]).dtype == DType::F32;
-        if let Some(expr) = expr.as_ref().filter(|_| accumulates) {
+        let is_f32 = self.graph.ty(node.inputs[0]).dtype == DType::F32;
+        if let Some(expr) = expr.as_ref().filter(|_| self.options.accumulate) {
             for (index, &value) in extras.iter().enumerate() {
                 let others = node.inputs.iter().filter(|&&input| input != value);
                 let others: Vec<Ref> = others.map(|&input| self.operand(input)).collect();
                 let once = node.inputs.iter().filter(|&&input| input == value).count() == 1;
                 let apart = !self.is_streamed_from(node.outputs[0], value);
-                let left = without_sum(expr, index + 1).filter(|_| once && apart);
+                let left = match is_f32 {
+                    true => without_sum(expr, index + 1)
+                        .map(|left| (renumbered(&left, index + 1, None), Taken::Added(index))),
+                    // An element that is read at a computed place may have been written over.
+                    false => (expr.reads_element(index + 1) && !expr.reads_at(index + 1))
+                        .then(|| (renumbered(expr, index + 1, Some(extras.len())), Taken::Updated(index))),
+                };
                 let operand = self.operand(value);
-                let (Some(left), true) = (left, self.can_take_over(node, value, &operand, &others)) else {
+                let left = left.filter(|_| once && apart && self.can_take_over(node, value, &operand, &others));
+                let Some((left, taken)) = left else {
                     continue;
                 };
                 let target = Ref {
@@ -40,8 +65,8 @@ impl Lowering<'_> {
                 self.refs.insert(node.outputs[0], target.clone());
                 return Ok(Residual {
                     target,
-                    expr: Some(renumbered(&left, index + 1)),
-                    taken: Some(index),
+                    expr: Some(left),
+                    taken: Some(taken),
                 });
             }
         }
@@ -95,14 +120,16 @@ pub(super) fn without_sum(expr: &Expr, operand: usize) -> Option<Expr> {
     None
 }
 
-/// The expression with the operands above `dropped` numbered one lower.
-fn renumbered(expr: &Expr, dropped: usize) -> Expr {
+/// The expression with the operands above `moved` numbered one lower, and that one as given.
+fn renumbered(expr: &Expr, moved: usize, number: Option<usize>) -> Expr {
     let mut expr = expr.clone();
     for node in &mut expr.nodes {
-        if let Scalar::Input(index) = &mut node.op
-            && *index > dropped
-        {
-            *index -= 1;
+        if let Scalar::Input(index) = &mut node.op {
+            match number {
+                Some(number) if *index == moved => *index = number,
+                _ if *index > moved => *index -= 1,
+                _ => {}
+            }
         }
     }
     expr

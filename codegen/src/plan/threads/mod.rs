@@ -15,7 +15,7 @@ use cut::{Pair, Sides};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use ways::Way;
-pub(super) use work::work;
+pub(super) use work::{linear_work, work};
 
 /// The time in which an element of 4 bytes comes from the cache of another core, in the unit of [`work`].
 const ELSEWHERE: u64 = 60;
@@ -161,6 +161,13 @@ fn shared(step: &Step) -> f64 {
     let beside = match &step.kernel {
         Kernel::Conv(conv) => rows(conv.window.kernel[0], &conv.window.input[1]),
         Kernel::DepthwiseBlock(block) => rows(block.depthwise.window.kernel[0], &block.depthwise.window.input[1]),
+        Kernel::Streamed(streamed) => {
+            let windows = streamed.members.iter().map(|member| match &member.kernel {
+                Kernel::Conv(conv) => rows(conv.window.kernel[0], &conv.window.input[1]),
+                _ => 0.0,
+            });
+            windows.fold(0.0, f64::max)
+        }
         Kernel::Pool(pool) => rows(pool.kernel[0], &pool.input[1]),
         // Every query sees all keys.
         Kernel::Attention(_) => 1.0,

@@ -137,6 +137,7 @@ fn units(step: &Step) -> i64 {
             ConvKind::Direct | ConvKind::Bf16 | ConvKind::Int8(_) => i64::MAX,
         },
         Kernel::DepthwiseBlock(block) => rows(&block.depthwise.window.output[1]),
+        Kernel::Streamed(streamed) => streamed.height() as i64,
         Kernel::Pool(pool) => rows(&pool.output[0]),
         _ => i64::MAX,
     }

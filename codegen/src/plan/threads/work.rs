@@ -14,8 +14,12 @@ use crate::plan::{Kernel, Step};
 pub(in crate::plan) fn work(step: &Step) -> Option<Dim> {
     let number = |number: i64| Dim::from(number);
     Some(match &step.kernel {
-        Kernel::Gemm(gemm) => gemm_work(gemm),
-        Kernel::Conv(conv) => conv_work(conv)?,
+        Kernel::Gemm(_) | Kernel::Conv(_) => linear_work(&step.kernel)?,
+        // Rows that are computed twice are in the estimate of what working memory costs.
+        Kernel::Streamed(streamed) => {
+            let members = streamed.members.iter().map(|member| linear_work(&member.kernel));
+            members.sum::<Option<Dim>>()?
+        }
         Kernel::DepthwiseBlock(block) => block_work(block)?,
         Kernel::Pool(pool) => pool_work(pool)?,
         Kernel::Attention(attention) => attention_work(attention)?,
@@ -45,6 +49,15 @@ pub(in crate::plan) fn work(step: &Step) -> Option<Dim> {
         }
         _ => return None,
     })
+}
+
+/// The work of a product or a convolution, if it can be divided.
+pub(in crate::plan) fn linear_work(kernel: &Kernel) -> Option<Dim> {
+    match kernel {
+        Kernel::Gemm(gemm) => Some(gemm_work(gemm)),
+        Kernel::Conv(conv) => conv_work(conv),
+        _ => None,
+    }
 }
 
 pub(super) fn volume(sizes: &[Dim]) -> Dim {

@@ -31,6 +31,7 @@ mod pack;
 mod recurrent;
 mod share;
 mod store;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -50,7 +51,7 @@ pub use epilogue::{Epilogue, Position};
 pub use gemm::GemmPart;
 pub use gemm::{Gemm, gemm_scratch, gemm_scratch_min, gemm_scratch_within};
 pub use int8::{
-    Convert, Each, LhsInt8, PerColumn, PerElement, PerRow, Sink, SumOperand, SumOperands, pack_rhs_int8,
+    Convert, Each, LhsInt8, PerColumn, PerElement, PerRow, Sink, SumOperand, SumOperands, Update, pack_rhs_int8,
     packed_rhs_int8_len,
 };
 #[doc(hidden)]
@@ -70,6 +71,7 @@ pub use nhwc::{
 };
 pub use pack::{PANEL_COLUMNS, PANEL_ROWS, pack_lhs, pack_rhs, packed_lhs_len, packed_rhs_len};
 pub use recurrent::{Gru, Lstm, gru_scratch, gru_scratch_bound, lstm_scratch, lstm_scratch_bound};
+pub use strip::{StripElement, strip};
 
 /// The left matrix `[m, k]` of a product.
 #[derive(Clone, Copy, Debug)]

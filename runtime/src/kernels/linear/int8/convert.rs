@@ -35,7 +35,7 @@ impl<'a> Sums<'a> {
     ///
     /// If there are fewer.
     #[inline(always)]
-    fn reaching(self, [rows, columns]: [usize; 2]) -> *const i32 {
+    pub(super) fn reaching(self, [rows, columns]: [usize; 2]) -> *const i32 {
         self.data[..(rows - 1) * self.stride + columns].as_ptr()
     }
 }

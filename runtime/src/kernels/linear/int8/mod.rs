@@ -20,6 +20,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod update;
 
 pub(super) use burst::burst_int8;
 #[doc(hidden)]
@@ -36,3 +37,4 @@ pub(super) use quads::Widened;
 pub(super) use quads::{Products, Quads, Room, Task};
 pub(super) use sink::Share;
 pub use sink::{Sink, SinkPart};
+pub use update::Update;

@@ -103,6 +103,28 @@ impl Case {
             self.problem
         );
 
+        // What is there goes into the result, once: a number for every element, between which the gaps stay.
+        let held = |row: usize, column: usize| (row * 13 + column * 5) as u8;
+        let gap = 200;
+        let added = Update::new(
+            isa,
+            (PerElement(&places, self.problem.n + 1),),
+            |old: u8, (sum, place)| (sum.wrapping_add(place) as u8).wrapping_sub(old.wrapping_mul(3)),
+        );
+        let mut out = self.expected(gap, |_, row, column| held(row, column));
+        run(Sink::U8(&mut out, &added));
+        let number = |sum: i32, row: usize, column: usize| {
+            let sum = sum.wrapping_add((row * 7 + column) as i32) as u8;
+            sum.wrapping_sub(held(row, column).wrapping_mul(3))
+        };
+        assert_eq!(out, self.expected(gap, number), "{:?}", self.problem);
+
+        let grown = Update::new(isa, (), |old: f32, (sum,)| old + sum as f32);
+        let mut out = self.expected(-1.5, |_, row, column| (row + 2 * column) as f32);
+        run(Sink::F32(&mut out, &grown));
+        let number = |sum: i32, row: usize, column: usize| (row + 2 * column) as f32 + sum as f32;
+        assert_eq!(out, self.expected(-1.5, number), "{:?}", self.problem);
+
         let halved = Each::new(isa, (), |(sum,)| sum / 2);
         let mut out = self.output(-3);
         run(Sink::I32(&mut out, &halved));

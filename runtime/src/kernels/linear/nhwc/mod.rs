@@ -116,6 +116,13 @@ impl Conv2dNhwc {
         last.saturating_add(reach).saturating_add(1)
     }
 
+    /// The problem that computes some rows of the output, and the rows of the input that it reads, which its input begins
+    /// with.
+    pub fn band(&self, rows: &core::ops::Range<usize>) -> (Conv2dNhwc, core::ops::Range<usize>) {
+        let Rows { problem, sees } = self.rows(rows.start, rows.len());
+        (problem, sees)
+    }
+
     /// The part of the problem that computes `count` rows of the output from row `first` on.
     fn rows(&self, first: usize, count: usize) -> Rows {
         let start = first * self.stride[0];

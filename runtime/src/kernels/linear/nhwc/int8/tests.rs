@@ -141,6 +141,21 @@ impl Case {
         for (index, &sum) in self.sums.iter().enumerate() {
             expected[index / problem.out_channels * problem.y_pixel + index % problem.out_channels] = sum;
         }
+        // A few rows at a time, of what they see.
+        for count in [1, 2, 5] {
+            let mut scratch = vec![f32::NAN; best];
+            let mut y = vec![7; expected.len()];
+            for first in (0..problem.out_height).step_by(count) {
+                let (band, sees) = problem.band(&(first..problem.out_height.min(first + count)));
+                let x = self.x.get(sees.start * problem.x_row..).unwrap_or_default();
+                let sink = Sink::Sums(&mut y[first * problem.out_width * problem.y_pixel..]);
+                match is_depthwise {
+                    true => compute.depthwise_conv2d_nhwc_int8(&band, x, self.pad_value, &packed, sink),
+                    false => compute.conv2d_nhwc_int8(&band, x, self.pad_value, &packed, sink, &mut scratch),
+                }
+            }
+            assert!(y == expected, "{problem:?} in bands of {count} rows");
+        }
         for room in [least, least + 1, best.min(2 * least), best / 2, best, best + 100] {
             let mut scratch = vec![f32::NAN; room.max(least)];
             let mut y = vec![7; expected.len()];
