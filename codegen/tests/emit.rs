@@ -19,7 +19,7 @@ mod random;
 #[path = "emit/rounding.rs"]
 mod rounding;
 
-const CASES: [&str; 20] = [
+const CASES: [&str; 21] = [
     "elementwise",
     "convolution",
     "images",

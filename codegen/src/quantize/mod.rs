@@ -46,6 +46,12 @@ use weights::{Numbers, Weights};
 /// The most samples that drift is measured on.
 const MEASURED: usize = 32;
 
+/// The error of an option that finds nothing to do.
+fn nothing_to(option: &str, why: &str) -> Box<Diagnostic> {
+    let finding = Diagnostic::new(format!("the option `{option}` has no effect on this model: {why}"));
+    Box::new(finding.help("leave the option out"))
+}
+
 /// Quantizes a cleaned graph, with the calibration data of `files`, if there is any. `batches` are the inputs whose first axis
 /// has no fixed size in the model.
 ///
@@ -64,10 +70,18 @@ pub(crate) fn quantize(
     let about_data = |error: String| Box::new(Diagnostic::new(format!("calibration: {error}")));
     let samples = files.samples(graph, batches).map_err(about_data)?;
     if options.equalize {
-        equalize::equalize(graph, &layers);
+        if equalize::equalize(graph, &layers) == 0 {
+            return Err(nothing_to(
+                "equalize",
+                "it has no two convolutions with one reader each and only functions like Relu between them",
+            ));
+        }
         layers = find(graph, options)?;
     }
     if let Some(share) = options.smooth {
+        if !layers.iter().any(|layer| layer.kind == Kind::Product) {
+            return Err(nothing_to("smooth", "it has no matrix product that would be quantized"));
+        }
         smooth::smooth(graph, &layers, share, &samples).map_err(about_data)?;
         layers = find(graph, options)?;
     }

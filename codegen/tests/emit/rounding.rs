@@ -56,6 +56,9 @@ pub(super) fn inputs(plan: &Plan, inputs: &[Tensor]) -> Vec<Tensor> {
 /// Numbers with one scale. What is rounded already stays as it is, but for the last bits.
 fn group(values: &[f32]) -> Vec<f32> {
     let greatest = values.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
+    if greatest == 0.0 {
+        return values.to_vec();
+    }
     let scale = greatest / 127.0;
     values
         .iter()

@@ -100,7 +100,9 @@ pub(super) fn multiply<S: Numbers, P: Products>(
         let rows = height.min(m - first);
         for index in 0..rows {
             let (at, target) = (first + index, &mut scratch[index * row_words..][..row_words]);
-            let begin = at / PANEL_ROWS * group + at % PANEL_ROWS * row;
+            let begin = (at / PANEL_ROWS)
+                .wrapping_mul(group)
+                .wrapping_add((at % PANEL_ROWS).wrapping_mul(row));
             round_row(isa, b.format, k, a.get(begin..).unwrap_or_default(), column, target);
         }
         products.with_quads(Rounded {
@@ -373,7 +375,7 @@ unsafe fn tile<Q: Quads, const BITS: u32, const ZEROS: bool, const ROWS: usize, 
                         sum = isa.sub(sum, isa.mul(zeros[vector], isa.splat(total)));
                     }
                     // Without a fused operation, which not all instruction sets have.
-                    let part = isa.mul(isa.mul(sum, scale), scales[vector]);
+                    let part = isa.mul(sum, isa.mul(scale, scales[vector]));
                     results[row][vector] = isa.add(results[row][vector], part);
                 }
             });

@@ -29,7 +29,9 @@ impl BlockFormat {
     /// Words of a block of a panel that has so many rows.
     #[inline(always)]
     pub(super) const fn block_words(self, rows: usize) -> usize {
-        self.header() + rows.div_ceil(self.per_word()) * PANEL_COLUMNS
+        rows.div_ceil(self.per_word())
+            .saturating_mul(PANEL_COLUMNS)
+            .saturating_add(self.header())
     }
 
     /// Words of a panel of depth `k`.
@@ -37,7 +39,9 @@ impl BlockFormat {
     pub(super) const fn panel_words(self, k: usize) -> usize {
         let (blocks, rest) = (k / self.rows, k % self.rows);
         let last = if rest == 0 { 0 } else { self.block_words(rest) };
-        blocks * self.block_words(min(self.rows, k)) + last
+        blocks
+            .saturating_mul(self.block_words(min(self.rows, k)))
+            .saturating_add(last)
     }
 }
 
@@ -55,7 +59,7 @@ pub(super) const fn shift(bits: u32, row: usize) -> u32 {
 
 /// Words of a packed right-hand side `[k, n]` in blocks.
 pub const fn packed_rhs_blocks_len(k: usize, n: usize, format: BlockFormat) -> usize {
-    n.div_ceil(PANEL_COLUMNS) * format.panel_words(k)
+    n.div_ceil(PANEL_COLUMNS).saturating_mul(format.panel_words(k))
 }
 
 /// Packs the matrix `[k, n]` of numbers `numbers[p * n + j]`, where block `b` of column `j` has the scale `scales[b * n + j]`

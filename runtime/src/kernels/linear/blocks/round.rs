@@ -76,9 +76,8 @@ pub(super) fn round_row<S: Numbers>(
                 (1, Ok(row)) if len == GROUP => values = *row,
                 (1, _) => values[..len].copy_from_slice(&row[p..p + len]),
                 _ => {
-                    let row = row[p * column..].iter().step_by(column);
-                    for (value, &number) in values[..len].iter_mut().zip(row) {
-                        *value = number;
+                    for (index, value) in values[..len].iter_mut().enumerate() {
+                        *value = row[(p + index) * column];
                     }
                 }
             }

@@ -12,7 +12,7 @@ pub(super) struct Case {
     pub(super) n: usize,
     pub(super) k: usize,
     pub(super) format: BlockFormat,
-    /// The left matrix is strided by rows, strided by columns, or packed.
+    /// The left matrix is strided by rows, strided by columns, packed, or a single column for all.
     pub(super) lhs: usize,
     pub(super) init: usize,
     /// Whether there is no more scratch than necessary.
@@ -75,6 +75,7 @@ impl Case {
     pub(super) fn strides(self) -> [usize; 2] {
         match self.lhs {
             1 => [1, self.m + 2],
+            3 => [1, 0],
             _ => [self.k + 3, 1],
         }
     }

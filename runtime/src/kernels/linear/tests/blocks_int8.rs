@@ -38,7 +38,7 @@ fn expected(case: Case, a: &[f32], b: &Weights, held: &[f32]) -> Vec<f32> {
                     .enumerate()
                     .map(|(index, number)| number * b.differences[at(index)]);
                 let products: i32 = products.sum();
-                sum += products as f32 * scale * b.scales[at(0)];
+                sum += products as f32 * (scale * b.scales[at(0)]);
                 for index in 0..numbers.len() {
                     let weight = f64::from(b.values[at(index)]);
                     exact += f64::from(values[p + index]) * weight;
@@ -97,7 +97,7 @@ fn every_remainder_of_rows_columns_depth_and_blocks() {
                         n,
                         k,
                         format: format(index, [1, 3, 4, 8, 16, 32, 37, 64, 100, 130][index % 10]),
-                        lhs: index % 3,
+                        lhs: index % 4,
                         init: index / 3 % 4,
                         little: index % 5 == 0,
                         rounded: true,
