@@ -9,8 +9,8 @@ use super::kernel::{Conv, ConvKind};
 use crate::ir::DType;
 use onnxide_runtime::linear;
 
-/// Bytes of strips from which on larger bands gain nothing: a part of a first level cache.
-const BAND: usize = 16 * 1024;
+/// Bytes of strips from which on larger bands gain nothing: a part of a second level cache.
+const BAND: usize = 192 * 1024;
 
 /// A chain of convolutions. Its reads are those of its members, one after another.
 #[derive(Clone, Debug, PartialEq)]
