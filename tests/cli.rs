@@ -78,8 +78,9 @@ fn help_of_each_command() {
           --threads <N>           Number of threads that a run computes on [default: 1]
           --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
                                   rounds more
-          --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
-                                  is coarser and takes half the memory [default: f32]
+          --precision <TYPE>      In what matrix products and convolutions multiply: f32; bf16, which is
+                                  coarser and takes half the memory; or int8, for matrix products with
+                                  weights that are stored in 4 or 8 bits [default: f32]
           --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration; to
                                   int8-dynamic, which computes the scales of what matrix products read
                                   in each run; or their weights alone, to int8-weights or int4
@@ -130,8 +131,10 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
-          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
-                                      which is coarser and takes half the memory [default: f32]
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32; bf16,
+                                      which is coarser and takes half the memory; or int8, for matrix
+                                      products with weights that are stored in 4 or 8 bits [default:
+                                      f32]
           --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
                                       int8-dynamic, which computes the scales of what matrix products
                                       read in each run; or their weights alone, to int8-weights or int4
@@ -178,8 +181,9 @@ fn help_of_each_command() {
           --threads <N>           Number of threads that a run computes on [default: 1]
           --no-winograd           Compute no convolution by Winograd's algorithm, which is faster and
                                   rounds more
-          --precision <TYPE>      In what matrix products and convolutions multiply: f32 or bf16, which
-                                  is coarser and takes half the memory [default: f32]
+          --precision <TYPE>      In what matrix products and convolutions multiply: f32; bf16, which is
+                                  coarser and takes half the memory; or int8, for matrix products with
+                                  weights that are stored in 4 or 8 bits [default: f32]
           --quantize <SCHEME>     Quantize a model in floats: to int8, which needs --calibration; to
                                   int8-dynamic, which computes the scales of what matrix products read
                                   in each run; or their weights alone, to int8-weights or int4
@@ -225,8 +229,10 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
-          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
-                                      which is coarser and takes half the memory [default: f32]
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32; bf16,
+                                      which is coarser and takes half the memory; or int8, for matrix
+                                      products with weights that are stored in 4 or 8 bits [default:
+                                      f32]
           --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
                                       int8-dynamic, which computes the scales of what matrix products
                                       read in each run; or their weights alone, to int8-weights or int4
@@ -284,8 +290,10 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
-          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
-                                      which is coarser and takes half the memory [default: f32]
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32; bf16,
+                                      which is coarser and takes half the memory; or int8, for matrix
+                                      products with weights that are stored in 4 or 8 bits [default:
+                                      f32]
           --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
                                       int8-dynamic, which computes the scales of what matrix products
                                       read in each run; or their weights alone, to int8-weights or int4
@@ -344,8 +352,10 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
-          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
-                                      which is coarser and takes half the memory [default: f32]
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32; bf16,
+                                      which is coarser and takes half the memory; or int8, for matrix
+                                      products with weights that are stored in 4 or 8 bits [default:
+                                      f32]
           --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
                                       int8-dynamic, which computes the scales of what matrix products
                                       read in each run; or their weights alone, to int8-weights or int4
@@ -399,8 +409,10 @@ fn help_of_each_command() {
           --threads <N>               Number of threads that a run computes on [default: 1]
           --no-winograd               Compute no convolution by Winograd's algorithm, which is faster
                                       and rounds more
-          --precision <TYPE>          In what matrix products and convolutions multiply: f32 or bf16,
-                                      which is coarser and takes half the memory [default: f32]
+          --precision <TYPE>          In what matrix products and convolutions multiply: f32; bf16,
+                                      which is coarser and takes half the memory; or int8, for matrix
+                                      products with weights that are stored in 4 or 8 bits [default:
+                                      f32]
           --quantize <SCHEME>         Quantize a model in floats: to int8, which needs --calibration; to
                                       int8-dynamic, which computes the scales of what matrix products
                                       read in each run; or their weights alone, to int8-weights or int4

@@ -397,6 +397,10 @@ pub(super) fn without_tiles(plan: &mut Plan, limit: usize) {
         let Kernel::Conv(conv) = &mut step.kernel else {
             continue;
         };
+        // There is no other way to multiply integers.
+        if matches!(conv.kind, ConvKind::Int8(_) | ConvKind::DepthwiseInt8(_)) {
+            continue;
+        }
         conv.kind = ConvKind::Direct;
         let problem = conv.problem(&bounds);
         if let Base::Weight(weights) = step.reads[1].base {

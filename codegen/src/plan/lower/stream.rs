@@ -25,7 +25,7 @@ pub(super) fn fuse_sums(plan: &mut Plan) {
         let operands = step.reads.iter().skip(2).filter(|_| epilogue(&step.kernel).is_some());
         let mut found = operands.filter_map(|operand| {
             let writer = *writers.get(&operand.base)?;
-            let waits = writer + 1 == reader || is_straight && waits(plan, writer, reader);
+            let waits = is_straight && (writer + 1 == reader || waits(plan, writer, reader));
             let step = sum(plan, writer, reader).filter(|_| waits && !taken[writer])?;
             Some((vec![writer, reader], step))
         });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ir::parse::parse;
-use crate::plan::kernel::Streamed;
+use crate::plan::kernel::{ConvKind, Streamed};
 
 const BYTES: &str = "u8(round(mul(f32(x0), 0.01:f32)))";
 const PADS: &str = "pads_before = [1, 1], pads_after = [1, 1]";
@@ -175,5 +175,35 @@ fn an_image_that_is_seen_with_other_rows_ends_a_chain() {
     for chain in streamed(&plan) {
         let planes: Vec<[usize; 3]> = chain.members.iter().map(|member| member.image).collect();
         assert!(planes.iter().all(|image| *image == planes[0]), "{plan}");
+    }
+}
+
+/// The image of the last convolution cannot be a strip, because its result takes over that of the first.
+#[test]
+fn a_bound_leaves_integers_what_they_are() {
+    let text = format!(
+        "graph \"test\" {{\n  input \"x\" %0: u8[1, 16, 24, 16]\n  %1: i8[16, 16, 3, 3] = constant random(1)\n  \
+         %2: u8[1, 16, 24, 16] = conv(kernel = [3, 3], {PADS}) epilogue {{ {BYTES} }} %0, %1 from \"first\"\n  \
+         %3: u8[1, 16, 24, 16] = conv(kernel = [3, 3], {PADS}) epilogue {{ {BYTES} }} %2, %1 from \"second\"\n  \
+         %4: u8[1, 16, 24, 16] = conv(kernel = [3, 3], {PADS}) epilogue {{ u8(add(f32(x0), f32(x1))) }} %3, %1, %2 \
+         from \"third\"\n  output \"y\" %4\n}}\n"
+    );
+    let graph = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    for ram in (11 << 10..14 << 10).step_by(64) {
+        let options = PlanOptions {
+            ram: Some(ram),
+            ..PlanOptions::default()
+        };
+        let Ok(plan) = Plan::with(&graph, &options) else {
+            assert!(ram < 13 << 10, "there is room for {ram} bytes");
+            continue;
+        };
+        check_lives(&plan);
+        let kernels: Vec<String> = plan.steps.iter().map(|step| step.kernel.to_string()).collect();
+        let is_integer = |step: &Step| match &step.kernel {
+            Kernel::Conv(conv) => matches!(conv.kind, ConvKind::Int8(_)),
+            _ => true,
+        };
+        assert!(plan.steps.iter().all(is_integer), "{ram}: {kernels:?}");
     }
 }
