@@ -129,7 +129,7 @@ fn a_precision_is_compared_with_another() {
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        error.contains("unknown precision `int3`; the known ones are `f32` and `bf16`"),
+        error.contains("unknown precision `int3`; the known ones are `f32`, `bf16`, `int8`"),
         "{error}"
     );
 }
