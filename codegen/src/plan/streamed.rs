@@ -12,6 +12,9 @@ use onnxide_runtime::linear;
 /// Bytes of strips from which on larger bands gain nothing: a part of a second level cache.
 const BAND: usize = 192 * 1024;
 
+/// The time of a call of a kernel for a band, in multiply-adds.
+const CALL: f64 = 3000.0;
+
 /// A chain of convolutions. Its reads are those of its members, one after another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Streamed {
@@ -195,6 +198,3 @@ impl Streamed {
         .collect()
     }
 }
-
-/// The time of a call of a kernel for a band, in multiply-adds.
-const CALL: f64 = 3000.0;

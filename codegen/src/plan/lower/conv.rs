@@ -49,6 +49,10 @@ impl Lowering<'_> {
         }
         let mut expr = expr;
         if *bias {
+            // The bias would have the number of the value that is updated.
+            if matches!(taken, Some(Taken::Updated(_))) {
+                return Err("the bias of a convolution of integers belongs into its epilogue".into());
+            }
             let bias = self.operand(node.inputs[2]);
             let bias = self.dense(&bias, &node.origin)?;
             operands.layouts.push(bias.layout.broadcast(&y_rows.shape));

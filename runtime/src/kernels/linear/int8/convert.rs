@@ -75,15 +75,15 @@ impl<S: Isa, T: Element, O: SumOperands, F: Fn(O::Items) -> T + Sync> Convert<T>
                 sums: sums.reaching([rows, columns]),
                 stride: sums.stride,
                 tiles: self.operands.tiles(at, [rows, columns]),
-                f: &self.f,
                 read: O::read,
             };
+            let f = |_: T, items| (self.f)(items);
             // SAFETY: the sums and operands have been found to have these rows and columns here.
             unsafe {
                 match columns {
-                    16.. => block.columns::<16, T>(out),
-                    8..16 => block.columns::<8, T>(out),
-                    _ => block.columns::<1, T>(out),
+                    16.. => block.all_columns::<16, T>(out, f),
+                    8..16 => block.all_columns::<8, T>(out, f),
+                    _ => block.all_columns::<1, T>(out, f),
                 }
             }
         });
@@ -91,44 +91,55 @@ impl<S: Isa, T: Element, O: SumOperands, F: Fn(O::Items) -> T + Sync> Convert<T>
 }
 
 /// What some outputs are made of.
-struct Block<'a, R, I, F> {
-    sums: *const i32,
-    stride: usize,
-    tiles: R,
-    f: &'a F,
-    read: unsafe fn(R, i32, usize, usize) -> I,
+pub(super) struct Block<R, I> {
+    pub(super) sums: *const i32,
+    pub(super) stride: usize,
+    pub(super) tiles: R,
+    pub(super) read: unsafe fn(R, i32, usize, usize) -> I,
 }
 
-impl<R: Copy, I, F> Block<'_, R, I, F> {
-    /// Writes all rows of `N` columns after another, the last of which may be some of those before again. Loops of known
-    /// length become vectors and nothing else. Rows are often as short as one of these, and what belongs to a column is at
-    /// hand for all of them.
+impl<R: Copy, I> Block<R, I> {
+    /// Writes all columns, `N` after another, the last of which may be some of those before again.
     ///
     /// # Safety
     ///
-    /// There are `N` columns. The sums and each operand have the rows and columns of the output.
+    /// As of [`columns`](Block::columns), and there are `N` columns.
     #[inline(always)]
-    unsafe fn columns<const N: usize, T: Element>(&self, out: &mut MatrixMut<'_, T>)
-    where
-        F: Fn(I) -> T,
-    {
-        let (rows, columns, pitch) = (out.rows(), out.columns(), out.stride());
+    unsafe fn all_columns<const N: usize, T: Element>(&self, out: &mut MatrixMut<'_, T>, f: impl Fn(T, I) -> T) {
+        let columns = out.columns();
         for at in (0..columns).step_by(N) {
-            let at = at.min(columns - N);
-            let mut sums = self.sums.wrapping_add(at);
-            let mut target = out.as_mut_ptr().wrapping_add(at);
-            for row in 0..rows {
-                // A place of its own cannot be that of an operand, about which the loop would have to ask.
-                let mut results = [T::default(); N];
-                for (index, result) in results.iter_mut().enumerate() {
-                    // SAFETY: there are this row and column.
-                    *result = unsafe { (self.f)((self.read)(self.tiles, *sums.add(index), row, at + index)) };
-                }
-                // SAFETY: the output has these columns of the row; any array of `T` is aligned as one is.
-                unsafe { target.cast::<[T; N]>().write(results) };
-                sums = sums.wrapping_add(self.stride);
-                target = target.wrapping_add(pitch);
+            // SAFETY: as the caller vouches.
+            unsafe { self.columns::<N, T>(out, at.min(columns - N), &f) };
+        }
+    }
+
+    /// Writes `N` columns of all rows from a column on, by a function of what is there. Loops of known length become vectors
+    /// and nothing else. Rows are often as short as one of these, and what belongs to a column is at hand for all of them.
+    ///
+    /// # Safety
+    ///
+    /// The output has these columns. The sums and each operand have the rows and columns of the output.
+    #[inline(always)]
+    pub(super) unsafe fn columns<const N: usize, T: Element>(
+        &self,
+        out: &mut MatrixMut<'_, T>,
+        at: usize,
+        f: &impl Fn(T, I) -> T,
+    ) {
+        let mut sums = self.sums.wrapping_add(at);
+        let (mut target, pitch) = (out.as_mut_ptr().wrapping_add(at), out.stride());
+        for row in 0..out.rows() {
+            // A place of its own cannot be that of an operand, about which the loop would have to ask.
+            // SAFETY: the output has these columns of the row; an array of `T` is aligned as one is.
+            let mut values = unsafe { target.cast::<[T; N]>().read() };
+            for (index, value) in values.iter_mut().enumerate() {
+                // SAFETY: there are this row and column.
+                *value = unsafe { f(*value, (self.read)(self.tiles, *sums.add(index), row, at + index)) };
             }
+            // SAFETY: as above.
+            unsafe { target.cast::<[T; N]>().write(values) };
+            sums = sums.wrapping_add(self.stride);
+            target = target.wrapping_add(pitch);
         }
     }
 }

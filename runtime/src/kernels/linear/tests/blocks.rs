@@ -154,6 +154,19 @@ impl Case {
 }
 
 fn check<I: Isa>(isa: I, case: Case) {
+    check_with(isa, case, |a, b, held| {
+        // A product of more rows than a tile has cuts its depth in one way.
+        if case.m <= 8 {
+            return case.sums::<I>(a, b, held);
+        }
+        let mut expected = held.to_vec();
+        case.run(isa, a, b, &mut expected, false, Epilogue::None);
+        expected
+    });
+}
+
+/// Compares a product, alone and with what follows it, with what is expected of a left matrix, weights and what the output held.
+pub(super) fn check_with<I: Isa>(isa: I, case: Case, expected: impl FnOnce(&[f32], &Weights, &[f32]) -> Vec<f32>) {
     let Case { m, n, k, format, .. } = case;
     let [row, column] = case.strides();
     let a = random(1, extent([(m, row), (k, column)]));
@@ -161,14 +174,7 @@ fn check<I: Isa>(isa: I, case: Case) {
     let b = Weights::new(k, n, format);
     let mut actual = held.clone();
     case.run(isa, &a, &b, &mut actual, true, Epilogue::None);
-    // A product of more rows than a tile has cuts its depth in one way.
-    let expected = if m <= 8 {
-        case.sums::<I>(&a, &b, &held)
-    } else {
-        let mut expected = held.clone();
-        case.run(isa, &a, &b, &mut expected, false, Epilogue::None);
-        expected
-    };
+    let expected = expected(&a, &b, &held);
     for (at, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
         let (row, column) = (at / (n + 3), at % (n + 3));
         let same = actual.to_bits() == expected.to_bits() || (*actual == 0.0 && *expected == 0.0);
