@@ -14,8 +14,14 @@ use crate::kernels::simd::Simd;
 use crate::team::{Compute, Team};
 use core::marker::PhantomData;
 
-/// Rows of the tallest tile of any instruction set.
+/// Rows of the tallest tile of any instruction set. The sums of a block take registers beside those of a tile, so that it has not as
+/// many rows as one of [`Quads`] alone may have.
 const MAX_ROWS: usize = 8;
+
+/// Rows of the tallest tile of an instruction set.
+const fn tile_rows<Q: Quads>() -> usize {
+    min(Q::ROWS, MAX_ROWS)
+}
 
 /// Rows that are rounded at a time, a part of a second level cache.
 const BLOCK_ROWS: usize = 128;
@@ -160,10 +166,10 @@ impl Task for Rounded<'_> {
         let (m, n) = (target.rows, target.n);
         let row_words = b.format.rounded_words(k);
         let panel = b.format.panel_words(k);
-        let step = if m > Q::ROWS { COLUMNS } else { n };
+        let step = if m > tile_rows::<Q>() { COLUMNS } else { n };
         for j in (0..n).step_by(step) {
-            for first in (0..m).step_by(Q::ROWS) {
-                let count = Q::ROWS.min(m - first);
+            for first in (0..m).step_by(tile_rows::<Q>()) {
+                let count = min(tile_rows::<Q>(), m - first);
                 // Rows that do not exist are read as the last that does.
                 let address = |index: usize| {
                     let at = first + index.min(count - 1);
@@ -210,7 +216,7 @@ impl BlockStrip<'_> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `target.rows` is at least 1 and at most [`Quads::ROWS`].
+    /// - `target.rows` is at least 1 and at most [`tile_rows`].
     /// - Every row of `a` is what [`round_row`] makes of `k` numbers; those from `target.rows` on may be any that are.
     /// - `b` is valid for reading `ceil(n / 16)` panels of the format.
     /// - The `c` of `target` is valid for writing, and for reading if it is the start too, and `start` for reading, `rows` by
@@ -244,7 +250,7 @@ pub(in crate::kernels::linear) fn run<Q: Quads>(quads: Q, strip: &BlockStrip<'_>
 unsafe fn rows<Q: Quads, const BITS: u32, const ZEROS: bool>(quads: Q, strip: &BlockStrip<'_>) {
     // SAFETY: as the caller vouches.
     unsafe {
-        match (Q::ROWS, strip.target.rows) {
+        match (tile_rows::<Q>(), strip.target.rows) {
             (_, 1) => columns::<Q, BITS, ZEROS, 1>(quads, strip),
             (3, _) => columns::<Q, BITS, ZEROS, 3>(quads, strip),
             (4, _) | (_, ..=4) => columns::<Q, BITS, ZEROS, 4>(quads, strip),

@@ -8,13 +8,12 @@ use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::ahead::Ahead;
 use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::gemm::equal_blocks;
-use core::marker::PhantomData;
 
 /// Words of the right-hand side that all rows of a block pass over: 512 KiB.
 const WEIGHTS: usize = 128 * 1024;
 
-/// Sums of a strip, if it has more than one tile of rows: 4 KiB, a small part of a first-level cache.
-const STRIP: usize = 1024;
+/// Sums of a strip, if it has more than one tile of rows: 8 KiB, a small part of a first-level cache.
+const STRIP: usize = 2048;
 
 /// Quads of a depth with which a tile takes no longer than to begin and end a strip.
 const SHALLOW: usize = 64;
@@ -105,6 +104,7 @@ impl Block<'_> {
         };
         let step = equal_blocks(n, fitting.min(sums.len() / Q::ROWS), 2 * PANEL_COLUMNS);
         let reach = self.depth.reach();
+        let mut found = [0; STRIP_ROWS];
         for column in (0..n).step_by(step) {
             let columns = step.min(n - column);
             // The weights of a following step lie behind these, more often than not.
@@ -117,7 +117,6 @@ impl Block<'_> {
             let height = several.clamp(Q::ROWS, STRIP_ROWS.min(sums.len() / step)) / Q::ROWS * Q::ROWS;
             for row in (0..m).step_by(height) {
                 let rows = height.min(m - row);
-                let mut found = [0; STRIP_ROWS];
                 starts(row, &mut found[..rows]);
                 // Rows that do not exist are read as the last that does.
                 let last = found[rows - 1];
@@ -131,7 +130,7 @@ impl Block<'_> {
                 );
                 let strip = Strip {
                     a: self.numbers.as_ptr(),
-                    starts: found,
+                    starts: &found,
                     depth: self.depth,
                     b: self.b[column / PANEL_COLUMNS * b_panel..].as_ptr(),
                     b_panel,
@@ -141,7 +140,6 @@ impl Block<'_> {
                     columns,
                     sums: sums.as_mut_ptr(),
                     sums_row: step,
-                    found: PhantomData,
                 };
                 // SAFETY: every row of `a` has been found to reach as far as the depth does, and `b` to have `total` quads in
                 // every panel. There is room for the sums of `height` rows, which are whole tiles, of `step` columns, which

@@ -14,7 +14,8 @@ mod x86;
 pub(in crate::kernels::linear) trait Quads: Copy {
     /// Lanes of a vector of sums: 4, 8 or 16.
     const LANES: usize;
-    /// Rows of the tallest tile whose sums fit the registers, together with what the products need: 3, 4 or 8.
+    /// Rows of the tallest tile whose sums fit the registers, together with what the products need: 3, 4, 8 or 12. The taller it
+    /// is, the less often weights are read.
     const ROWS: usize;
     /// Room for the sums of a strip: [`ROWS`](Quads::ROWS) rows of a multiple of 32 columns.
     type Sums: Room;

@@ -6,10 +6,9 @@ use crate::kernels::linear::PANEL_COLUMNS;
 use crate::kernels::linear::ahead::{Ahead, Share};
 use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::store::unrolled;
-use core::marker::PhantomData;
 
 /// Rows of the tallest tile of any instruction set.
-pub(super) const MAX_ROWS: usize = 8;
+pub(super) const MAX_ROWS: usize = 12;
 
 /// The most rows of a strip, so that those of few columns begin and end together.
 pub(super) const STRIP_ROWS: usize = 64;
@@ -19,7 +18,7 @@ pub(in crate::kernels::linear) struct Strip<'a> {
     /// The numbers of `a`.
     pub(super) a: *const u8,
     /// Where each row begins in these.
-    pub(super) starts: [usize; STRIP_ROWS],
+    pub(super) starts: &'a [usize; STRIP_ROWS],
     /// The depth of the rows of `a`.
     pub(super) depth: Depth,
     /// The words of quad `p` and column `j` are at `j / 16 * b_panel + p * 16 + j % 16`.
@@ -34,7 +33,6 @@ pub(in crate::kernels::linear) struct Strip<'a> {
     pub(super) sums: *mut i32,
     /// Elements between rows of the sums.
     pub(super) sums_row: usize,
-    pub(super) found: PhantomData<&'a ()>,
 }
 
 impl Strip<'_> {
@@ -80,8 +78,9 @@ pub(super) fn run<Q: Quads>(quads: Q, strip: &Strip<'_>) {
             match (Q::ROWS, (strip.rows - row).min(Q::ROWS)) {
                 (_, 1) => columns::<Q, 1>(quads, &band),
                 (3, 2..=3) => columns::<Q, 3>(quads, &band),
-                (4, 2..=4) | (8, 2..=4) => columns::<Q, 4>(quads, &band),
-                (8, 5..=8) => columns::<Q, 8>(quads, &band),
+                (4 | 8 | 12, 2..=4) => columns::<Q, 4>(quads, &band),
+                (8 | 12, 5..=8) => columns::<Q, 8>(quads, &band),
+                (12, 9..=12) => columns::<Q, 12>(quads, &band),
                 _ => unreachable!("a band is higher than a tile"),
             }
         }

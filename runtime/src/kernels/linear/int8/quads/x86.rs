@@ -327,8 +327,8 @@ impl Native {
 
 impl Quads for Native {
     const LANES: usize = 16;
-    const ROWS: usize = 8;
-    type Sums = Lines<{ 8 * 256 }>;
+    const ROWS: usize = 12;
+    type Sums = Lines<{ 12 * 256 }>;
     type Sum = __m512i;
     type Factor = __m512i;
     type Words = __m512i;
