@@ -1,9 +1,9 @@
 //! Building packages with Cargo, whatever their modules are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, mem};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -22,6 +22,7 @@ type Refused = (String, String);
 /// Builds every package, without the modules that the Rust compiler refuses.
 pub(super) fn build(mut workspace: Workspace) -> Result<(Vec<Program>, Vec<Refused>)> {
     let mut refused = Vec::new();
+    let mut again = true;
     loop {
         let mut built = cargo(&workspace.folder)?;
         if built.success {
@@ -32,6 +33,15 @@ pub(super) fn build(mut workspace: Workspace) -> Result<(Vec<Program>, Vec<Refus
             return Ok((programs.collect(), refused));
         }
         if built.errors.is_empty() {
+            // A compiler that says nothing of what it compiles was ended by the machine, which may be a matter of the moment.
+            if mem::take(&mut again) {
+                eprintln!(
+                    "cargo is run once more in {}\n{}",
+                    workspace.folder.display(),
+                    built.stderr
+                );
+                continue;
+            }
             bail!(
                 "cargo cannot build the packages in {}\n{}",
                 workspace.folder.display(),
