@@ -18,6 +18,7 @@ mod fuse;
 mod gather;
 mod integer;
 pub(crate) mod legalize;
+mod narrow;
 mod normalize;
 mod pattern;
 mod peel;
@@ -50,6 +51,7 @@ pub const PASSES: &[Pass] = &[
     FOLD,
     VIEWS,
     SINK,
+    NARROW,
     ELEMENTWISE,
     CSE,
     DCE,
@@ -130,6 +132,10 @@ const SINK: Pass = Pass {
     name: "sink",
     run: sink::run,
 };
+const NARROW: Pass = Pass {
+    name: "narrow",
+    run: narrow::run,
+};
 const FUSE: Pass = Pass {
     name: "fuse",
     run: fuse::run,
@@ -149,7 +155,7 @@ pub fn by_name(name: &str) -> Option<Pass> {
 }
 
 /// What comes first. Weights that are quantized are found before they are folded into what they stand for.
-const CLEAN: &[Pass] = &[CONTROL, INTEGER, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE];
+const CLEAN: &[Pass] = &[CONTROL, INTEGER, FOLD, VIEWS, SINK, NARROW, ELEMENTWISE, CSE, DCE];
 
 /// The phases: passes that are repeated together until nothing changes.
 const PHASES: &[&[Pass]] = &[
@@ -158,7 +164,7 @@ const PHASES: &[&[Pass]] = &[
     &[ATTENTION, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[SCALE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[LEGALIZE, FOLD, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
-    &[REDUCE, FUSE, REQUANTIZE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
+    &[REDUCE, FUSE, NARROW, REQUANTIZE, VIEWS, SINK, ELEMENTWISE, CSE, DCE],
     &[
         SCALE,
         PRESCALE,

@@ -415,6 +415,33 @@ fn a_signed_value_of_three_users() {
     assert_eq!(ops(&graph), "elementwise conv+ conv conv+");
 }
 
+/// Two layers whose results are joined, quantized twice, with a third one behind: bytes are all that is between them.
+#[test]
+fn joined_layers() {
+    for scale in [1.9137, 2.7183] {
+        let mut b = Builder::new();
+        let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
+        let factor = b.scalar(0.25);
+        let small = b.constant(filters(&[4, 4, 1, 1]));
+        let small = dequantized(&mut b, small, None, factor);
+        let parts = [(1.2345, 3, 1, w), (scale, 1, 0, small)].map(|(scale, kernel, pad, weights)| {
+            let part = b.op(convolution(1, kernel, pad), &[x, weights]);
+            let part = quantized(&mut b, part, scale, -8.0);
+            let (zero, scale) = (b.constant(Tensor::scalar(-8i8)), b.scalar(scale));
+            dequantized(&mut b, part, Some(zero), scale)
+        });
+        let joined = b.op(Op::Concat { axis: 1 }, &parts);
+        let joined = quantized(&mut b, joined, 1.9137, 5.0);
+        let (zero, scale) = (b.constant(Tensor::scalar(5i8)), b.scalar(1.9137));
+        let joined = dequantized(&mut b, joined, Some(zero), scale);
+        let weights = b.constant(filters(&[4, 8, 1, 1]));
+        let weights = dequantized(&mut b, weights, None, scale);
+        let y = b.op(convolution(1, 1, 0), &[joined, weights]);
+        let graph = optimized(b.finish(&[y]));
+        assert_eq!(ops(&graph), "elementwise conv+ conv+ concat conv+");
+    }
+}
+
 #[test]
 fn averages_of_huge_windows_stay() {
     let mut b = Builder::new();
