@@ -1,8 +1,12 @@
-//! Conversions to types of fewer bits, before their operands are joined.
+//! Conversions to types of fewer bits, before their operands are joined or the greatest of them are taken.
 
+use super::expr::keeps_order;
 use super::fuse::is_encoding;
+use super::integer::{sees_something, with_other_sign};
 use super::rewrite::{Rewrite, Rewriter, merged_origin};
-use crate::ir::{Dim, Graph, Node, Op, ValueId};
+use super::sink::fuses;
+use crate::ir::op::PoolKind;
+use crate::ir::{DType, Dim, Expr, Graph, Node, Op, ValueId};
 use std::rc::Rc;
 
 /// The most operands of a concatenation that are computed one by one.
@@ -14,16 +18,89 @@ const MAX_OPERANDS: usize = 16;
 /// Where quantized tensors are joined, bytes are then moved and not the numbers they stand for, and what the operands are results
 /// of can give bytes at once. Other operands have to be the same along the axis, or constants, of which slices are taken.
 ///
+/// In the same way, an elementwise node of maxima over windows that gives numbers of 8 bits, and the greater ones for the greater
+/// maxima, is moved to what the maxima are taken of, if that can be fused with it, or is a concatenation.
+///
 /// Postcondition: no elementwise node without coordinates has a type of fewer bits than, or is an encoding of, a concatenation of
-/// at most [`MAX_OPERANDS`] whose only user it is, unless another operand forbids it.
+/// at most [`MAX_OPERANDS`] whose only user it is, unless another operand forbids it. None makes numbers of 8 bits of maxima
+/// whose only user it is, in their order, with other operands that are the same in all places, and could be fused with what
+/// the maxima are taken of.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
-        Op::Elementwise { .. } => (0..node.inputs.len()).find_map(|operand| narrow(rewriter, node, operand)),
+        Op::Elementwise { .. } => (0..node.inputs.len())
+            .find_map(|operand| joined(rewriter, node, operand).or_else(|| greatest(rewriter, node, operand))),
         _ => None,
     })
 }
 
-fn narrow(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite {
+/// An elementwise node of maxima as the maxima of elementwise results.
+fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite {
+    let Op::Elementwise { expr, shape } = &node.op else {
+        return None;
+    };
+    let maxima = node.inputs[operand];
+    let pool = rewriter.definition(maxima)?;
+    let Op::Pool {
+        kind: PoolKind::Max,
+        window,
+        ceil_mode,
+    } = &pool.op
+    else {
+        return None;
+    };
+    let x = pool.inputs[0];
+    let producer = rewriter.definition(x)?;
+    let has_gain = fuses(rewriter, x) || rewriter.uses(x) == 1 && matches!(producer.op, Op::Concat { .. });
+    let is_positive = |index: usize| {
+        let values = rewriter
+            .constant(node.inputs[index])
+            .and_then(|tensor| tensor.to_vec::<f32>());
+        values.is_some_and(|values| values.iter().all(|&value| value > 0.0 && value.is_finite()))
+    };
+    let rank = shape.len();
+    let is_same_everywhere = |&input: &ValueId| (2..rank).all(|axis| axis_of(rewriter, input, rank, axis).is_none());
+    if !matches!(expr.dtype(), DType::I8 | DType::U8)
+        || rewriter.ty(maxima).dtype != DType::F32
+        || rewriter.uses(maxima) != 1
+        || !rewriter.is_local(maxima)
+        || !has_gain
+        || !rewriter.same_shape(rewriter.shape(maxima), shape)
+        || !(node.inputs.iter()).all(|input| *input == maxima || is_same_everywhere(input))
+        || !keeps_order(expr, operand, &is_positive)
+        || !sees_something(rewriter, x, window, *ceil_mode)
+    {
+        return None;
+    }
+    // There are kernels for maxima of numbers without a sign.
+    let is_signed = expr.dtype() == DType::I8;
+    let mut before = expr.clone();
+    if is_signed {
+        let bits = before.bits(before.result(), DType::U8);
+        with_other_sign(&mut before, bits);
+    }
+    let mut inputs = node.inputs.clone();
+    inputs[operand] = x;
+    let image = rewriter.shape(x).to_vec();
+    let numbers = rewriter.elementwise(before, inputs, image, &node.origin)?;
+    let origin = merged_origin([&*pool, node]);
+    let greatest = rewriter.emit(pool.op.clone(), vec![numbers], &origin)?;
+    if !is_signed {
+        return Some(vec![greatest]);
+    }
+    let mut after = Expr::empty();
+    let number = after.input(0, DType::U8);
+    let number = with_other_sign(&mut after, number);
+    after.bits(number, DType::I8);
+    Some(vec![rewriter.elementwise(
+        after,
+        vec![greatest],
+        shape.clone(),
+        &node.origin,
+    )?])
+}
+
+/// An elementwise node of a concatenation as a concatenation of elementwise results.
+fn joined(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rewrite {
     let Op::Elementwise { expr, shape } = &node.op else {
         return None;
     };

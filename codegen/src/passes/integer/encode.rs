@@ -56,7 +56,7 @@ pub(super) fn unsigned(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
 }
 
 /// The bits of a number of type `u8` as those of the number that is 128 more or less.
-pub(super) fn with_other_sign(expr: &mut Expr, number: ScalarId) -> ScalarId {
+pub(in crate::passes) fn with_other_sign(expr: &mut Expr, number: ScalarId) -> ScalarId {
     let top = expr.int(128, DType::U8);
     expr.apply2(BinaryOp::Xor, number, top)
 }

@@ -9,6 +9,9 @@ mod gather;
 mod matmul;
 mod pool;
 
+pub(super) use encode::with_other_sign;
+pub(super) use pool::sees_something;
+
 use crate::ir::{Graph, Op};
 use std::collections::{HashMap, HashSet};
 

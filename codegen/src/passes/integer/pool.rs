@@ -4,7 +4,7 @@ use super::conv::{Filters, Image};
 use super::elements::{Difference, Elements, Part, scaled, unsigned};
 use super::encode::with_other_sign;
 use crate::ir::op::{PoolKind, Window};
-use crate::ir::{BinaryOp, DType, Dim, Expr, Node, Op, Tensor};
+use crate::ir::{BinaryOp, DType, Dim, Expr, Node, Op, Tensor, ValueId};
 use crate::passes::rewrite::{Rewrite, Rewriter};
 use std::rc::Rc;
 
@@ -80,9 +80,7 @@ pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
     };
     let x = node.inputs[0];
     // The maximum of nothing is another number.
-    let is_some = |size: &Dim| size.range(&rewriter.graph.bounds).low > 0;
-    let is_image = rewriter.shape(x).iter().skip(2).all(is_some);
-    if *ceil_mode || window.kernel.len() > 2 || !is_image || !sees_something(window) {
+    if window.kernel.len() > 2 || !sees_something(rewriter, x, window, *ceil_mode) {
         return None;
     }
     let mut expr = Expr::empty();
@@ -147,12 +145,23 @@ pub(super) fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>) -> Rewrite 
     Some(vec![rewriter.elementwise(expr, inputs, shape, &node.origin)?])
 }
 
-/// Whether every window of an image that is not empty, none of which is beyond the padding, sees an element.
-fn sees_something(window: &Window) -> bool {
-    let is_less = |(pad, &kernel): (&Dim, &usize)| pad.as_usize().is_some_and(|pad| pad < kernel);
-    window.dilations.iter().all(|&dilation| dilation == 1)
-        && window.pads_before.iter().zip(&window.kernel).all(is_less)
-        && window.pads_after.iter().zip(&window.kernel).all(is_less)
+/// Whether every window over an image sees an element of it: the image is not empty, and no window is beyond it.
+pub(in crate::passes) fn sees_something(
+    rewriter: &Rewriter<'_>,
+    image: ValueId,
+    window: &Window,
+    ceil_mode: bool,
+) -> bool {
+    let is_some = |size: &Dim| size.range(&rewriter.graph.bounds).low > 0;
+    (rewriter.shape(image).iter().skip(2)).all(is_some)
+        && (0..window.kernel.len()).all(|axis| {
+            // Rounded up, the last window begins up to a stride later.
+            let later = if ceil_mode { window.strides[axis] - 1 } else { 0 };
+            let is_less = |pad: &Dim, more: usize| pad.as_usize().is_some_and(|pad| pad + more < window.kernel[axis]);
+            window.dilations[axis] == 1
+                && is_less(&window.pads_before[axis], 0)
+                && is_less(&window.pads_after[axis], later)
+        })
 }
 
 fn is_unpadded(window: &Window) -> bool {

@@ -300,6 +300,13 @@ fn window(kernel: usize, pad: i64) -> Window {
     }
 }
 
+fn strided(kernel: usize, pad: i64, stride: usize) -> Window {
+    Window {
+        strides: vec![stride; 2],
+        ..window(kernel, pad)
+    }
+}
+
 /// A dequantized image and weights of scales per channel.
 fn image_and_weights(b: &mut Builder, dims: &str, zero: i8, weights: &[usize]) -> [ValueId; 2] {
     let x = b.input(DType::I8, dims);
@@ -473,21 +480,56 @@ fn maximum(window: Window, ceil_mode: bool) -> Op {
 /// Between a convolution and the next, a maximum is one of bytes, and quantizing it as it was quantized is nothing.
 #[test]
 fn maxima_are_those_of_bytes() {
-    for (zero, pad) in [(-128.0, 0), (5.0, 1)] {
+    for (zero, pad, stride, ceil_mode) in [
+        (-128.0, 0, 1, false),
+        (5.0, 1, 1, false),
+        (5.0, 0, 2, true),
+        (-7.0, 1, 2, true),
+    ] {
         let mut b = Builder::new();
         let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
         let x = b.op(convolution(1, 3, 1), &[x, w]);
         let x = quantized(&mut b, x, 1.5, zero);
         let (zero_point, scale) = (b.constant(Tensor::scalar(zero as i8)), b.scalar(1.5));
         let x = dequantized(&mut b, x, Some(zero_point), scale);
-        let x = b.op(maximum(window(3, pad), false), &[x]);
+        let x = b.op(maximum(strided(3, pad, stride), ceil_mode), &[x]);
         let x = quantized(&mut b, x, 1.5, zero);
         let x = dequantized(&mut b, x, Some(zero_point), scale);
         let y = b.op(convolution(1, 3, 1), &[x, w]);
         let graph = optimized(b.finish(&[y]));
         assert_eq!(ops(&graph), "elementwise conv+ pool conv+");
-        let pool = graph.body.nodes.iter().find(|node| matches!(node.op, Op::Pool { .. }));
-        assert_eq!(graph.ty(pool.unwrap().outputs[0]).dtype, DType::U8);
+        assert_eq!(pooled(&graph), DType::U8);
+    }
+}
+
+/// The type of what maxima are taken of.
+fn pooled(graph: &Graph) -> DType {
+    let pool = graph.body.nodes.iter().find(|node| matches!(node.op, Op::Pool { .. }));
+    graph.ty(pool.unwrap().inputs[0]).dtype
+}
+
+/// What is quantized after a maximum can be quantized before it, so that a convolution gives bytes; not so if the maximum may
+/// be that of nothing.
+#[test]
+fn maxima_are_taken_of_what_is_quantized() {
+    for (pad, is_byte) in [(0, true), (1, true), (3, false)] {
+        let mut b = Builder::new();
+        let [x, w] = image_and_weights(&mut b, "1 4 6 7", -3, &[4, 4, 3, 3]);
+        let x = b.op(convolution(1, 3, 1), &[x, w]);
+        let x = b.with_number(Max, x, 0.0);
+        let x = b.op(maximum(strided(3, pad, 2), false), &[x]);
+        let x = quantized(&mut b, x, 1.2345, -100.0);
+        let (zero_point, scale) = (b.constant(Tensor::scalar(-100i8)), b.scalar(1.2345));
+        let x = dequantized(&mut b, x, Some(zero_point), scale);
+        let y = b.op(convolution(1, 3, 1), &[x, w]);
+        let graph = optimized(b.finish(&[y]));
+        let (between, dtype) = if is_byte {
+            ("", DType::U8)
+        } else {
+            ("elementwise ", DType::F32)
+        };
+        assert_eq!(ops(&graph), format!("elementwise conv+ pool {between}conv+"));
+        assert_eq!(pooled(&graph), dtype);
     }
 }
 
@@ -509,7 +551,7 @@ fn other_maxima_stay() {
     for (window, ceil_mode, scale) in [
         (apart, false, 0.5),
         (window(2, 2), false, 0.5),
-        (window(2, 0), true, 0.5),
+        (strided(2, 0, 3), true, 0.5),
         (window(2, 0), false, -0.5),
     ] {
         let mut b = Builder::new();
