@@ -101,6 +101,77 @@ impl Ahead {
     }
 }
 
+/// The weights that follow those of a block and are lines of a cache, one for every term of the depth, and the strips of rows that
+/// ask for them: each for some that follow each other, with as many of its first terms.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    /// Elements from a weight of the block to the one that is asked for, which need not exist.
+    distance: usize,
+    /// Elements between panels.
+    b_panel: usize,
+    /// Whether tiles have two panels, at which strips take turns, or one.
+    has_two: bool,
+    /// Strips that share a panel, and what each of them asks for.
+    sharers: usize,
+    each: usize,
+}
+
+/// The lines that one strip asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    /// Elements from the first weight of the tile to those that are asked for. Any number, as nothing is read there.
+    pub(super) offset: usize,
+    /// How many lines these are.
+    pub(super) lines: usize,
+}
+
+impl Lines {
+    /// Nothing is asked for.
+    pub(super) const NONE: Lines = Lines {
+        distance: 0,
+        b_panel: 0,
+        has_two: false,
+        sharers: 0,
+        each: 0,
+    };
+
+    /// Weights that lie `distance` elements behind those of a block of so many strips, which have tiles of two vectors of so
+    /// many lanes, of panels that lie `b_panel` apart.
+    ///
+    /// Rows that are a single strip read their weights faster than memory gives them, and ask for none.
+    #[inline(always)]
+    pub(super) fn new(distance: usize, strips: usize, lanes: usize, b_panel: usize) -> Lines {
+        let panels = (2 * lanes).div_ceil(PANEL_COLUMNS);
+        let sharers = if strips < 2 { 0 } else { (strips / panels).max(1) };
+        Lines {
+            distance,
+            b_panel,
+            has_two: panels > 1,
+            sharers,
+            each: (b_panel / PANEL_COLUMNS).div_ceil(sharers.max(1)),
+        }
+    }
+
+    /// What a strip asks for.
+    #[inline(always)]
+    pub(super) fn turn(&self, strip: usize) -> Turn {
+        let (panel, part) = if self.has_two {
+            (strip % 2, strip / 2)
+        } else {
+            (0, strip)
+        };
+        if part >= self.sharers {
+            return Turn { offset: 0, lines: 0 };
+        }
+        let terms = self.b_panel / PANEL_COLUMNS;
+        let first = (part * self.each).min(terms);
+        Turn {
+            offset: self.distance + panel * self.b_panel + first * PANEL_COLUMNS,
+            lines: self.each.min(terms - first),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +196,27 @@ mod tests {
             }
         }
         ((2 * S::LANES).div_ceil(PANEL_COLUMNS) * TERMS, lines)
+    }
+
+    #[test]
+    fn strips_ask_for_runs_of_lines() {
+        let (distance, b_panel) = (1 << 20, TERMS * PANEL_COLUMNS);
+        for (strips, lanes) in (1..100).flat_map(|strips| [4, 8, 16].map(|lanes| (strips, lanes))) {
+            let lines = Lines::new(distance, strips, lanes, b_panel);
+            let mut asked = BTreeMap::<usize, usize>::new();
+            for Turn { offset, lines } in (0..strips).map(|strip| lines.turn(strip)) {
+                for line in 0..lines {
+                    *asked.entry((offset - distance) / PANEL_COLUMNS + line).or_default() += 1;
+                }
+            }
+            let panels = (2 * lanes).div_ceil(PANEL_COLUMNS);
+            let reached = if strips < 2 { 0 } else { panels * TERMS };
+            assert!(asked.keys().copied().eq(0..reached), "{strips} strips, {lanes} lanes");
+            assert!(
+                asked.values().all(|&count| count == 1),
+                "{strips} strips, {lanes} lanes"
+            );
+        }
     }
 
     #[test]

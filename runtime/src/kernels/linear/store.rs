@@ -44,9 +44,10 @@ macro_rules! unrolled {
     ($row:ident of [$rows:expr] => $body:block) => {
         unrolled!($row, _vector of [$rows, 1] => $body)
     };
-    ($row:ident, $vector:ident of [$rows:expr, $vectors:expr] => $body:block) => {
-        unrolled!(@rows $row [0 1 2 3 4 5 6 7 8 9 10 11] $rows, $vector $vectors, $body)
-    };
+    ($row:ident, $vector:ident of [$rows:expr, $vectors:expr] => $body:block) => {{
+        const { assert!($rows <= 14 && $vectors <= 4, "the macro has no more bodies") };
+        unrolled!(@rows $row [0 1 2 3 4 5 6 7 8 9 10 11 12 13] $rows, $vector $vectors, $body)
+    }};
     (@rows $row:ident [$($index:literal)*] $rows:expr, $vector:ident $vectors:expr, $body:block) => {
         { $(if $index < $rows {
             let $row: usize = $index;

@@ -5,7 +5,7 @@ use super::quads::{Quads, Room, Task};
 use super::sink::SinkPart;
 use super::tile::{STRIP_ROWS, Strip};
 use crate::kernels::linear::PANEL_COLUMNS;
-use crate::kernels::linear::ahead::Ahead;
+use crate::kernels::linear::ahead::Lines;
 use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::gemm::equal_blocks;
 
@@ -98,29 +98,41 @@ impl Block<'_> {
             "product: the right matrix is too short"
         );
         // Of a few rows, no weights are read twice.
-        let fitting = match m <= Q::ROWS {
+        let fitting = match m <= Q::LAST_ROWS {
             true => usize::MAX,
             false => (WEIGHTS / b_panel.max(1)).max(2) * PANEL_COLUMNS,
         };
-        let step = equal_blocks(n, fitting.min(sums.len() / Q::ROWS), 2 * PANEL_COLUMNS);
+        let step = equal_blocks(n, fitting.min(sums.len() / Q::LAST_ROWS), 2 * PANEL_COLUMNS);
         let reach = self.depth.reach();
+        // Rows that the last strip has beyond its whole tiles, rather than a tile of these alone.
+        let more = Q::LAST_ROWS - Q::ROWS;
         let mut found = [0; STRIP_ROWS];
         for column in (0..n).step_by(step) {
             let columns = step.min(n - column);
             // The weights of a following step lie behind these, more often than not.
             let ahead = match self.is_last || column + columns < n {
-                true => Ahead::new(columns.div_ceil(PANEL_COLUMNS) * b_panel, m, Q::ROWS),
-                false => Ahead::NONE,
+                true => {
+                    let distance = columns.div_ceil(PANEL_COLUMNS) * b_panel;
+                    Lines::new(
+                        distance,
+                        m.saturating_sub(more).max(1).div_ceil(Q::ROWS),
+                        Q::LANES,
+                        b_panel,
+                    )
+                }
+                false => Lines::NONE,
             };
             // Whole tiles of rows, several of them where one is soon done.
             let several = if total <= SHALLOW { STRIP / step } else { 0 };
-            let height = several.clamp(Q::ROWS, STRIP_ROWS.min(sums.len() / step)) / Q::ROWS * Q::ROWS;
-            for row in (0..m).step_by(height) {
-                let rows = height.min(m - row);
+            let most = STRIP_ROWS.min(sums.len() / step) - more;
+            let height = several.clamp(Q::ROWS, most) / Q::ROWS * Q::ROWS;
+            let mut row = 0;
+            while row < m {
+                let rows = if m - row <= height + more { m - row } else { height };
                 starts(row, &mut found[..rows]);
                 // Rows that do not exist are read as the last that does.
                 let last = found[rows - 1];
-                found[rows..rows.next_multiple_of(Q::ROWS)].fill(last);
+                found[rows..STRIP_ROWS.min(rows + Q::LAST_ROWS)].fill(last);
                 // Without depth there need not be any numbers.
                 let room = self.numbers.len().checked_sub(reach);
                 let is_inside = |start: &usize| room.is_some_and(|room| *start <= room);
@@ -142,12 +154,13 @@ impl Block<'_> {
                     sums_row: step,
                 };
                 // SAFETY: every row of `a` has been found to reach as far as the depth does, and `b` to have `total` quads in
-                // every panel. There is room for the sums of `height` rows, which are whole tiles, of `step` columns, which
-                // is a whole number of pairs of panels.
+                // every panel. There is room for the sums of `height` rows, which are whole tiles, and `more`, of `step` columns,
+                // which is a whole number of pairs of panels.
                 let strip = unsafe { strip.vouched() };
                 quads.run(&strip);
-                let rows = first + row..first + row + rows;
-                c.write(rows, column..column + columns, sums, step);
+                let all = first + row..first + row + rows;
+                c.write(all, column..column + columns, sums, step);
+                row += rows;
             }
         }
     }

@@ -3,12 +3,12 @@
 use super::pack::QUAD;
 use super::quads::Quads;
 use crate::kernels::linear::PANEL_COLUMNS;
-use crate::kernels::linear::ahead::{Ahead, Share};
+use crate::kernels::linear::ahead::{Lines, Turn};
 use crate::kernels::linear::depth::Depth;
 use crate::kernels::linear::store::unrolled;
 
-/// Rows of the tallest tile of any instruction set.
-pub(super) const MAX_ROWS: usize = 12;
+/// Rows of the tallest last tile of any instruction set.
+pub(super) const MAX_ROWS: usize = 14;
 
 /// The most rows of a strip, so that those of few columns begin and end together.
 pub(super) const STRIP_ROWS: usize = 64;
@@ -25,7 +25,7 @@ pub(in crate::kernels::linear) struct Strip<'a> {
     pub(super) b: *const u32,
     pub(super) b_panel: usize,
     /// What is asked for while `b` is used, by tiles of rows from a number on.
-    pub(super) ahead: Ahead,
+    pub(super) ahead: Lines,
     pub(super) first_tile: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
@@ -40,8 +40,8 @@ impl Strip<'_> {
     ///
     /// For as long as the strip is there:
     ///
-    /// - `rows` is at least 1 and, rounded up to whole tiles, at most [`STRIP_ROWS`].
-    /// - From each of `starts` on, up to the end of the tile with the last row, `a` is valid for reading what
+    /// - `rows` is at least 1 and at most [`STRIP_ROWS`], and so are those of all tiles.
+    /// - From each of `starts` on, up to the end of the tallest tile with the last row, `a` is valid for reading what
     ///   [`Depth::reach`] says; those from `rows` on may be any that are.
     /// - `b` is valid for reading as many quads as the depth has, all 16 columns of each of the `ceil(columns / 16)` panels.
     /// - `sums` are valid for writing as many rows, rounded up to tiles, of `columns` elements, rounded up to a multiple of 32.
@@ -55,35 +55,39 @@ impl Strip<'_> {
 struct Band<'a> {
     strip: &'a Strip<'a>,
     a: [*const u8; MAX_ROWS],
-    ahead: Share,
+    ahead: Turn,
     sums: *mut i32,
 }
 
-/// Computes a strip in the lowest tiles that there is code for.
+/// Computes a strip in tiles, the last of which is the lowest that there is code for.
 #[inline(always)]
 pub(super) fn run<Q: Quads>(quads: Q, strip: &Strip<'_>) {
-    for row in (0..strip.rows).step_by(Q::ROWS) {
-        let number = strip.first_tile + row / Q::ROWS;
+    let (mut row, mut number) = (0, strip.first_tile);
+    while row < strip.rows {
+        let left = strip.rows - row;
+        let rows = if left <= Q::LAST_ROWS { left } else { Q::ROWS };
         let band = Band {
             strip,
-            a: core::array::from_fn(|index| match index < Q::ROWS {
+            a: core::array::from_fn(|index| match index < Q::LAST_ROWS {
                 true => strip.a.wrapping_add(strip.starts[row + index]),
                 false => strip.a,
             }),
-            ahead: strip.ahead.share(Q::LANES, number, strip.b_panel),
+            ahead: strip.ahead.turn(number),
             sums: strip.sums.wrapping_add(row * strip.sums_row),
         };
         // SAFETY: whoever made the strip has vouched for what `columns` asks for.
         unsafe {
-            match (Q::ROWS, (strip.rows - row).min(Q::ROWS)) {
+            match (Q::ROWS, rows) {
                 (_, 1) => columns::<Q, 1>(quads, &band),
                 (3, 2..=3) => columns::<Q, 3>(quads, &band),
                 (4 | 8 | 12, 2..=4) => columns::<Q, 4>(quads, &band),
                 (8 | 12, 5..=8) => columns::<Q, 8>(quads, &band),
                 (12, 9..=12) => columns::<Q, 12>(quads, &band),
+                (12, 13..=14) => columns::<Q, 14>(quads, &band),
                 _ => unreachable!("a band is higher than a tile"),
             }
         }
+        (row, number) = (row + rows, number + 1);
     }
 }
 
@@ -141,41 +145,47 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, band
     let mut sums = [[quads.zero(); VECTORS]; ROWS];
     let numbers = strip.depth.run;
     let mut others = sums;
-    let strip_step = band.ahead.step;
     let whole = numbers / QUAD * QUAD;
+    let mut ahead = b.wrapping_add(band.ahead.offset);
+    let mut asked = if ROWS > 3 && VECTORS > 1 {
+        band.ahead.lines * QUAD
+    } else {
+        0
+    };
     for first in strip.depth.offsets() {
-        let mut ahead = band.ahead.first(b, numbers.div_ceil(QUAD));
         let mut p = first;
+        let end = first + whole;
         // Of a single vector of columns, every other quad has sums of its own, so that enough of them are in flight.
-        while VECTORS == 1 && ROWS > 3 && p + QUAD < first + whole {
-            quads.prefetch(ahead);
-            ahead = ahead.wrapping_add(2 * strip_step);
+        while VECTORS == 1 && ROWS > 3 && p + QUAD < end {
             // SAFETY: the caller vouches for the words of this panel, and for eight numbers from `p` on in every row.
             unsafe {
-                let even: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
-                let odd: [Q::Line; VECTORS] = lines(quads, b.wrapping_add(PANEL_COLUMNS), strip.b_panel);
-                unrolled!(row of [ROWS] => {
-                    let at = rows[row].wrapping_add(p).cast::<u32>();
-                    add(quads, at.read_unaligned(), &even, &mut sums[row]);
-                    add(quads, at.wrapping_add(1).read_unaligned(), &odd, &mut others[row]);
-                });
+                quad(quads, &rows, p, b, strip.b_panel, &mut sums);
+                quad(
+                    quads,
+                    &rows,
+                    p + QUAD,
+                    b.wrapping_add(PANEL_COLUMNS),
+                    strip.b_panel,
+                    &mut others,
+                );
             }
             p += 2 * QUAD;
             b = b.wrapping_add(2 * PANEL_COLUMNS);
         }
-        while p < first + whole {
-            if ROWS > 3 {
-                quads.prefetch(ahead);
-                ahead = ahead.wrapping_add(strip_step);
-            }
+        let asking = asked.min(end - p);
+        asked -= asking;
+        let last = p + asking;
+        while p < last {
+            quads.prefetch(ahead);
+            ahead = ahead.wrapping_add(PANEL_COLUMNS);
             // SAFETY: the caller vouches for the words of these panels, and for four numbers from `p` on in every row.
-            unsafe {
-                let lines: [Q::Line; VECTORS] = lines(quads, b, strip.b_panel);
-                unrolled!(row of [ROWS] => {
-                    let word = rows[row].wrapping_add(p).cast::<u32>().read_unaligned();
-                    add(quads, word, &lines, &mut sums[row]);
-                });
-            }
+            unsafe { quad(quads, &rows, p, b, strip.b_panel, &mut sums) };
+            p += QUAD;
+            b = b.wrapping_add(PANEL_COLUMNS);
+        }
+        while p < end {
+            // SAFETY: as above.
+            unsafe { quad(quads, &rows, p, b, strip.b_panel, &mut sums) };
             p += QUAD;
             b = b.wrapping_add(PANEL_COLUMNS);
         }
@@ -205,6 +215,30 @@ unsafe fn tile<Q: Quads, const ROWS: usize, const VECTORS: usize>(quads: Q, band
             quads.store(target, sum);
         }
     });
+}
+
+/// Adds the products of a quad of every row.
+///
+/// # Safety
+///
+/// From `p` on there are four numbers in every row. `b` is as for [`lines`].
+#[inline(always)]
+unsafe fn quad<Q: Quads, const ROWS: usize, const VECTORS: usize>(
+    quads: Q,
+    rows: &[*const u8; ROWS],
+    p: usize,
+    b: *const u32,
+    b_panel: usize,
+    sums: &mut [[Q::Sum; VECTORS]; ROWS],
+) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let lines: [Q::Line; VECTORS] = lines(quads, b, b_panel);
+        unrolled!(row of [ROWS] => {
+            let word = rows[row].wrapping_add(p).cast::<u32>().read_unaligned();
+            add(quads, word, &lines, &mut sums[row]);
+        });
+    }
 }
 
 /// The words at `b` and in the panels behind it.

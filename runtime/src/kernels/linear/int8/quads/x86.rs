@@ -328,7 +328,8 @@ impl Native {
 impl Quads for Native {
     const LANES: usize = 16;
     const ROWS: usize = 12;
-    type Sums = Lines<{ 12 * 256 }>;
+    const LAST_ROWS: usize = 14;
+    type Sums = Lines<{ 14 * 256 }>;
     type Sum = __m512i;
     type Factor = __m512i;
     type Words = __m512i;
