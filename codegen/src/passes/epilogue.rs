@@ -20,7 +20,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
 }
 
 /// Whether a kernel for products of a type writes results of a type.
-fn has_results(from: DType, to: DType) -> bool {
+pub(super) fn has_results(from: DType, to: DType) -> bool {
     match from {
         DType::F32 => to == DType::F32,
         DType::U8 => matches!(to, DType::F32 | DType::I32 | DType::U8 | DType::I8),

@@ -1,16 +1,19 @@
 //! Conversions to types of fewer bits, before their operands are joined or the greatest of them are taken.
 
+use super::epilogue::has_results;
 use super::expr::keeps_order;
 use super::fuse::is_encoding;
 use super::integer::{sees_something, with_other_sign};
 use super::rewrite::{Rewrite, Rewriter, merged_origin};
-use super::sink::fuses;
 use crate::ir::op::PoolKind;
 use crate::ir::{DType, Dim, Expr, Graph, Node, Op, ValueId};
 use std::rc::Rc;
 
 /// The most operands of a concatenation that are computed one by one.
 const MAX_OPERANDS: usize = 16;
+
+/// The most elementwise nodes and concatenations, one after another, that are looked through for a kernel.
+const MAX_DEPTH: usize = 8;
 
 /// Makes an elementwise node of a concatenation a concatenation of elementwise nodes, if its result has fewer bits, or those of its
 /// operand with another sign.
@@ -19,12 +22,13 @@ const MAX_OPERANDS: usize = 16;
 /// of can give bytes at once. Other operands have to be the same along the axis, or constants, of which slices are taken.
 ///
 /// In the same way, an elementwise node of maxima over windows that gives numbers of 8 bits, and the greater ones for the greater
-/// maxima, is moved to what the maxima are taken of, if that can be fused with it, or is a concatenation.
+/// maxima, is moved to what the maxima are taken of, if that is computed elementwise, by a kernel that writes such numbers, or is a
+/// concatenation that the node can be moved before.
 ///
-/// Postcondition: no elementwise node without coordinates has a type of fewer bits than, or is an encoding of, a concatenation of
-/// at most [`MAX_OPERANDS`] whose only user it is, unless another operand forbids it. None makes numbers of 8 bits of maxima
-/// whose only user it is, in their order, with other operands that are the same in all places, and could be fused with what
-/// the maxima are taken of.
+/// Postcondition, once the pass changes nothing: no elementwise node without coordinates has a type of fewer bits than, or is an
+/// encoding of, a concatenation of at most [`MAX_OPERANDS`] whose only user it is, unless another operand forbids it. None makes
+/// numbers of 8 bits of such maxima in `f32`, whose only user it is, in their order and with other operands that are the same in all
+/// places, unless a window may see nothing.
 pub(super) fn run(graph: &mut Graph) -> bool {
     super::rewrite::sweep(graph, &mut |rewriter, node| match &node.op {
         Op::Elementwise { .. } => (0..node.inputs.len())
@@ -49,8 +53,6 @@ fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rew
         return None;
     };
     let x = pool.inputs[0];
-    let producer = rewriter.definition(x)?;
-    let has_gain = fuses(rewriter, x) || rewriter.uses(x) == 1 && matches!(producer.op, Op::Concat { .. });
     let is_positive = |index: usize| {
         let values = rewriter
             .constant(node.inputs[index])
@@ -63,7 +65,7 @@ fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rew
         || rewriter.ty(maxima).dtype != DType::F32
         || rewriter.uses(maxima) != 1
         || !rewriter.is_local(maxima)
-        || !has_gain
+        || !has_gain(rewriter, node, maxima, x)
         || !rewriter.same_shape(rewriter.shape(maxima), shape)
         || !(node.inputs.iter()).all(|input| *input == maxima || is_same_everywhere(input))
         || !keeps_order(expr, operand, &is_positive)
@@ -97,6 +99,42 @@ fn greatest(rewriter: &mut Rewriter<'_>, node: &Rc<Node>, operand: usize) -> Rew
         shape.clone(),
         &node.origin,
     )?])
+}
+
+/// Whether what maxima are taken of can be of the type of an elementwise node of the maxima, without another step.
+fn has_gain(rewriter: &Rewriter<'_>, node: &Node, maxima: ValueId, x: ValueId) -> bool {
+    let dtype = rewriter.ty(node.outputs[0]).dtype;
+    if rewriter.uses(x) != 1 || !rewriter.is_local(x) || is_kept_wide(rewriter, x, dtype, MAX_DEPTH) {
+        return false;
+    }
+    let Some(producer) = rewriter.definition(x) else {
+        return false;
+    };
+    match producer.op {
+        Op::Elementwise { .. } => true,
+        Op::Concat { axis } => {
+            let rank = rewriter.shape(x).len();
+            (2..=MAX_OPERANDS).contains(&producer.inputs.len())
+                && (node.inputs.iter()).all(|&input| input == maxima || can_be_parted(rewriter, input, rank, axis))
+        }
+        _ => producer.op.epilogue_base().is_some(),
+    }
+}
+
+/// Whether a value is the result of a kernel that does not write a type, or made of such by nodes that would be its epilogue.
+fn is_kept_wide(rewriter: &Rewriter<'_>, value: ValueId, dtype: DType, depth: usize) -> bool {
+    if rewriter.uses(value) != 1 || !rewriter.is_local(value) {
+        return false;
+    }
+    let Some(node) = rewriter.definition(value) else {
+        return false;
+    };
+    match node.op {
+        Op::Elementwise { .. } | Op::Concat { .. } => {
+            depth == 0 || (node.inputs.iter()).any(|&input| is_kept_wide(rewriter, input, dtype, depth - 1))
+        }
+        _ => node.op.epilogue_base().is_some() && !has_results(rewriter.ty(node.inputs[0]).dtype, dtype),
+    }
 }
 
 /// An elementwise node of a concatenation as a concatenation of elementwise results.

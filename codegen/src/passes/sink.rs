@@ -111,7 +111,7 @@ fn broadcasts_alike(rewriter: &Rewriter<'_>, value: ValueId, wanted: &[Dim], ran
 }
 
 /// Whether a value has a producer that could fuse with its only user.
-pub(super) fn fuses(rewriter: &Rewriter<'_>, value: ValueId) -> bool {
+fn fuses(rewriter: &Rewriter<'_>, value: ValueId) -> bool {
     rewriter.uses(value) == 1
         && rewriter.is_local(value)
         && rewriter.definition(value).is_some_and(|node| {

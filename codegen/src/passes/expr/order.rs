@@ -63,6 +63,7 @@ fn course(
             (Fixed, Encoded) if is_top(a) => Rising,
             _ => Other,
         },
+        Scalar::Bits(x) if node.dtype == expr.nodes[x].dtype => courses[x],
         Scalar::Bits(x) if is_byte(node.dtype) && is_byte(expr.nodes[x].dtype) => match courses[x] {
             Rising => Encoded,
             Encoded => Rising,
@@ -172,6 +173,14 @@ mod tests {
             };
             assert_eq!(keeps(encoded), tops % 2 == 1, "{tops}");
         }
+    }
+
+    #[test]
+    fn the_same_bits() {
+        assert!(keeps(|e, x| {
+            let x = e.convert(x, DType::U8);
+            e.push(Scalar::Bits(x), DType::U8)
+        }));
     }
 
     #[test]

@@ -533,6 +533,23 @@ fn maxima_are_taken_of_what_is_quantized() {
     }
 }
 
+/// A convolution in `f32` gives nothing else, and quantizing its whole image would be more work than what is left of it.
+#[test]
+fn maxima_of_floats_are_quantized_afterwards() {
+    let mut b = Builder::new();
+    let (x, w) = (
+        b.input(DType::F32, "1 4 6 7"),
+        b.constant(random(DType::F32, &[4, 4, 3, 3], 5)),
+    );
+    let x = b.op(convolution(1, 3, 1), &[x, w]);
+    let x = b.with_number(Max, x, 0.0);
+    let x = b.op(maximum(strided(3, 1, 2), false), &[x]);
+    let y = quantized(&mut b, x, 0.0123, -100.0);
+    let graph = optimized(b.finish(&[y]));
+    assert_eq!(ops(&graph), "conv+ pool elementwise");
+    assert_eq!(pooled(&graph), DType::F32);
+}
+
 #[test]
 fn maxima_of_signed_bytes() {
     let mut b = Builder::new();

@@ -101,8 +101,8 @@ impl Ahead {
     }
 }
 
-/// The weights that follow those of a block and are lines of a cache, one for every term of the depth, and the strips of rows that
-/// ask for them: each for some that follow each other, with as many of its first terms.
+/// The weights that follow those of a block and are lines of a cache, one for every term of the depth, and the strips of rows (each
+/// of them one tile high) that ask for them: each for some that follow each other, with as many of its first terms.
 #[derive(Clone, Copy)]
 pub(super) struct Lines {
     /// Elements from a weight of the block to the one that is asked for, which need not exist.

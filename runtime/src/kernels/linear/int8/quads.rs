@@ -14,11 +14,11 @@ mod x86;
 pub(in crate::kernels::linear) trait Quads: Copy {
     /// Lanes of a vector of sums: 4, 8 or 16.
     const LANES: usize;
-    /// Rows of the tallest tile whose sums fit the registers, together with what the products need: 3, 4, 8 or 12. The taller it
-    /// is, the less often weights are read.
+    /// Rows of a tile whose sums fit the registers, together with what the products need: 3, 4, 8 or 12. The taller it is, the less
+    /// often weights are read.
     const ROWS: usize;
-    /// Rows of the tallest tile, which the last of a strip may be: at most two more, so that these are no tile of their own, for
-    /// which all weights would be read once more.
+    /// Rows of the tallest tile that the last of a strip may be: as many, or two more where the registers allow it, so that these
+    /// are no tile of their own, for which all weights would be read once more.
     const LAST_ROWS: usize = Self::ROWS;
     /// Room for the sums of a strip: [`LAST_ROWS`](Quads::LAST_ROWS) rows of a multiple of 32 columns.
     type Sums: Room;

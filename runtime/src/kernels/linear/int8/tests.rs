@@ -135,8 +135,21 @@ impl Case {
 fn cases() -> impl Iterator<Item = Case> {
     let small = (0..=17).flat_map(|m| [1, 2, 3, 4, 5, 8, 15, 18].map(|k| (m, 1 + (m * 7 + k) % 70, k)));
     let wide = [(5, 300, 9), (9, 513, 6), (1, 700, 33), (8, 256, 4), (30, 129, 64)];
+    // Last tiles and strips that are higher than the others, and more than one tile of deep rows.
+    let high = [
+        (26, 40, 300),
+        (61, 20, 8),
+        (62, 20, 8),
+        (63, 20, 8),
+        (122, 20, 8),
+        (26, 300, 300),
+    ];
     let empty = [(3, 0, 4), (4, 5, 0), (0, 7, 3)];
-    small.chain(wide).chain(empty).map(|(m, n, k)| Case::new(m, n, k))
+    small
+        .chain(wide)
+        .chain(high)
+        .chain(empty)
+        .map(|(m, n, k)| Case::new(m, n, k))
 }
 
 #[test]
