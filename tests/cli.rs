@@ -450,7 +450,7 @@ fn help_of_each_command() {
       -h, --help                      Print help
 
     Without a reference the inputs are zero, and every symbolic dimension has its largest size.
-    The peak is what nothing but multiply-adds reaches on this machine, measured in the same run.
+    The peak is what nothing but multiply-adds reaches on as many threads, measured in the same run.
     With --rounds it prints `ready` once the model has run. For each line `WARM RUNS` of the standard
     input it then runs the model WARM times, and RUNS times with a clock, and prints these times in
     nanoseconds.

@@ -30,12 +30,13 @@ pub(super) struct Report {
 const PEAK: Duration = Duration::from_millis(20);
 
 /// Loads the model, runs it for some time, at least three times after a first run that does not count, and then
-/// as often with a profile if there is one, for a tenth of that time.
+/// as often with a profile if there is one, for a tenth of that time. The peak is that of so many threads.
 pub(super) fn bench<P: Program>(
     new: fn(Level) -> Box<P>,
     level: Level,
     container: &Container,
     seconds: f64,
+    threads: usize,
     large_page_bytes: usize,
 ) -> Result<Report, String> {
     let inputs = super::inputs::<P>(container)?;
@@ -48,7 +49,7 @@ pub(super) fn bench<P: Program>(
     model
         .run_dyn(&inputs, &mut discard)
         .map_err(|error| error.to_string())?;
-    let peaks = || [Arithmetic::F32, Arithmetic::Int8].map(|arithmetic| super::peak(arithmetic, level, 1, PEAK));
+    let peaks = || [Arithmetic::F32, Arithmetic::Int8].map(|arithmetic| super::peak(arithmetic, level, threads, PEAK));
     let before = peaks();
     let mut runs = repeat(seconds, || {
         model.run_dyn(&inputs, &mut discard).map_err(|error| error.to_string())

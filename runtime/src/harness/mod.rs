@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! run --inputs FILE --outputs FILE [--isa NAME]
-//! bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME] [--pages small|large]
+//! bench --inputs FILE [--seconds NUMBER] [--threads N] [--json FILE] [--isa NAME] [--pages small|large]
 //! rounds --inputs FILE [--isa NAME] [--pages small|large]
 //! ```
 //!
 //! The files hold tensors in the [`container`] format. What is measured has its weights in
 //! [large pages](crate::weights::Weights::move_to_large_pages), as far as there are such and unless they shall be small.
+//! `bench` also measures the peak of the machine, of as many threads as `--threads` says, which should be those of the model.
 //!
 //! `rounds` is for whoever measures several programs by turns. It prints `ready` once the model has run. For each line
 //! `WARM RUNS` of the standard input it then runs the model `WARM` times, and `RUNS` times with a clock, and prints these
@@ -32,8 +33,11 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 const USAGE: &str = "usage: run --inputs FILE --outputs FILE [--isa NAME]
-       bench --inputs FILE [--seconds NUMBER] [--json FILE] [--isa NAME] [--pages small|large]
+       bench --inputs FILE [--seconds NUMBER] [--threads N] [--json FILE] [--isa NAME] [--pages small|large]
        rounds --inputs FILE [--isa NAME] [--pages small|large]";
+
+/// The most threads of which the peak is measured.
+const MAX_THREADS: usize = 1024;
 
 /// Makes the model with `new` for the instruction set level that is asked for, or the best one, and does what the
 /// arguments of the program say. Errors go to the standard error stream.
@@ -52,7 +56,7 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
     let command = arguments.next().ok_or(USAGE)?;
     let known: &[&str] = match command.as_str() {
         "run" => &["--inputs", "--outputs", "--isa"],
-        "bench" => &["--inputs", "--seconds", "--json", "--isa", "--pages"],
+        "bench" => &["--inputs", "--seconds", "--threads", "--json", "--isa", "--pages"],
         "rounds" => &["--inputs", "--isa", "--pages"],
         _ => return Err(format!("there is no command `{command}`\n{USAGE}")),
     };
@@ -103,7 +107,15 @@ fn drive<P: Program>(new: fn(Level) -> Box<P>, arguments: impl IntoIterator<Item
             .filter(|seconds| (0.0..1e6).contains(seconds))
             .ok_or_else(|| format!("`{text}` is no number of seconds: pass one from 0 to 1000000"))?,
     };
-    let report = bench::bench(new, level, &inputs, seconds, large_page_bytes)?;
+    let threads = match options.get("--threads") {
+        None => 1,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|threads| (1..=MAX_THREADS).contains(threads))
+            .ok_or_else(|| format!("`{text}` is no number of threads: pass one from 1 to {MAX_THREADS}"))?,
+    };
+    let report = bench::bench(new, level, &inputs, seconds, threads, large_page_bytes)?;
     std::println!("{}", report.text());
     match options.get("--json") {
         None => Ok(()),

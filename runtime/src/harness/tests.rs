@@ -121,7 +121,18 @@ fn bench_writes_a_report() {
         inputs_file(&directory, "x", AnyData::F32(&[1.0, 2.5])),
         directory.file("json"),
     );
-    call(&["bench", "--inputs", &inputs, "--seconds", "0", "--json", &json]).unwrap();
+    call(&[
+        "bench",
+        "--inputs",
+        &inputs,
+        "--seconds",
+        "0",
+        "--threads",
+        "2",
+        "--json",
+        &json,
+    ])
+    .unwrap();
     let report = std::fs::read_to_string(&json).unwrap();
     assert!(
         report.contains("\"iterations\":3,") && report.contains("\"nodes\":\"/double\""),
@@ -183,6 +194,8 @@ fn errors_say_what_to_do() {
     );
     let forever = error(&["bench", "--inputs", &inputs, "--seconds", "inf"]);
     assert_eq!(forever, "`inf` is no number of seconds: pass one from 0 to 1000000");
+    let none = error(&["bench", "--inputs", &inputs, "--threads", "0"]);
+    assert_eq!(none, "`0` is no number of threads: pass one from 1 to 1024");
     let huge = error(&["rounds", "--inputs", &inputs, "--pages", "huge"]);
     assert_eq!(huge, "there are no `huge` pages: choose small or large");
     let inputs = inputs_file(&directory, "x", AnyData::I64(&[1]));

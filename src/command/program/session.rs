@@ -70,6 +70,8 @@ impl Program {
         command
             .arg("--seconds")
             .arg(seconds.to_string())
+            .arg("--threads")
+            .arg(args.model.threads.to_string())
             .arg("--json")
             .arg(&report);
         term::with_spinner("Measuring", || call(command))?;
